@@ -1,0 +1,1 @@
+"""maestune tunes generative models for what they generate."""

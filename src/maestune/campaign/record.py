@@ -1,0 +1,90 @@
+"""A campaign as it stands on disk, read once into frozen values: what report, terminal, tables and --json look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maestune.space import Space
+from maestune.types import Config, Objective, Score, Trial
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A config retrained on fresh seeds. `scores` are means over its seeds, with t-intervals, on the report split."""
+
+    role: str  # "recipe" or "candidate"
+    trial: int  # the search trial it comes from
+    config: Config
+    runs: tuple[int, ...]  # numbers of the final trials, in the order of the seeds
+    scores: Mapping[str, Score]
+    seconds: float  # mean seconds of one full training
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Best against recipe on one objective, paired over fresh seeds.
+
+    `difference` = best - recipe in the objective's unit, with its interval; `relative` the same as a share of the
+    recipe's value (-0.62 = 62 % smaller). `decision` is "better", "worse" or "inconclusive".
+    """
+
+    objective: Objective
+    recipe: Score
+    best: Score
+    difference: float
+    low: float
+    high: float
+    relative: float
+    relative_low: float
+    relative_high: float
+    decision: str
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything a campaign left in its folder, as far as it has come.
+
+    Layout: `campaign.toml` (resolved settings), `study.db` (Optuna), `trials/NNNN/events.jsonl`,
+    `trials/NNNN/samples-SSSSSSSS.png` (8×8 grid of the same 64 latents), `real.png`, `best.toml`, `recipe.toml`,
+    `summary.json`, `report.html`.
+    """
+
+    folder: Path
+    model: str  # "gan", or path:function of the user's own training
+    data_text: str  # one line describing the data
+    strategy: str
+    budget_text: str
+    seed: int
+    space: Space
+    objectives: tuple[Objective, ...]
+    rungs: tuple[int, ...]
+    trials: tuple[Trial, ...]  # search and finals, in order of number
+    finalists: tuple[Finalist, ...]  # recipe first; empty until the finals are done
+    best: int | None  # number of the best search trial (the winner of the finals once they are done)
+    verdicts: tuple[Verdict, ...]  # one an objective
+    floor: Mapping[str, Score]  # real against real: what a perfect model would score
+    seconds: float  # wall time spent, over all resumed runs
+    environment: Mapping[str, str]
+    citations: tuple[str, ...]
+    notes: tuple[str, ...]  # things worth telling: skipped files, dead workers, extractor self-test
+
+    @property
+    def search_trials(self) -> tuple[Trial, ...]:
+        """The trials of the search, without the finals."""
+        return tuple(t for t in self.trials if t.stage == "search")
+
+    def trial(self, number: int) -> Trial:
+        """A trial by its number."""
+        return next(t for t in self.trials if t.number == number)
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial's events, samples and checkpoint lie."""
+        return self.folder / "trials" / f"{number:04d}"
+
+    @property
+    def full_trainings(self) -> float:
+        """Training done so far, in full trainings."""
+        return sum(t.step for t in self.trials) / self.rungs[-1]

@@ -1,0 +1,336 @@
+"""A space: an ordered tuple of parameters, some of them active only when others have certain values.
+
+A space holds definitions only; sampling takes a generator, and every config it makes is checked and complete: it has
+exactly the active parameters, in the order of the space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from maestune.errors import SpaceError, did_you_mean
+from maestune.space.params import PRIOR_MASS, PRIOR_SPREAD, Choice, Float, Int, Param, Prior, Role
+from maestune.types import Config, Value
+
+# Chance that one value is changed, and how far (in the unit interval), when a config is varied; PriorBand's setting
+# (Mallik et al. 2023, arXiv 2306.12370).
+MUTATION_RATE = 0.5
+MUTATION_SPREAD = 0.25
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may vary.
+
+    >>> space = Space((Float("lr", 1e-5, 1e-2, scale="log", prior=Prior(2e-4)), Choice("loss", ("ns", "hinge"))))
+    >>> dict(space.centre())
+    {'lr': 0.0002, 'loss': 'ns'}
+    """
+
+    params: tuple[Param, ...]
+
+    def __post_init__(self) -> None:
+        if not self.params:
+            raise SpaceError("The space has no parameter, so there is nothing to tune; give at least one.")
+        seen: dict[str, Param] = {}
+        for param in self.params:
+            if param.name in seen:
+                raise SpaceError(f"{param.name}: defined twice; parameter names must differ.")
+            for parent, allowed in param.when.items():
+                if parent not in seen:
+                    raise SpaceError(
+                        f"{param.name}: its condition names {parent!r}, which does not come before it. "
+                        f"{did_you_mean(parent, seen) if seen else 'Put the parent first.'}"
+                    )
+                if not allowed:
+                    raise SpaceError(
+                        f"{param.name}: its condition on {parent!r} allows no value, so it is never active."
+                    )
+            seen[param.name] = param
+
+    def __iter__(self) -> Iterator[Param]:
+        return iter(self.params)
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __getitem__(self, name: str) -> Param:
+        for param in self.params:
+            if param.name == name:
+                return param
+        raise SpaceError(f"Unknown parameter {name!r}. {did_you_mean(name, [p.name for p in self.params])}")
+
+    def active(self, param: Param, values: Mapping[str, Value]) -> bool:
+        """Whether a parameter is active given the values of those before it."""
+        return all(parent in values and values[parent] in allowed for parent, allowed in param.when.items())
+
+    def decode(self, unit: Mapping[str, float]) -> Config:
+        """The config at a point of the unit cube; coordinates of inactive parameters are not looked at."""
+        values: dict[str, Value] = {}
+        for param in self.params:
+            if self.active(param, values):
+                values[param.name] = param.from_unit(unit[param.name])
+        return Config.of(values)
+
+    def encode(self, config: Mapping[str, Value]) -> dict[str, float]:
+        """Coordinates in the unit cube of the active parameters of a config."""
+        return {p.name: p.to_unit(config[p.name]) for p in self.params if p.name in config}
+
+    def check(self, config: Mapping[str, Value]) -> Config:
+        """The config, values cast and in the order of the space; raises SpaceError when it is not a point of it."""
+        for name in config:
+            self[name]
+        values: dict[str, Value] = {}
+        for param in self.params:
+            if not self.active(param, values):
+                if param.name in config:
+                    needs = " and ".join(f"{k} in {{{', '.join(map(str, v))}}}" for k, v in param.when.items())
+                    raise SpaceError(f"{param.name}: given although it is only used with {needs}; leave it out.")
+                continue
+            if param.name not in config:
+                raise SpaceError(f"{param.name}: missing from the config; it needs a value.")
+            values[param.name] = param.check(config[param.name])
+        return Config.of(values)
+
+    def centre(self) -> Config:
+        """The config at the centre of every prior (the middle of the range, or the first choice, where there is none)."""
+        values: dict[str, Value] = {}
+        for param in self.params:
+            if self.active(param, values):
+                values[param.name] = _centre(param)
+        return Config.of(values)
+
+    def complete(self, partial: Mapping[str, Value]) -> Config:
+        """A config with the given values, the centre's where they are silent; values of inactive parameters are dropped."""
+        for name in partial:
+            self[name]
+        values: dict[str, Value] = {}
+        for param in self.params:
+            if self.active(param, values):
+                values[param.name] = param.check(partial[param.name]) if param.name in partial else _centre(param)
+        return Config.of(values)
+
+    def sample(self, rng: np.random.Generator) -> Config:
+        """A config drawn uniformly (on each parameter's own scale)."""
+        return self.decode({p.name: float(rng.random()) for p in self.params})
+
+    def sample_prior(self, rng: np.random.Generator) -> Config:
+        """A config drawn from the priors; uniform where a parameter has none."""
+        values: dict[str, Value] = {}
+        for param in self.params:
+            # Always drawn, used only when active: the same generator then gives related configs in related spaces.
+            value = _draw_prior(param, rng)
+            if self.active(param, values):
+                values[param.name] = value
+        return Config.of(values)
+
+    def mutate(self, config: Mapping[str, Value], rng: np.random.Generator, spread: float = MUTATION_SPREAD) -> Config:
+        """A neighbour of a config: each value is kept or moved by a normal step (another choice, for choices)."""
+        values: dict[str, Value] = {}
+        for param in self.params:
+            moved = rng.random() < MUTATION_RATE
+            fresh = _draw_prior(param, rng)
+            step = float(rng.normal(0.0, spread))
+            pick = int(rng.integers(1 << 30))
+            if not self.active(param, values):
+                continue
+            if param.name not in config:
+                values[param.name] = fresh
+            elif not moved:
+                values[param.name] = config[param.name]
+            elif isinstance(param, Choice) and not param.ordered:
+                others = [v for v in param.values if v != config[param.name]]
+                values[param.name] = others[pick % len(others)] if others else config[param.name]
+            else:
+                values[param.name] = param.from_unit(_reflect(param.to_unit(config[param.name]) + step))
+        return Config.of(values)
+
+    def log_prior(self, config: Mapping[str, Value]) -> float:
+        """Log density of a config under the priors, in the unit cube (0 for parameters without a prior)."""
+        return sum(_log_prior(p, config[p.name]) for p in self.params if p.name in config)
+
+    def log_near(
+        self, config: Mapping[str, Value], centre: Mapping[str, Value], spread: float = MUTATION_SPREAD
+    ) -> float:
+        """Log density of a config around another one: what `mutate` draws from, up to a constant."""
+        total = 0.0
+        for param in self.params:
+            if param.name not in config:
+                continue
+            if param.name not in centre or (isinstance(param, Choice) and not param.ordered):
+                total += 0.0 if config[param.name] == centre.get(param.name) else -1.0
+            else:
+                distance = (param.to_unit(config[param.name]) - param.to_unit(centre[param.name])) / spread
+                total += -0.5 * distance**2
+        return total
+
+    def fix(self, name: str, value: Value) -> Space:
+        """The space with one parameter fixed; a number outside its range is allowed, another kind of value is not."""
+        param = self[name]
+        if isinstance(param, Choice):
+            value = param.check(value)
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise SpaceError(f"{name}: {value!r} is not a finite number; {name} is a number.")
+        elif isinstance(param, Int):
+            if not float(value).is_integer():
+                raise SpaceError(f"{name}: {value!r} is not a whole number.")
+            value = int(value)
+        else:
+            value = float(value)
+        fixed = Choice(name, (value,), role=param.role, unit=param.unit, when=param.when)
+        return replace(self, params=tuple(fixed if p.name == name else p for p in self.params))
+
+    def restrict(self, name: str, low: float, high: float) -> Space:
+        """The space with another range for one parameter; a prior centre outside moves to the nearest bound."""
+        param = self[name]
+        if isinstance(param, Choice):
+            kept = tuple(v for v in param.values if not isinstance(v, str) and low <= v <= high)
+            if not param.ordered or not kept:
+                raise SpaceError(
+                    f"{name}: a range {low:g}:{high:g} cannot be used; it is a choice of {', '.join(map(str, param.values))}. "
+                    f"Fix it with --set {name}=VALUE."
+                )
+            prior = _moved(param.prior, min(kept), max(kept), None)  # type: ignore[type-var]
+            changed: Param = replace(param, values=kept, prior=prior)
+        elif isinstance(param, Int):
+            if low > high:
+                raise SpaceError(f"{name}: range {low:g}:{high:g} is upside down; low must not exceed high.")
+            prior = _moved(param.prior, round(low), round(high), None)
+            changed = replace(param, low=round(low), high=round(high), prior=prior)
+        else:
+            # The definition is checked before the prior is moved, so that an upside-down range is named as such.
+            changed = replace(param, low=float(low), high=float(high), prior=None)
+            changed = replace(changed, prior=_moved(param.prior, float(low), float(high), param.off))
+        return replace(self, params=tuple(changed if p.name == name else p for p in self.params))
+
+    def without_priors(self) -> Space:
+        """The same space with every prior removed."""
+        return replace(self, params=tuple(replace(p, prior=None) for p in self.params))
+
+    @property
+    def varying(self) -> tuple[Param, ...]:
+        """The parameters with more than one value."""
+        return tuple(p for p in self.params if p.points != 1)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain data (for TOML): name → definition; `from_dict` reads it back."""
+        return {p.name: _param_to_dict(p) for p in self.params}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Mapping[str, Any]]) -> Space:
+        """A space from plain data, as `to_dict` writes it; unknown keys are errors."""
+        return Space(tuple(_param_from_dict(name, dict(definition)) for name, definition in data.items()))
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change when any definition changes."""
+        text = json.dumps(self.to_dict(), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _centre(param: Param) -> Value:
+    if param.prior is not None:
+        return param.check(param.prior.centre)
+    if isinstance(param, Choice) and not param.ordered:
+        return param.values[0]
+    return param.from_unit(0.5)
+
+
+def _reflect(position: float) -> float:
+    # Folded back at the borders, so that mutations do not pile up there.
+    position = abs(position) % 2.0
+    return 2.0 - position if position > 1.0 else position
+
+
+def _draw_prior(param: Param, rng: np.random.Generator) -> Value:
+    uniform, choice, normal = float(rng.random()), float(rng.random()), float(rng.normal())
+    prior = param.prior
+    if prior is None:
+        return param.from_unit(uniform)
+    at_centre = choice < PRIOR_MASS[prior.confidence]
+    if isinstance(param, Choice) and not param.ordered:
+        return param.check(prior.centre) if at_centre else param.from_unit(uniform)
+    if isinstance(param, Float) and param.off is not None and prior.centre == param.off:
+        return param.off if at_centre else param.from_unit(uniform)
+    return param.from_unit(_reflect(param.to_unit(prior.centre) + PRIOR_SPREAD[prior.confidence] * normal))
+
+
+def _log_prior(param: Param, value: Value) -> float:
+    prior = param.prior
+    if prior is None:
+        return 0.0
+    mass, spread = PRIOR_MASS[prior.confidence], PRIOR_SPREAD[prior.confidence]
+    if isinstance(param, Choice) and not param.ordered:
+        rest = (1 - mass) / len(param.values)
+        return math.log((mass + rest if value == prior.centre else rest) * len(param.values))
+    if isinstance(param, Float) and param.off is not None and prior.centre == param.off:
+        return math.log(mass / 0.25 if value == param.off else 1 - mass)
+    distance = (param.to_unit(value) - param.to_unit(prior.centre)) / spread
+    return -0.5 * distance**2 - math.log(spread * math.sqrt(2 * math.pi))
+
+
+def _moved(prior: Prior | None, low: float, high: float, off: float | None) -> Prior | None:
+    if prior is None or prior.centre == off:
+        return prior
+    return replace(prior, centre=min(max(prior.centre, low), high))  # type: ignore[type-var]
+
+
+def _param_to_dict(param: Param) -> dict[str, Any]:
+    data: dict[str, Any] = {"type": type(param).__name__.lower()}
+    if isinstance(param, Choice):
+        data["values"] = list(param.values)
+        if param.ordered:
+            data["ordered"] = True
+    else:
+        data |= {"low": param.low, "high": param.high, "scale": param.scale}
+    if isinstance(param, Float) and param.off is not None:
+        data["off"] = param.off
+    data["role"] = str(param.role)
+    if param.unit:
+        data["unit"] = param.unit
+    if param.prior is not None:
+        data["prior"] = {"centre": param.prior.centre, "confidence": param.prior.confidence}
+        if param.prior.citation:
+            data["prior"]["citation"] = param.prior.citation
+    if param.when:
+        data["when"] = {parent: list(values) for parent, values in param.when.items()}
+    return data
+
+
+_KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {"float": Float, "int": Int, "choice": Choice}
+
+
+def _param_from_dict(name: str, data: dict[str, Any]) -> Param:
+    kind_name = data.pop("type", None)
+    if kind_name not in _KINDS:
+        raise SpaceError(f"{name}: type {kind_name!r} is not known; use float, int or choice.")
+    kind = _KINDS[kind_name]
+    known = [f for f in kind.__dataclass_fields__ if f != "name"]
+    for key in data:
+        if key not in known:
+            raise SpaceError(f"{name}: unknown key {key!r} of a {kind_name}. {did_you_mean(key, known)}")
+    if "values" in data:
+        data["values"] = tuple(data["values"])
+    if "role" in data:
+        if data["role"] not in [str(r) for r in Role]:
+            raise SpaceError(f"{name}: unknown role {data['role']!r}. {did_you_mean(data['role'], map(str, Role))}")
+        data["role"] = Role(data["role"])
+    if "prior" in data:
+        prior = dict(data["prior"])
+        if prior.get("confidence", "medium") not in PRIOR_SPREAD:
+            raise SpaceError(f"{name}: prior confidence {prior['confidence']!r} is none of low, medium, high.")
+        if "centre" not in prior or set(prior) - {"centre", "confidence", "citation"}:
+            raise SpaceError(f"{name}: a prior is {{centre, confidence, citation}}; got {sorted(prior)}.")
+        data["prior"] = Prior(**prior)
+    if "when" in data:
+        data["when"] = {parent: tuple(values) for parent, values in data["when"].items()}
+    try:
+        return kind(name, **data)
+    except TypeError as error:
+        raise SpaceError(f"{name}: incomplete definition of a {kind_name}: {error}") from error

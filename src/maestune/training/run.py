@@ -1,0 +1,65 @@
+"""What a training is asked to do: the one argument, beside its config, of every training generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from maestune.data import ImageData
+from maestune.types import Config, Report
+
+
+@dataclass(frozen=True)
+class Run:
+    """One segment of a training: from `start_steps` to `until_steps` of a full training of `full_steps`.
+
+    `state` is what the last report's `state()` returned when the training was paused, None at the start.
+    `samples_at`: step → number of samples due there. `seed` fixes weights, data order and noise; `sample_seed` the
+    latents of the samples, the same for all trials of a stage (common random numbers).
+    """
+
+    until_steps: int
+    full_steps: int
+    start_steps: int = 0
+    state: Mapping[str, Any] | None = None
+    seed: int = 0
+    sample_seed: int = 0
+    samples_at: Mapping[int, int] = field(default_factory=dict[int, int])
+    report_every: int = 50
+    device: str = "cpu"
+    data: ImageData | None = None
+
+    def steps(self) -> range:
+        """The steps to do now, numbered from 1: a training that was paused after step 300 goes on with 301."""
+        return range(self.start_steps + 1, self.until_steps + 1)
+
+    def due(self, step: int) -> bool:
+        """Whether a report is due after this step: regularly, where samples are due, and at the end."""
+        return step % self.report_every == 0 or step in self.samples_at or step == self.until_steps
+
+    def n_samples(self, step: int) -> int:
+        """Number of samples due after this step; 0 for none."""
+        return self.samples_at.get(step, 0)
+
+    def generator(self, purpose: str = "train") -> torch.Generator:
+        """A generator for a purpose ("train", "weights", …) that depends on the seed and the purpose alone."""
+        return seeded(self.seed, purpose, device=self.device)
+
+    def sample_generator(self) -> torch.Generator:
+        """The generator of the latents of samples; a new one in the same state at each call."""
+        return seeded(self.sample_seed, "samples", device=self.device)
+
+
+Training = Callable[[Config, Run], Iterator[Report]]
+"""Every training, ours and the user's: a generator of reports."""
+
+
+def seeded(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:
+    """A torch generator whose stream depends on the seed and the name of its purpose, independent between purposes."""
+    mixed = seed & 0xFFFFFFFFFFFF
+    for character in purpose:
+        mixed = (mixed * 6364136223846793005 + ord(character) + 1442695040888963407) & 0x7FFFFFFFFFFFFFFF
+    return torch.Generator(device=device).manual_seed(mixed)

@@ -1,0 +1,207 @@
+"""The few types everything turns on. Frozen values; shapes and units in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Value = float | int | str | bool
+
+
+@dataclass(frozen=True, eq=True)
+class Config(Mapping[str, Value]):
+    """One point of a space: name → value, frozen, hashable, in the order of the space.
+
+    >>> c = Config.of(lr=1e-3, loss="hinge")
+    >>> c["lr"], c.with_(lr=2e-3)["lr"], dict(c)
+    (0.001, 0.002, {'lr': 0.001, 'loss': 'hinge'})
+    """
+
+    items_: tuple[tuple[str, Value], ...]
+
+    @staticmethod
+    def of(mapping: Mapping[str, Value] | None = None, /, **values: Value) -> Config:
+        """Build a config from a mapping and/or keywords."""
+        return Config(tuple({**(mapping or {}), **values}.items()))
+
+    def __getitem__(self, name: str) -> Value:
+        for key, value in self.items_:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.items_)
+
+    def __len__(self) -> int:
+        return len(self.items_)
+
+    def with_(self, **values: Value) -> Config:
+        """The same config with some values changed or added."""
+        return Config.of(dict(self.items_), **values)
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A numeric value; `default` where the parameter is absent (inactive in this config)."""
+        value = self.get(name, default)
+        if value is None:
+            raise KeyError(name)
+        return float(value)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A textual value; `default` where the parameter is absent."""
+        value = self.get(name, default)
+        if value is None:
+            raise KeyError(name)
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value with its 95 % interval (low ≤ value ≤ high; NaN bounds when no interval was asked for)."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the search improves: the name of a score and its direction."""
+
+    name: str
+    higher_is_better: bool = False
+
+    def loss(self, value: float) -> float:
+        """The value turned so that smaller is better."""
+        return -value if self.higher_is_better else value
+
+
+@dataclass(frozen=True)
+class Report:
+    """What training yields at a step.
+
+    `signals`: numbers from training (losses, gradient norms …).
+    `samples`: images (N, C, H, W) in [-1, 1], when they are due.
+    `scores`: the user's own scores, where training computes them itself.
+    `state`: called only when a checkpoint is wanted, before training goes on; returns nested dicts/lists of tensors
+    and plain values from which the same generator continues exactly.
+    """
+
+    step: int
+    signals: Mapping[str, float] = field(default_factory=dict[str, float])
+    samples: Tensor | None = None
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    state: Callable[[], Mapping[str, Any]] | None = None
+
+
+class TrialState(StrEnum):
+    """Where a trial stands. PAUSED can be promoted; the last four are final."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the trial ended without a usable model; the search is told it is bad."""
+        return self in (TrialState.DIVERGED, TrialState.CRASHED)
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen to the trial."""
+        return self not in (TrialState.RUNNING, TrialState.PAUSED)
+
+
+class Decision(StrEnum):
+    """What becomes of a trial that reached a rung."""
+
+    PAUSE = "pause"  # keep its checkpoint; it may be promoted
+    STOP = "stop"  # give it up; its checkpoint is removed
+    COMPLETE = "complete"  # it reached its full training
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision and its reason, in words a person can check."""
+
+    decision: Decision
+    reason: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A config to train until a step; `parent` is the paused trial that it promotes, None for a new trial."""
+
+    config: Config
+    until_steps: int
+    reason: str
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a trial had reached at a step: its scores, and the seconds of training it took from its start."""
+
+    step: int
+    scores: Mapping[str, Score]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One config being trained. `stage` is "search" or "finals"; `until_steps` is where its last segment ends."""
+
+    number: int
+    config: Config
+    seed: int
+    stage: str
+    state: TrialState
+    until_steps: int
+    reason: str
+    rungs: tuple[Rung, ...] = ()
+    decision: str = ""  # the reason of the last judgement or failure
+    seconds: float = 0.0  # worker time spent so far, scoring included
+    role: str = ""  # "recipe" for the starting config, else ""; in finals "recipe" or "finalist <trial>"
+
+    @property
+    def step(self) -> int:
+        """The step of the last rung reached; 0 before the first."""
+        return self.rungs[-1].step if self.rungs else 0
+
+    def score(self, metric: str) -> Score | None:
+        """The newest score of a metric, or None."""
+        for rung in reversed(self.rungs):
+            if metric in rung.scores:
+                return rung.scores[metric]
+        return None
+
+    def with_(self, **changes: Any) -> Trial:
+        """The same trial with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class History:
+    """All that a strategy may know: every search trial so far, in order, what is improved, and the rungs (steps)."""
+
+    trials: tuple[Trial, ...]
+    objectives: tuple[Objective, ...]
+    rungs: tuple[int, ...]
+
+    @property
+    def full_steps(self) -> int:
+        """Length of a full training."""
+        return self.rungs[-1]
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective; the only one unless a Pareto front was asked for."""
+        return self.objectives[0]
