@@ -1,1 +1,30 @@
-"""maestune tunes generative models for what they generate."""
+"""maestune tunes generative models for what they generate.
+
+The public contract; everything else may change. Importing it has no side effects.
+"""
+
+from maestune.api import Result as Result
+from maestune.api import open_campaign as open_campaign
+from maestune.api import run_campaign as run_campaign
+from maestune.api import tune as tune
+from maestune.campaign import Campaign as Campaign
+from maestune.campaign import Record as Record
+from maestune.campaign import Settings as Settings
+from maestune.campaign import Verdict as Verdict
+from maestune.data import ImageData as ImageData
+from maestune.data import load_images as load_images
+from maestune.data import to_float as to_float
+from maestune.errors import MaestuneError as MaestuneError
+from maestune.search import STRATEGIES as STRATEGIES
+from maestune.search import Strategy as Strategy
+from maestune.space import Choice as Choice
+from maestune.space import Float as Float
+from maestune.space import Int as Int
+from maestune.space import Prior as Prior
+from maestune.space import Role as Role
+from maestune.space import Space as Space
+from maestune.training.run import Run as Run
+from maestune.types import Config as Config
+from maestune.types import Objective as Objective
+from maestune.types import Report as Report
+from maestune.types import Score as Score

@@ -169,7 +169,9 @@ class Trial:
     rungs: tuple[Rung, ...] = ()
     decision: str = ""  # the reason of the last judgement or failure
     seconds: float = 0.0  # worker time spent so far, scoring included
-    role: str = ""  # "recipe" for the starting config, else ""; in finals "recipe" or "finalist <trial>"
+    role: str = ""  # "recipe" for the starting config, else ""; in finals "recipe" or "candidate"
+    source: int | None = None  # in finals: the search trial whose config is retrained
+    clock_seconds: float = 0.0  # campaign time at the last change
 
     @property
     def step(self) -> int:

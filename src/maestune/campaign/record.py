@@ -70,6 +70,7 @@ class Record:
     environment: Mapping[str, str]
     citations: tuple[str, ...]
     notes: tuple[str, ...]  # things worth telling: skipped files, dead workers, extractor self-test
+    done: bool = False  # the finals are over
 
     @property
     def search_trials(self) -> tuple[Trial, ...]:

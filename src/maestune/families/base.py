@@ -39,7 +39,8 @@ class Player:
     `name` is the submodule's attribute on the model; it is updated every `every`-th step; `rate` multiplies the
     config's learning rate (two time scales). `noise` is what its loss needs; `refresh` brings buffers up to date
     before its update (power iterations of spectral norm) and is never part of the loss; `constrain` is applied to
-    its parameters after its update (weight clipping).
+    its parameters after its update (weight clipping). `average` names the submodule that holds the moving average of
+    its parameters ("" for none); the decay is the config's `ema`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Player:
     rate: float = 1.0
     refresh: Callable[[nn.Module], None] | None = None
     constrain: Callable[[nn.Module], None] | None = None
+    average: str = ""
 
 
 class Family(Protocol):

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeGuard, cast
 
-from maestune.errors import SpaceError
+from maestune.errors import SpaceError, did_you_mean
 from maestune.types import Value
 
 OFF_SHARE = 0.25
@@ -67,9 +67,11 @@ class Float:
     when: When = field(default_factory=dict[str, tuple[Value, ...]])
 
     def __post_init__(self) -> None:
-        for bound in ("low", "high"):
-            if not math.isfinite(getattr(self, bound)):
-                raise SpaceError(f"{self.name}: {bound} is {getattr(self, bound)}; a finite number is needed.")
+        for bound in ("low", "high", "off"):
+            value = getattr(self, bound)
+            if not _is_finite_number(value) and not (bound == "off" and value is None):
+                raise SpaceError(f"{self.name}: {bound} is {value!r}; a finite number is needed.")
+        _check_scale(self.name, self.scale, ("linear", "log", "logit"))
         if self.low >= self.high:
             raise SpaceError(
                 f"{self.name}: range {self.low:g}:{self.high:g} is upside down or empty; low must be smaller than high. "
@@ -95,12 +97,13 @@ class Float:
         return value
 
     def to_unit(self, value: Value) -> float:
-        """Position of a value in [0, 1]."""
+        """Position of a value in [0, 1], of the nearest bound for a value outside."""
         number = float(value)
         if self.off is not None and number == self.off:
             return OFF_SHARE / 2
+        # Values of a wider range (an earlier stage's) come here too; where they are clipped they may have no logarithm.
         low, high = self._warp(self.low), self._warp(self.high)
-        position = min(max((self._warp(number) - low) / (high - low), 0.0), 1.0)
+        position = (self._warp(min(max(number, self.low), self.high)) - low) / (high - low)
         return position if self.off is None else OFF_SHARE + (1 - OFF_SHARE) * position
 
     def from_unit(self, position: float) -> float:
@@ -122,8 +125,10 @@ class Float:
 
     def check(self, value: Value, what: str = "value") -> float:
         """The value as a float; raises SpaceError when it is not a number in the range (or the off value)."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise SpaceError(f"{self.name}: {what} {value!r} is not a finite number.")
+        if not _is_finite_number(value):
+            raise SpaceError(
+                f"{self.name}: {what} {value!r} is not a finite number; give one in {self.low:g}:{self.high:g}."
+            )
         if (self.off is not None and value == self.off) or self.low <= value <= self.high:
             return float(value)
         off = "" if self.off is None else f" (or {self.off:g} for off)"
@@ -152,6 +157,11 @@ class Int:
     when: When = field(default_factory=dict[str, tuple[Value, ...]])
 
     def __post_init__(self) -> None:
+        for bound in ("low", "high"):
+            value = getattr(self, bound)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise SpaceError(f"{self.name}: {bound} is {value!r}; a whole number is needed.")
+        _check_scale(self.name, self.scale, ("linear", "log"))
         if self.low > self.high:
             raise SpaceError(f"{self.name}: range {self.low}:{self.high} is upside down; low must not exceed high.")
         if self.scale == "log" and self.low < 1:
@@ -165,10 +175,10 @@ class Int:
         return (math.log(low), math.log(high)) if self.scale == "log" else (low, high)
 
     def to_unit(self, value: Value) -> float:
-        """Position of a value in [0, 1]."""
+        """Position of a value in [0, 1], of the nearest bound for a value outside."""
         low, high = self._edges()
-        number = math.log(float(value)) if self.scale == "log" else float(value)
-        return min(max((number - low) / (high - low), 0.0), 1.0)
+        number = min(max(float(value), self.low), self.high)
+        return ((math.log(number) if self.scale == "log" else number) - low) / (high - low)
 
     def from_unit(self, position: float) -> int:
         """The value at a position in [0, 1]."""
@@ -181,7 +191,9 @@ class Int:
         """The value as an int; raises SpaceError when it is not a whole number in the range."""
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if isinstance(value, bool) or not whole:
-            raise SpaceError(f"{self.name}: {what} {value!r} is not a whole number.")
+            raise SpaceError(
+                f"{self.name}: {what} {value!r} is not a whole number; give one in {self.low}:{self.high}."
+            )
         number = int(value)
         if not self.low <= number <= self.high:
             raise SpaceError(
@@ -198,7 +210,11 @@ class Int:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values. `ordered=True` (numbers in growing order) lets samplers use that neighbours are alike."""
+    """One of several values. `ordered=True` (numbers in growing order) lets samplers use that neighbours are alike.
+
+    >>> Choice("batch_size", (16, 32, 64), ordered=True).from_unit(0.5)
+    32
+    """
 
     name: str
     values: tuple[Value, ...]
@@ -209,10 +225,18 @@ class Choice:
     when: When = field(default_factory=dict[str, tuple[Value, ...]])
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _as_tuple(self.name, self.values))
         if not self.values:
             raise SpaceError(f"{self.name}: a choice needs at least one value; none was given.")
         if len(set(self.values)) != len(self.values):
-            raise SpaceError(f"{self.name}: the choices {list(self.values)!r} contain a value twice.")
+            raise SpaceError(f"{self.name}: the choices {list(self.values)!r} contain a value twice; give each once.")
+        if self.ordered:
+            numbers = [float(v) for v in self.values if _is_finite_number(v)]
+            if len(numbers) < len(self.values) or numbers != sorted(numbers):
+                raise SpaceError(
+                    f"{self.name}: the ordered choices {list(self.values)!r} are not numbers in growing order; "
+                    "sort them, or leave out ordered=True."
+                )
         if self.prior is not None:
             self.check(self.prior.centre, what="prior centre")
 
@@ -229,7 +253,11 @@ class Choice:
         for known in self.values:
             if known == value and isinstance(known, bool) == isinstance(value, bool):
                 return known
-        raise SpaceError(f"{self.name}: {what} {value!r} is none of {', '.join(map(str, self.values))}.")
+        choices = [str(v) for v in self.values]
+        raise SpaceError(
+            f"{self.name}: {what} {value!r} is none of its choices ({', '.join(choices)}). "
+            f"{did_you_mean(str(value), choices)}"
+        )
 
     @property
     def points(self) -> int | None:
@@ -238,3 +266,24 @@ class Choice:
 
 
 Param = Float | Int | Choice
+
+
+def _as_tuple(name: str, values: object) -> tuple[Value, ...]:
+    # A lone string would pass for a tuple of its letters.
+    if not isinstance(values, list | tuple):
+        raise SpaceError(f"{name}: the choices are {values!r}; a tuple or list is needed, for example ({values!r},).")
+    known: list[Value] = []
+    for value in cast("list[object]", values):
+        if not isinstance(value, str | int | float | bool):
+            raise SpaceError(f"{name}: the choice {value!r} is neither text, number nor true/false; use one of these.")
+        known.append(value)
+    return tuple(known)
+
+
+def _is_finite_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_scale(name: str, scale: str, known: tuple[str, ...]) -> None:
+    if scale not in known:
+        raise SpaceError(f"{name}: scale {scale!r} is none of {', '.join(known)}. {did_you_mean(str(scale), known)}")

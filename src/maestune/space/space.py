@@ -11,12 +11,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from maestune.errors import SpaceError, did_you_mean
-from maestune.space.params import PRIOR_MASS, PRIOR_SPREAD, Choice, Float, Int, Param, Prior, Role
+from maestune.space.params import OFF_SHARE, PRIOR_MASS, PRIOR_SPREAD, Choice, Float, Int, Param, Prior, Role
 from maestune.types import Config, Value
 
 # Chance that one value is changed, and how far (in the unit interval), when a config is varied; PriorBand's setting
@@ -49,10 +49,7 @@ class Space:
                         f"{param.name}: its condition names {parent!r}, which does not come before it. "
                         f"{did_you_mean(parent, seen) if seen else 'Put the parent first.'}"
                     )
-                if not allowed:
-                    raise SpaceError(
-                        f"{param.name}: its condition on {parent!r} allows no value, so it is never active."
-                    )
+                _check_condition(param.name, parent, allowed)
             seen[param.name] = param
 
     def __iter__(self) -> Iterator[Param]:
@@ -177,10 +174,10 @@ class Space:
         if isinstance(param, Choice):
             value = param.check(value)
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise SpaceError(f"{name}: {value!r} is not a finite number; {name} is a number.")
+            raise SpaceError(f"{name}: {value!r} is not a finite number; give one, such as {param.low:g}.")
         elif isinstance(param, Int):
             if not float(value).is_integer():
-                raise SpaceError(f"{name}: {value!r} is not a whole number.")
+                raise SpaceError(f"{name}: {value!r} is not a whole number; give one, such as {round(value)}.")
             value = int(value)
         else:
             value = float(value)
@@ -190,6 +187,12 @@ class Space:
     def restrict(self, name: str, low: float, high: float) -> Space:
         """The space with another range for one parameter; a prior centre outside moves to the nearest bound."""
         param = self[name]
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SpaceError(f"{name}: range {low:g}:{high:g} has a bound that is not a finite number.")
+        if low > high:
+            raise SpaceError(
+                f"{name}: range {low:g}:{high:g} is upside down; low must not exceed high. Use {high:g}:{low:g}."
+            )
         if isinstance(param, Choice):
             kept = tuple(v for v in param.values if not isinstance(v, str) and low <= v <= high)
             if not param.ordered or not kept:
@@ -200,12 +203,11 @@ class Space:
             prior = _moved(param.prior, min(kept), max(kept), None)  # type: ignore[type-var]
             changed: Param = replace(param, values=kept, prior=prior)
         elif isinstance(param, Int):
-            if low > high:
-                raise SpaceError(f"{name}: range {low:g}:{high:g} is upside down; low must not exceed high.")
-            prior = _moved(param.prior, round(low), round(high), None)
-            changed = replace(param, low=round(low), high=round(high), prior=prior)
+            if not (float(low).is_integer() and float(high).is_integer()):
+                raise SpaceError(f"{name}: range {low:g}:{high:g} must have whole numbers for bounds.")
+            changed = replace(param, low=int(low), high=int(high), prior=_moved(param.prior, int(low), int(high), None))
         else:
-            # The definition is checked before the prior is moved, so that an upside-down range is named as such.
+            # The range is checked before the prior is moved, so that it is the range which is named as wrong.
             changed = replace(param, low=float(low), high=float(high), prior=None)
             changed = replace(changed, prior=_moved(param.prior, float(low), float(high), param.off))
         return replace(self, params=tuple(changed if p.name == name else p for p in self.params))
@@ -226,12 +228,22 @@ class Space:
     @staticmethod
     def from_dict(data: Mapping[str, Mapping[str, Any]]) -> Space:
         """A space from plain data, as `to_dict` writes it; unknown keys are errors."""
-        return Space(tuple(_param_from_dict(name, dict(definition)) for name, definition in data.items()))
+        return Space(tuple(_param_from_dict(name, definition) for name, definition in data.items()))
 
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when any definition changes."""
         text = json.dumps(self.to_dict(), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_condition(name: str, parent: str, allowed: object) -> None:
+    if not isinstance(allowed, tuple):
+        # A lone string would be searched for substrings.
+        raise SpaceError(
+            f"{name}: its condition on {parent!r} is {allowed!r}; a tuple is needed, such as ({allowed!r},)."
+        )
+    if not allowed:
+        raise SpaceError(f"{name}: its condition on {parent!r} allows no value, so it is never active; name some.")
 
 
 def _centre(param: Param) -> Value:
@@ -270,7 +282,8 @@ def _log_prior(param: Param, value: Value) -> float:
         rest = (1 - mass) / len(param.values)
         return math.log((mass + rest if value == prior.centre else rest) * len(param.values))
     if isinstance(param, Float) and param.off is not None and prior.centre == param.off:
-        return math.log(mass / 0.25 if value == param.off else 1 - mass)
+        # Drawn as the off value, or else uniformly: the off value's share of the interval gets a part of both.
+        return math.log(mass / OFF_SHARE + 1 - mass if value == param.off else 1 - mass)
     distance = (param.to_unit(value) - param.to_unit(prior.centre)) / spread
     return -0.5 * distance**2 - math.log(spread * math.sqrt(2 * math.pi))
 
@@ -306,8 +319,9 @@ def _param_to_dict(param: Param) -> dict[str, Any]:
 _KINDS: dict[str, type[Float] | type[Int] | type[Choice]] = {"float": Float, "int": Int, "choice": Choice}
 
 
-def _param_from_dict(name: str, data: dict[str, Any]) -> Param:
-    kind_name = data.pop("type", None)
+def _param_from_dict(name: str, definition: object) -> Param:
+    data = _table(name, "definition", definition)
+    kind_name = str(data.pop("type", None))
     if kind_name not in _KINDS:
         raise SpaceError(f"{name}: type {kind_name!r} is not known; use float, int or choice.")
     kind = _KINDS[kind_name]
@@ -315,22 +329,36 @@ def _param_from_dict(name: str, data: dict[str, Any]) -> Param:
     for key in data:
         if key not in known:
             raise SpaceError(f"{name}: unknown key {key!r} of a {kind_name}. {did_you_mean(key, known)}")
-    if "values" in data:
-        data["values"] = tuple(data["values"])
     if "role" in data:
-        if data["role"] not in [str(r) for r in Role]:
-            raise SpaceError(f"{name}: unknown role {data['role']!r}. {did_you_mean(data['role'], map(str, Role))}")
+        roles = [str(role) for role in Role]
+        if data["role"] not in roles:
+            raise SpaceError(f"{name}: unknown role {data['role']!r}. {did_you_mean(str(data['role']), roles)}")
         data["role"] = Role(data["role"])
     if "prior" in data:
-        prior = dict(data["prior"])
-        if prior.get("confidence", "medium") not in PRIOR_SPREAD:
-            raise SpaceError(f"{name}: prior confidence {prior['confidence']!r} is none of low, medium, high.")
-        if "centre" not in prior or set(prior) - {"centre", "confidence", "citation"}:
-            raise SpaceError(f"{name}: a prior is {{centre, confidence, citation}}; got {sorted(prior)}.")
-        data["prior"] = Prior(**prior)
+        data["prior"] = _prior_from_dict(name, _table(name, "prior", data["prior"]))
     if "when" in data:
-        data["when"] = {parent: tuple(values) for parent, values in data["when"].items()}
+        when = _table(name, "when", data["when"])
+        data["when"] = {parent: _allowed(values) for parent, values in when.items()}
     try:
         return kind(name, **data)
     except TypeError as error:
         raise SpaceError(f"{name}: incomplete definition of a {kind_name}: {error}") from error
+
+
+def _prior_from_dict(name: str, prior: dict[str, Any]) -> Prior:
+    if "centre" not in prior or set(prior) - {"centre", "confidence", "citation"}:
+        raise SpaceError(f"{name}: a prior is {{centre, confidence, citation}}; got {sorted(prior)}.")
+    if str(prior.get("confidence", "medium")) not in PRIOR_SPREAD:
+        raise SpaceError(f"{name}: prior confidence {prior['confidence']!r} is none of low, medium, high.")
+    return Prior(**prior)
+
+
+def _allowed(values: object) -> tuple[Value, ...]:
+    # One value may be written without brackets.
+    return tuple(cast("list[Value]", values)) if isinstance(values, list | tuple) else (cast("Value", values),)
+
+
+def _table(name: str, what: str, data: object) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"{name}: its {what} is {data!r}; a table (key = value) is needed.")
+    return {str(key): value for key, value in cast("Mapping[object, Any]", data).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,7 +18,8 @@ class Run:
 
     `state` is what the last report's `state()` returned when the training was paused, None at the start.
     `samples_at`: step → number of samples due there. `seed` fixes weights, data order and noise; `sample_seed` the
-    latents of the samples, the same for all trials of a stage (common random numbers).
+    latents of the samples, the same for all trials of a stage (common random numbers). `split` tells which held-out part
+    scores are for: trainings that score themselves use the one, and leave the other for the verdict.
     """
 
     until_steps: int
@@ -31,6 +32,7 @@ class Run:
     report_every: int = 50
     device: str = "cpu"
     data: ImageData | None = None
+    split: Literal["search", "report"] = "search"
 
     def steps(self) -> range:
         """The steps to do now, numbered from 1: a training that was paused after step 300 goes on with 301."""

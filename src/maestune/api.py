@@ -1,0 +1,88 @@
+"""Campaigns from Python: run one with its report, or tune your own training in one call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maestune.campaign import Campaign, Observer, Record
+from maestune.campaign.reading import read_record
+from maestune.errors import SettingsError
+from maestune.execution.model import own_model_name
+from maestune.report.console import make_console
+from maestune.report.views import summary
+from maestune.space import Space
+from maestune.training.run import Training
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a campaign found. `best` and `recipe` are configs; `summary` is what `--json` prints."""
+
+    record: Record
+
+    @property
+    def folder(self) -> Path:
+        """The campaign's folder: report.html, best.toml, study.db, trials/."""
+        return self.record.folder
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The best configuration."""
+        return dict(self.record.trial(self.record.best).config) if self.record.best is not None else {}
+
+    @property
+    def decision(self) -> str:
+        """The verdict on the first objective: better, worse or inconclusive ("none" before the finals)."""
+        return self.record.verdicts[0].decision if self.record.verdicts else "none"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The campaign in one JSON-ready object."""
+        return summary(self.record)
+
+
+def run_campaign(campaign: Campaign, observers: Sequence[Observer] = (), training: Training | None = None) -> Result:
+    """Run (or go on with) a campaign and leave its summary and report in its folder."""
+    record = campaign.run(observers, training)
+    write_report(record)
+    return Result(record)
+
+
+def write_report(record: Record) -> Path:
+    """Write summary.json and report.html into a campaign's folder; returns the report's path."""
+    from maestune.report.html import render  # plotly and scikit-learn: only when there is something to draw
+
+    text = json.dumps(summary(record), indent=2, ensure_ascii=False, allow_nan=False)
+    (record.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    return render(record, record.folder / "report.html")
+
+
+def tune(train: Training, space: Space, *, verbose: bool = True, **settings: Any) -> Result:
+    """Tune your own training: a generator of reports, `train(config, run)`, over a space.
+
+    Keywords are those of `Settings`: budget="2m", data="digits" or a path (to be judged by samples), objective="fd" or
+    "my_score:max", seed, out, strategy, workers …. A training defined in a file runs in worker processes; one that has no file
+    (a notebook, a function inside a function) runs in this process. Running it again continues.
+    """
+    name = own_model_name(train)
+    if isinstance(settings.get("objective"), str):
+        settings["objective"] = (settings["objective"],)
+    own = None
+    if name is None or settings.get("workers") == 0:
+        own, name = train, name or f"notebook.py:{getattr(train, '__name__', 'train')}"
+    campaign = Campaign(model=name, space=space.to_dict(), **settings)
+    observers = [make_console(sys.stderr)] if verbose else []
+    return run_campaign(campaign, observers, own)
+
+
+def open_campaign(folder: Path | str) -> Result:
+    """The result of a campaign's folder, finished or not; nothing is written."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise SettingsError(f"No folder {path}; name the folder that `maestune tune` wrote.")
+    return Result(read_record(path))

@@ -1,0 +1,190 @@
+"""From settings to everything a campaign works with: data, space, recipe, judges, and what every job shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from maestune.campaign.seeds import derive_seed
+from maestune.campaign.settings import Settings, parse_objective, toml_text
+from maestune.data import ImageData, load_images
+from maestune.errors import SettingsError, did_you_mean
+from maestune.execution.jobs import Setup, Split, score_dict
+from maestune.execution.model import OwnTraining, family, image_shape, recipe_of
+from maestune.quality import METRICS, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
+from maestune.space import Choice, Float, Param, Space
+from maestune.types import Config, Objective
+
+# Beside the objectives, what is measured at every rung: the Fréchet distance, and coverage, which tells whether a good
+# distance was bought with missing variety.
+RUNG_METRICS = ("fd", "coverage")
+DEFAULT_STEPS = 1000  # of a full training, where neither settings nor model say
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What settings stand for, resolved."""
+
+    source: str | None  # where the data comes from
+    data: ImageData | None
+    space: Space
+    recipe: Config
+    objectives: tuple[Objective, ...]
+    setup: Setup
+    floor: Mapping[str, list[float]]
+    failure: Mapping[str, list[float]]
+    notes: tuple[str, ...]
+    citations: tuple[str, ...]
+    model_steps: int | None  # what the model says a full training is
+
+    def identity(self, settings: Settings) -> dict[str, str]:
+        """What must not change within a campaign, in words."""
+        return {
+            "model": settings.model,
+            "data": self.data.fingerprint if self.data else "none",
+            "objectives": ", ".join(map(objective_text, self.objectives)),
+            "seed": str(settings.seed),
+            "strategy": settings.strategy,
+            "samples": str(self.setup.n_samples),
+            "rungs": f"{settings.rungs} of eta {settings.eta}",
+            **{f"parameter {param.name}": _in_words(param) for param in self.space},
+        }
+
+    def resolved(self, settings: Settings, steps: int) -> str:
+        """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere."""
+        values = settings.model_dump(mode="json", exclude_none=True, exclude={"set", "range", "out"})
+        values |= {"objective": [objective_text(o) for o in self.objectives], "steps": steps}
+        if self.data is not None:
+            assert self.source is not None
+            values["data"] = self.source if self.source == "digits" else str(Path(self.source).resolve())
+            values["samples"] = self.setup.n_samples
+        return toml_text({**values, "space": self.space.to_dict()}) + "\n"
+
+
+def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) -> Prepared:
+    """Load the data, obtain the judges, resolve space and objectives. Raises the error of whatever cannot be used."""
+    source = settings.data or (own.data if own else None)
+    data = load_images(source, size=settings.size, progress=say) if source is not None else None
+    if data is not None:
+        say(data.describe())
+    space = _space(settings, own, data)
+    objectives = _objectives(settings, own, data)
+    judges, floor, failure, notes = _judges(settings, data, say) if data is not None else ({}, {}, {}, [])
+    full_metrics = available_metrics(data) if data is not None else ()
+    asked = [o.name for o in objectives if o.name in full_metrics]
+    setup = Setup(
+        model=settings.model,
+        device=device,
+        data=data,
+        judges=judges,
+        metrics=tuple(dict.fromkeys((*asked, *RUNG_METRICS))) if data is not None else (),
+        full_metrics=full_metrics,
+        objectives=objectives,
+        n_samples=judges["search"].n_samples if judges else 0,
+    )
+    recipe = recipe_of(settings.model)
+    citations = [recipe.citation] if recipe else []
+    citations += [p.prior.citation for p in space if p.prior is not None and p.prior.citation]
+    citations += [METRICS[name].citation for name in full_metrics]
+    return Prepared(
+        source=source,
+        data=data,
+        space=space,
+        recipe=space.centre(),
+        objectives=objectives,
+        setup=setup,
+        floor=floor,
+        failure=failure,
+        notes=tuple(notes),
+        citations=tuple(dict.fromkeys(citations)),
+        model_steps=own.full_steps
+        if own
+        else family(settings.model).full_steps(image_shape(data), len(data.train) if data else 0),
+    )
+
+
+def objective_text(objective: Objective) -> str:
+    """An objective as it is written on the command line."""
+    return f"{objective.name}:{'max' if objective.higher_is_better else 'min'}"
+
+
+def _in_words(param: Param) -> str:
+    if isinstance(param, Choice):
+        text = f"one of {', '.join(map(str, param.values))}"
+    else:
+        text = f"{param.low:g}:{param.high:g} {param.scale}"
+    if isinstance(param, Float) and param.off is not None:
+        text += f" or {param.off:g}"
+    if param.prior is not None:
+        text += f", around {param.prior.centre} ({param.prior.confidence} confidence)"
+    if param.when:
+        text += f", when {dict(param.when)}"
+    return text
+
+
+def _space(settings: Settings, own: OwnTraining | None, data: ImageData | None) -> Space:
+    if settings.space is not None:
+        space = Space.from_dict(settings.space)
+    elif own is not None:
+        space = own.space
+    else:
+        network = settings.set.get("network")
+        space = family(settings.model).space(image_shape(data), network if isinstance(network, str) else None)
+    for name, value in settings.set.items():
+        space = space.fix(name, value)
+    for name, (low, high) in settings.range.items():
+        space = space.restrict(name, low, high)
+    if not space.varying:
+        raise SettingsError(
+            "Every parameter of the space is fixed, so there is nothing to search; release one (drop a --set)."
+        )
+    return space
+
+
+def _objectives(settings: Settings, own: OwnTraining | None, data: ImageData | None) -> tuple[Objective, ...]:
+    texts = settings.objective or (own.objectives if own else ()) or (("fd",) if data is not None else ())
+    if not texts:
+        raise SettingsError(
+            "Nothing says what is better: the training has no data to be judged by and names no objective. "
+            'Give --data, or write objective = "my_score:max" beside the training.'
+        )
+    known = available_metrics(data) if data is not None else ()
+    objectives = tuple(
+        parse_objective(text, {name: METRICS[name].higher_is_better for name in known}) for text in texts
+    )
+    for objective in objectives:
+        if own is None and objective.name not in known:
+            raise SettingsError(f"Unknown objective {objective.name!r}. {did_you_mean(objective.name, known)}")
+    if len({o.name for o in objectives}) < len(objectives):
+        raise SettingsError(f"An objective was given twice: {', '.join(texts)}.")
+    return objectives
+
+
+def _judges(
+    settings: Settings, data: ImageData, say: Say
+) -> tuple[dict[Split, Judge], dict[str, list[float]], dict[str, list[float]], list[str]]:
+    notes = [data.note] if data.note else []
+    if data.skipped:
+        shown = "; ".join(data.skipped[:3]) + (" …" if len(data.skipped) > 3 else "")
+        notes.append(f"{len(data.skipped)} unreadable files skipped: {shown}")
+    for note in notes:
+        say(note)
+    extractor = prepare_extractor(data, progress=say)
+    test = self_test(extractor, data)
+    if not test.passed:
+        say(f"warning: {test.sentence}")
+    notes += [extractor.description, test.sentence]
+    n = settings.samples or default_n_samples(data)
+    judges: dict[Split, Judge] = {
+        "search": Judge.prepare(data, "search", extractor, n),
+        "report": Judge.prepare(data, "report", extractor, n),
+    }
+    metrics = available_metrics(data)
+    generator = torch.Generator().manual_seed(derive_seed(settings.seed, "floor"))
+    floor = judges["report"].floor(metrics, generator)
+    return judges, score_dict(floor), score_dict(judges["report"].failure(metrics)), notes

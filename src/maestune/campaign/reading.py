@@ -1,0 +1,85 @@
+"""From a campaign's store to the frozen record that everything people see is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from maestune.campaign import verdict
+from maestune.campaign.record import Finalist, Record
+from maestune.campaign.store import Store
+from maestune.execution.jobs import score_values
+from maestune.search.rungs import ranking, rung_losses
+from maestune.space import Space
+from maestune.types import History, Trial, TrialState
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a campaign's folder; raises StoreError where there is none."""
+    store = Store(folder, read_only=True)
+    try:
+        return record_of(store, seconds=0.0)
+    finally:
+        store.close()
+
+
+def record_of(store: Store, seconds: float) -> Record:
+    """The record of an open store; `seconds` is the wall time so far (what the trials say, where that is more)."""
+    facts = store.facts
+    trials = store.trials
+    failure = score_values(facts["failure"])
+    found = verdict.finalists(trials, failure)
+    best = verdict.winner(found, store.objectives[0])
+    verdicts = []
+    if best is not None:
+        verdicts = [verdict.verdict(found, best, o, trials, failure) for o in store.objectives]
+    return Record(
+        folder=store.folder,
+        model=facts["model"],
+        data_text=facts["data_text"],
+        strategy=facts["settings"]["strategy"],
+        budget_text=facts["budget_text"],
+        seed=facts["settings"]["seed"],
+        space=Space.from_dict(facts["space"]),
+        objectives=store.objectives,
+        rungs=tuple(facts["rungs"]),
+        trials=trials,
+        finalists=found,
+        best=_best(store, best),
+        verdicts=tuple(v for v in verdicts if v is not None),
+        floor=score_values(facts["floor"]),
+        seconds=max([seconds, *(t.clock_seconds for t in trials)]),
+        environment=facts["environment"],
+        citations=tuple(facts["citations"]),
+        notes=tuple(facts["notes"]),
+        done=bool(facts.get("done", False)),
+    )
+
+
+def history_of(store: Store) -> History:
+    """What a strategy may know: the search trials."""
+    trials = tuple(t for t in store.trials if t.stage == "search")
+    return History(trials, store.objectives, tuple(store.facts["rungs"]))
+
+
+def ranked(history: History) -> list[Trial]:
+    """Search trials with scores, best first: the longest trained first, then by their scores there."""
+    usable = [t for t in history.trials if t.rungs and not t.state.failed]
+    by_step: dict[int, list[Trial]] = {}
+    for trial in usable:
+        by_step.setdefault(trial.step, []).append(trial)
+    order: list[Trial] = []
+    for step in sorted(by_step, reverse=True):
+        trials = by_step[step]
+        places, _ = ranking(np.asarray([rung_losses(t.rungs[-1], history.objectives) for t in trials]))
+        order += [trials[i] for i in places]
+    return order
+
+
+def _best(store: Store, winner: Finalist | None) -> int | None:
+    if winner is not None:
+        return winner.trial
+    order = ranked(history_of(store))
+    complete = [t for t in order if t.state == TrialState.COMPLETE]
+    return (complete or order or [None])[0].number if order else None  # type: ignore[union-attr]

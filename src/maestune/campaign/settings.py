@@ -1,0 +1,192 @@
+"""Settings of a campaign: what the command line, a TOML file and Python all fill in, checked in one place."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maestune.campaign.budget import Budget
+from maestune.errors import SettingsError, did_you_mean
+from maestune.execution.model import FAMILIES, is_own
+from maestune.search import STRATEGIES
+from maestune.types import Objective, Value
+
+
+class Settings(BaseModel):
+    """A campaign, written down. Every field has the meaning and name of the command-line option."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field("gan", description="a family (gan), or your own training as path.py:function")
+    data: str | None = Field(None, description="digits, a folder of images, or MNIST-style IDX files")
+    budget: str = Field("2m", description="time (90s, 2m, 4h), trials (40trials) or full trainings (10full)")
+    objective: tuple[str, ...] = Field(
+        (), description="scores to improve; several make a Pareto front; NAME:max for your own"
+    )
+    seed: int = Field(0, ge=0, description="seed of the whole campaign")
+    strategy: str = Field("halving", description="how to search")
+    set: dict[str, Value] = Field(default_factory=dict, description="parameters fixed to a value")
+    range: dict[str, tuple[float, float]] = Field(default_factory=dict, description="parameters with another range")
+    space: dict[str, dict[str, Any]] | None = Field(None, description="the whole space, in place of the model's own")
+    steps: int | None = Field(
+        None, ge=1, description="length of a full training in steps; default: fitted to the budget"
+    )
+    rungs: int = Field(3, ge=1, le=8, description="at how many lengths a training is judged")
+    eta: int = Field(3, ge=2, le=10, description="one in how many goes on to the next rung")
+    size: int | None = Field(None, ge=4, description="height and width that images are brought to")
+    samples: int | None = Field(None, ge=100, description="how many samples are scored")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    workers: int | None = Field(None, ge=0, description="worker processes; 0 trains in the campaign's own process")
+    out: str | None = Field(None, description="folder of the campaign")
+
+    @staticmethod
+    def make(**values: Any) -> Settings:
+        """Checked settings; raises SettingsError naming the field, its value and what was expected."""
+        for name in values:
+            if name not in Settings.model_fields:
+                raise SettingsError(f"Unknown setting {name!r}. {did_you_mean(name, Settings.model_fields)}")
+        try:
+            settings = Settings(**values)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+            raise SettingsError("Settings that cannot be used: " + "; ".join(lines)) from error
+        Budget.parse(settings.budget)
+        if settings.strategy not in STRATEGIES:
+            raise SettingsError(
+                f"Unknown strategy {settings.strategy!r}. {did_you_mean(settings.strategy, STRATEGIES)}"
+            )
+        if not is_own(settings.model) and settings.model not in FAMILIES:
+            raise SettingsError(
+                f"Unknown model {settings.model!r}. {did_you_mean(settings.model, FAMILIES)} "
+                "Your own training is named path/to/file.py:function."
+            )
+        for name, (low, high) in settings.range.items():
+            if low >= high:
+                raise SettingsError(
+                    f"Range {name} = {low:g}:{high:g} is upside down or empty; low must be smaller than high."
+                )
+        return settings
+
+    @staticmethod
+    def from_toml(path: Path) -> Settings:
+        """Settings from a TOML file."""
+        return Settings.make(**read_toml(path))
+
+    @property
+    def folder(self) -> Path:
+        """The campaign's folder: as given, else named after model, data and seed, so that the same command finds it again."""
+        if self.out is not None:
+            return Path(self.out)
+        model = Path(self.model.partition(":")[0]).stem
+        data = "" if self.data is None else f"-{Path(self.data).resolve().name if self.data != 'digits' else 'digits'}"
+        return Path("runs") / f"{model}{data}-seed{self.seed}"
+
+    def to_toml(self) -> str:
+        """The settings as TOML text, empty ones left out."""
+        return toml_text(self.model_dump(exclude_none=True, exclude_defaults=False))
+
+
+def parse_objective(text: str, known: Mapping[str, bool]) -> Objective:
+    """An objective from "fd", "coverage" (direction known) or "name:min" / "name:max" (a score of the user's own)."""
+    name, _, direction = text.partition(":")
+    if direction not in ("", "min", "max"):
+        raise SettingsError(f"Objective {text!r}: the direction {direction!r} is neither min nor max.")
+    if name in known:
+        return Objective(name, known[name] if not direction else direction == "max")
+    return Objective(name, direction == "max")
+
+
+def parse_value(text: str) -> Value:
+    """A value given on the command line: a whole number, a number, true/false, or text."""
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def default_workers(device: str) -> int:
+    """One worker per core on a CPU (small models gain more from two processes than from two threads); one on a GPU."""
+    if device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 8))
+
+
+def resolve_device(text: str) -> str:
+    """The device to train on; raises SettingsError where it is not there."""
+    import torch
+
+    if text == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise SettingsError(f"Device {text!r} is not understood; use auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            f"Device {text!r} was asked for, but this PyTorch sees no CUDA device; use --device cpu or auto."
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"Device {text!r}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0.")
+    return text
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as plain data; raises SettingsError where it is missing or malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"No file {path}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def toml_text(data: Mapping[str, Any], _path: tuple[str, ...] = ()) -> str:
+    """Plain data as TOML: values first, then tables. Only what our settings and configs are made of.
+
+    >>> print(toml_text({"a": 1, "b": {"c": "x"}}))
+    a = 1
+    <BLANKLINE>
+    [b]
+    c = "x"
+    """
+    lines = [f"{_key(k)} = {_toml(v)}" for k, v in data.items() if not isinstance(v, Mapping)]
+    text = "\n".join(lines)
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            path = (*_path, _key(key))
+            body = toml_text(value, path)
+            text += ("\n\n" if text else "") + f"[{'.'.join(path)}]" + (f"\n{body}" if body else "")
+    return text
+
+
+def _key(name: str) -> str:
+    return name if name and all(c.isascii() and (c.isalnum() or c in "_-") for c in name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str):
+        escaped = "".join(_escape(c) for c in value)
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    raise TypeError(f"{type(value).__name__} has no TOML form here")
+
+
+def _escape(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character >= " " and character != "\x7f" else f"\\u{ord(character):04x}"

@@ -1,0 +1,315 @@
+"""What a campaign keeps: an Optuna study (SQLite) of its trials and facts, and a folder a trial for events and files.
+
+The study is the truth; one writer, the campaign process. Everything about a trial is one JSON value in its user
+attributes, written in one transaction: after `kill -9` a trial is as it was before an event or as it was after, never
+between. Optuna's own fields (params, intermediate values, state, values) are derived from it, so that optuna-dashboard
+and every Optuna analysis read our studies; `_repair` completes them after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState as OptunaState
+
+from maestune.errors import StoreError
+from maestune.execution.jobs import score_dict, score_values
+from maestune.execution.segment import checkpoints, disk_error
+from maestune.space import Choice, Float, Int, Param, Space
+from maestune.types import Config, Objective, Rung, Trial, TrialState, Value
+
+# All keys we write into Optuna's user attributes.
+TRIAL_KEY = "maestune:trial"
+FACTS_KEY = "maestune:facts"
+
+STUDY_NAME = "maestune"
+_STATES = {
+    TrialState.RUNNING: OptunaState.RUNNING,
+    TrialState.PAUSED: OptunaState.RUNNING,  # Optuna knows no pause
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.STOPPED: OptunaState.PRUNED,
+    TrialState.DIVERGED: OptunaState.FAIL,
+    TrialState.CRASHED: OptunaState.FAIL,
+}
+
+
+class Store:
+    """A campaign's folder, open for writing (or reading, with `read_only`)."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.folder = folder
+        self._lock: FileLock | None = None
+        if read_only:
+            if not (folder / "study.db").is_file():
+                raise StoreError(
+                    f"{folder} holds no campaign (no study.db in it); name the folder that `maestune tune` wrote."
+                )
+        else:
+            self._take(folder)
+        with self._disk():
+            self._storage = _open(folder / "study.db")
+        self._study_id: int | None = None
+        self._objectives: tuple[Objective, ...] = ()
+        self._trials: list[Trial] = []
+        self._ids: list[int] = []
+        self._logs: dict[int, _Log] = {}
+        self.facts: dict[str, Any] = {}
+        self._load()
+
+    # Campaign ----------------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder already holds a campaign."""
+        return self._study_id is not None
+
+    def create(self, objectives: Sequence[Objective], facts: Mapping[str, Any]) -> None:
+        """Begin a campaign: the study, and the facts that do not change."""
+        directions = [
+            optuna.study.StudyDirection.MAXIMIZE if o.higher_is_better else optuna.study.StudyDirection.MINIMIZE
+            for o in objectives
+        ]
+        with self._disk():
+            self._study_id = self._storage.create_new_study(directions, STUDY_NAME)
+        self.set_facts(**facts, objectives=[[o.name, o.higher_is_better] for o in objectives])
+        self._objectives = tuple(objectives)
+
+    def set_facts(self, **facts: Any) -> None:
+        """Write facts of the campaign (one transaction)."""
+        assert self._study_id is not None
+        self.facts |= json.loads(json.dumps(facts))
+        with self._disk():
+            self._storage.set_study_user_attr(self._study_id, FACTS_KEY, self.facts)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the campaign improves."""
+        return self._objectives
+
+    # Trials ------------------------------------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials, in order of number."""
+        return tuple(self._trials)
+
+    def trial_folder(self, number: int) -> Path:
+        """Where a trial's files lie."""
+        return self.folder / "trials" / f"{number:04d}"
+
+    def add(self, trial: Trial, space: Space) -> Trial:
+        """A new trial, numbered by the study; one transaction."""
+        assert self._study_id is not None
+        trial = trial.with_(number=len(self._trials))
+        frozen = optuna.create_trial(
+            state=OptunaState.RUNNING,
+            params=dict(trial.config),
+            distributions={name: distribution(space[name], value) for name, value in trial.config.items()},
+            user_attrs={TRIAL_KEY: _to_json(trial)},
+        )
+        with self._disk():
+            self._ids.append(self._storage.create_new_trial(self._study_id, frozen))
+        self._trials.append(trial)
+        return trial
+
+    def save(self, trial: Trial) -> Trial:
+        """A trial's new standing: its own record first (that is the commit), Optuna's fields after it."""
+        if trial != self._trials[trial.number]:
+            with self._disk():
+                self._storage.set_trial_user_attr(self._ids[trial.number], TRIAL_KEY, _to_json(trial))
+            self._trials[trial.number] = trial
+            self._derive(trial, known_steps=())
+        return trial
+
+    def drop_checkpoints(self, number: int) -> None:
+        """Remove a trial's checkpoints (it will not go on)."""
+        for path in checkpoints(self.trial_folder(number)):
+            path.unlink(missing_ok=True)
+
+    # Events ------------------------------------------------------------------------------------------------------
+
+    def log(self, number: int, entry: Mapping[str, Any]) -> None:
+        """Append an event to a trial's events.jsonl; steps that are already there (a repeated segment) are left out."""
+        if number not in self._logs:
+            with self._disk():
+                self._logs[number] = _Log(self.trial_folder(number) / "events.jsonl")
+        self._logs[number].append(entry)
+
+    def flush(self, number: int) -> None:
+        """Write a trial's pending events to disk."""
+        if number in self._logs:
+            with self._disk():
+                self._logs[number].flush()
+
+    def close(self) -> None:
+        """Write what is pending and release the folder."""
+        for number in self._logs:
+            with contextlib.suppress(StoreError):
+                self.flush(number)
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+    # Inside ------------------------------------------------------------------------------------------------------
+
+    def _take(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise StoreError(
+                f"{folder} is in use by another maestune process; wait for it, stop it, or choose another folder with --out."
+            ) from error
+        except OSError as error:
+            raise disk_error(folder, error) from error
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageInternalError as error:
+            cause = str(error.__cause__ or error).splitlines()[0]
+            raise disk_error(self.folder, OSError(0, f"the study cannot be written ({cause})")) from error
+        except OSError as error:
+            raise disk_error(self.folder, error) from error
+
+    def _load(self) -> None:
+        studies = [s for s in self._storage.get_all_studies() if s.study_name == STUDY_NAME]
+        facts = studies[0].user_attrs.get(FACTS_KEY) if studies else None
+        if facts is None:
+            if studies:  # killed between the study and its facts: nothing was computed yet
+                self._storage.delete_study(studies[0]._study_id)
+            return
+        self._study_id, self.facts = studies[0]._study_id, facts
+        self._objectives = tuple(Objective(name, up) for name, up in facts["objectives"])
+        frozen = sorted(self._storage.get_all_trials(self._study_id, deepcopy=False), key=lambda t: t.number)
+        self._ids = [t._trial_id for t in frozen]
+        self._trials = [_from_json(t.number, t.user_attrs[TRIAL_KEY]) for t in frozen]
+        if self._lock is not None:
+            for trial, stored in zip(self._trials, frozen, strict=True):
+                if not stored.state.is_finished():
+                    self._derive(trial, known_steps=tuple(stored.intermediate_values))
+
+    def _derive(self, trial: Trial, known_steps: Sequence[int]) -> None:
+        """Bring Optuna's fields of a trial in line with its record; may be repeated."""
+        identity = self._ids[trial.number]
+        values = [trial.score(o.name) for o in self._objectives]
+        finite = [s.value for s in values if s is not None and math.isfinite(s.value)]
+        state = _STATES[trial.state]
+        with self._disk():
+            if len(self._objectives) == 1:
+                for rung in trial.rungs:
+                    score = rung.scores.get(self._objectives[0].name)
+                    if score is not None and rung.step not in known_steps:
+                        self._storage.set_trial_intermediate_value(identity, rung.step, score.value)
+            if state == OptunaState.COMPLETE:
+                self._storage.set_trial_state_values(identity, state, finite)
+            elif state != OptunaState.RUNNING:
+                self._storage.set_trial_state_values(identity, state)
+
+
+def distribution(param: Param, value: Value) -> BaseDistribution:
+    """Optuna's distribution of a parameter (wide enough for its off value and for `value`)."""
+    if isinstance(param, Choice):
+        return CategoricalDistribution(param.values)
+    if isinstance(param, Int):
+        return IntDistribution(param.low, param.high, log=param.scale == "log")
+    assert isinstance(param, Float)
+    if param.off is not None:
+        return FloatDistribution(min(param.off, param.low), max(param.off, param.high))
+    del value
+    return FloatDistribution(param.low, param.high, log=param.scale == "log")
+
+
+class _Log:
+    """Appends JSON lines; knows the last step written, so that a repeated segment adds nothing twice."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.pending: list[str] = []
+        self.last: dict[str, int] = {}
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:  # torn by a crash
+                path.write_text(whole, encoding="utf-8")
+            for line in whole.splitlines():
+                entry = json.loads(line)
+                if "step" in entry:
+                    self.last[entry["kind"]] = entry["step"]
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        if "step" in entry:
+            if entry["step"] <= self.last.get(entry["kind"], -1):
+                return
+            self.last[entry["kind"]] = entry["step"]
+        self.pending.append(json.dumps(entry) + "\n")
+
+    def flush(self) -> None:
+        if self.pending:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(self.pending))
+            self.pending.clear()
+
+
+def _open(path: Path) -> RDBStorage:
+    from sqlalchemy import event
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+    @event.listens_for(storage.engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        # Write-ahead logging: a dashboard may read while we write, and a commit survives a killed process
+        # without waiting for the disk at every trial.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage
+
+
+def _to_json(trial: Trial) -> dict[str, Any]:
+    return {
+        "config": dict(trial.config),
+        "seed": trial.seed,
+        "stage": trial.stage,
+        "state": str(trial.state),
+        "until_steps": trial.until_steps,
+        "reason": trial.reason,
+        "decision": trial.decision,
+        "seconds": trial.seconds,
+        "role": trial.role,
+        "source": trial.source,
+        "clock_seconds": trial.clock_seconds,
+        "rungs": [[r.step, _nan_to_none(score_dict(r.scores)), r.seconds] for r in trial.rungs],
+    }
+
+
+def _from_json(number: int, data: Mapping[str, Any]) -> Trial:
+    rungs = tuple(Rung(step, score_values(_none_to_nan(scores)), seconds) for step, scores, seconds in data["rungs"])
+    plain = {k: v for k, v in data.items() if k not in ("config", "state", "rungs")}
+    return Trial(number=number, config=Config.of(data["config"]), state=TrialState(data["state"]), rungs=rungs, **plain)
+
+
+def _nan_to_none(scores: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    return {name: [v if math.isfinite(v) else None for v in values] for name, values in scores.items()}
+
+
+def _none_to_nan(scores: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
+    return {name: [math.nan if v is None else v for v in values] for name, values in scores.items()}

@@ -1,0 +1,116 @@
+"""The verdict: finalists retrained on fresh seeds, paired with the recipe, scored on data nobody has seen.
+
+Intervals are Student's t over seeds; for several candidates the confidence is divided among them (Bonferroni), so that
+picking the best of them afterwards does not make it look surer than it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from maestune.campaign.record import Finalist, Verdict
+from maestune.types import Objective, Score, Trial, TrialState
+
+CONFIDENCE = 0.95
+
+
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score:
+    """Mean with its Student t-interval; NaN bounds for a single value.
+
+    >>> s = t_interval([1.0, 2.0, 3.0])
+    >>> s.value, round(s.low, 3), round(s.high, 3)
+    (2.0, -0.484, 4.484)
+    """
+    data = np.asarray(values, dtype=np.float64)
+    mean = float(data.mean())
+    if len(data) < 2:
+        return Score(mean)
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(data) - 1)) * float(data.std(ddof=1)) / math.sqrt(len(data))
+    return Score(mean, mean - half, mean + half)
+
+
+def final_scores(trial: Trial, failure: Mapping[str, Score]) -> Mapping[str, Score]:
+    """Scores of a final training; one that diverged or crashed scores like a constant image, it is not left out."""
+    if trial.state == TrialState.COMPLETE and trial.rungs:
+        return trial.rungs[-1].scores
+    return failure
+
+
+def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Finalist, ...]:
+    """Finalists from the final trials, the recipe first; only seeds on which every one of them has ended count."""
+    finals = [t for t in trials if t.stage == "finals"]
+    sources = list(dict.fromkeys(t.source for t in finals if t.source is not None))
+    by_seed: dict[int, dict[int, Trial]] = {}
+    for trial in finals:
+        if trial.state.final and trial.source is not None:
+            by_seed.setdefault(trial.seed, {})[trial.source] = trial
+    complete = [runs for runs in by_seed.values() if len(runs) == len(sources)]
+    if not complete:
+        return ()
+    found: list[Finalist] = []
+    for source in sources:
+        runs = [per_seed[source] for per_seed in complete]
+        scores = [final_scores(t, failure) for t in runs]
+        metrics = [m for m in scores[0] if all(m in s for s in scores)]
+        means = {m: t_interval([s[m].value for s in scores]) for m in metrics}
+        seconds = float(np.mean([t.seconds for t in runs]))
+        numbers = tuple(t.number for t in runs)
+        found.append(Finalist(runs[0].role, source, runs[0].config, numbers, means, seconds))
+    return tuple(sorted(found, key=lambda f: f.role != "recipe"))
+
+
+def winner(found: Sequence[Finalist], objective: Objective) -> Finalist | None:
+    """The candidate with the best mean on an objective."""
+    candidates = [f for f in found if f.role != "recipe"]
+    return min(candidates, key=lambda f: objective.loss(f.scores[objective.name].value), default=None)
+
+
+def verdict(
+    found: Sequence[Finalist],
+    best: Finalist,
+    objective: Objective,
+    trials: Sequence[Trial],
+    failure: Mapping[str, Score],
+) -> Verdict | None:
+    """Best against recipe on one objective, from paired differences over the seeds; None where there is no recipe."""
+    recipe = next((f for f in found if f.role == "recipe"), None)
+    if recipe is None:
+        return None
+    candidates = sum(f.role != "recipe" for f in found)
+    runs = {t.number: t for t in trials}
+
+    def values(finalist: Finalist) -> list[float]:
+        return [final_scores(runs[n], failure)[objective.name].value for n in finalist.runs]
+
+    pairs = list(zip(values(recipe), values(best), strict=True))
+    differences = [b - r for r, b in pairs]
+    interval = t_interval(differences, 1 - (1 - CONFIDENCE) / candidates)
+    scale = abs(recipe.scores[objective.name].value)
+    relative = [d / scale if scale > 0 else math.nan for d in (interval.value, interval.low, interval.high)]
+    return Verdict(
+        objective=objective,
+        recipe=recipe.scores[objective.name],
+        best=best.scores[objective.name],
+        difference=interval.value,
+        low=interval.low,
+        high=interval.high,
+        relative=relative[0],
+        relative_low=relative[1],
+        relative_high=relative[2],
+        decision=_decide(interval, objective),
+        seeds=len(pairs),
+    )
+
+
+def _decide(difference: Score, objective: Objective) -> str:
+    # In terms of loss: the whole interval below zero is better, the whole interval above is worse.
+    bounds = sorted((objective.loss(difference.low), objective.loss(difference.high)))
+    if not all(map(math.isfinite, bounds)):
+        return "inconclusive"
+    if bounds[1] < 0:
+        return "better"
+    return "worse" if bounds[0] > 0 else "inconclusive"

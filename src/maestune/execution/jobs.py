@@ -1,0 +1,130 @@
+"""What crosses between the campaign and those who train: jobs one way, events the other. All values, all picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol
+
+from maestune.data import ImageData
+from maestune.quality import Judge
+from maestune.types import Config, Objective, Rung, Score
+
+Split = Literal["search", "report"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every job of a campaign shares; sent once to each worker.
+
+    `model`: "gan" or `path.py:function`. `judges`: who scores samples, by split; empty where the training reports its
+    own scores. `metrics`: what the judges measure at every rung; `full_metrics`: what they measure, with intervals, at
+    the end of a full training. `checkpoint_seconds`: how much work a crash may cost at most, within a segment.
+    """
+
+    model: str
+    device: str
+    data: ImageData | None
+    judges: Mapping[Split, Judge]
+    metrics: tuple[str, ...]
+    full_metrics: tuple[str, ...]
+    objectives: tuple[Objective, ...]
+    n_samples: int
+    report_every: int = 50
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One segment of a trial: train on from its newest checkpoint (if any) until `until_steps`."""
+
+    trial: int
+    config: Config
+    seed: int
+    sample_seed: int
+    split: Split
+    folder: Path
+    until_steps: int
+    full_steps: int
+    score_at: tuple[int, ...]
+    picture_at: tuple[int, ...]
+
+
+class Outcome(StrEnum):
+    """How a segment ended."""
+
+    REACHED = "reached"  # until_steps
+    INTERRUPTED = "interrupted"  # asked to stop; a checkpoint was written
+    DIVERGED = "diverged"  # a loss or sample that is not finite
+    FAILED = "failed"  # the training raised an error
+    DIED = "died"  # the worker process is gone
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A report of training: where it is, and the newest signals."""
+
+    trial: int
+    step: int
+    seconds: float
+    signals: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Samples of a trial were scored at a step."""
+
+    trial: int
+    rung: Rung
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A segment is over. `rungs` are all scores of the trial so far; `message` says what went wrong, if anything did."""
+
+    trial: int
+    outcome: Outcome
+    step: int
+    seconds: float
+    rungs: tuple[Rung, ...] = ()
+    message: str = ""
+
+
+Event = Progress | Scored | Ended
+
+
+class Executor(Protocol):
+    """Runs jobs and tells what happens. Decides nothing."""
+
+    @property
+    def free(self) -> int:
+        """How many more jobs would start at once."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Start a job."""
+        ...
+
+    def events(self, timeout_seconds: float) -> Sequence[Event]:
+        """What happened since the last call; waits up to the timeout for the first event."""
+        ...
+
+    def interrupt(self) -> None:
+        """Ask every running job to write a checkpoint and end."""
+        ...
+
+    def close(self) -> None:
+        """End all workers; running jobs are lost back to their last checkpoint."""
+        ...
+
+
+def score_dict(scores: Mapping[str, Score]) -> dict[str, list[float]]:
+    """Scores as plain lists [value, low, high]."""
+    return {name: [score.value, score.low, score.high] for name, score in scores.items()}
+
+
+def score_values(data: Mapping[str, Sequence[float]]) -> dict[str, Score]:
+    """Scores from plain lists, as `score_dict` writes them."""
+    return {name: Score(*values) for name, values in data.items()}

@@ -1,0 +1,177 @@
+"""Workers as processes: one job each, alive as long as the campaign; a dead one costs its own segment only."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from maestune.errors import MaestuneError, SettingsError
+from maestune.execution import worker
+from maestune.execution.jobs import Ended, Event, Job, Outcome, Setup
+
+GRACE_SECONDS = 5.0
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    job: Job | None = None
+    ready: bool = False
+
+
+class Processes:
+    """An executor of `workers` processes with `threads` threads each.
+
+    They are started at once, so that they load while the campaign prepares its data; `prepare` hands them the setup.
+    """
+
+    def __init__(self, workers: int, threads: int) -> None:
+        if worker.in_worker():
+            raise SettingsError(
+                "A campaign was started inside one of its own workers. In a script that holds both the training and the "
+                "call, put the call under: if __name__ == '__main__':"
+            )
+        self._threads = threads
+        self._setup: Setup | None = None
+        self._workers = [self._spawn() for _ in range(workers)]
+
+    def prepare(self, setup: Setup) -> None:
+        """Hand every worker what all jobs share."""
+        self._setup = setup
+        for each in self._workers:
+            self._ready(each)
+
+    @property
+    def free(self) -> int:
+        """Workers without a job."""
+        return sum(w.job is None for w in self._workers)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process numbers of the workers."""
+        return tuple(w.process.pid for w in self._workers if w.process.pid is not None)
+
+    def submit(self, job: Job) -> None:
+        """Start a job on a free worker."""
+        each = next(w for w in self._workers if w.job is None)
+        if not each.process.is_alive():  # it died between two jobs
+            self._replace(each)
+        each.job = job
+        with suppress(OSError):  # a broken pipe: the worker is dead, its sentinel says so
+            each.pipe.send(job)
+
+    def events(self, timeout_seconds: float) -> Sequence[Event]:
+        """Events since the last call; waits for the first one. Raises the error of a worker that cannot go on."""
+        busy = [w for w in self._workers if w.job is not None]
+        handles = [handle for w in busy for handle in (w.pipe, w.process.sentinel)]
+        ready = wait(handles, timeout_seconds)
+        return [e for w in busy if w.pipe in ready or w.process.sentinel in ready for e in self._drain(w)]
+
+    def interrupt(self) -> None:
+        """Ask every running job to write a checkpoint and end."""
+        for each in self._workers:
+            if each.job is not None:
+                with suppress(OSError):  # dead: events() will say so
+                    each.pipe.send("stop")
+
+    def close(self) -> None:
+        """End all workers, politely where they are idle."""
+        for each in self._workers:
+            if each.job is None and each.process.is_alive():
+                with suppress(OSError):
+                    each.pipe.send(None) if each.ready else each.process.terminate()
+            else:
+                each.process.kill()
+        for each in self._workers:
+            each.process.join(GRACE_SECONDS)
+            if each.process.is_alive():
+                each.process.kill()
+                each.process.join()
+            each.pipe.close()
+
+    def _drain(self, each: _Worker) -> list[Event]:
+        found: list[Event] = []
+        try:
+            while each.pipe.poll():
+                message = each.pipe.recv()
+                if isinstance(message, MaestuneError):
+                    raise message
+                found.append(message)
+                if isinstance(message, Ended):
+                    each.job = None
+        except (EOFError, ConnectionResetError):
+            pass
+        if each.job is not None and not each.process.is_alive():
+            each.process.join()
+            found.append(Ended(each.job.trial, Outcome.DIED, 0, 0.0, message=_cause(each.process.exitcode)))
+            self._replace(each)
+        return found
+
+    def _spawn(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=worker.main, args=(theirs, self._threads, os.getpid()), daemon=True)
+        with _environment(self._threads), _without_main():
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _ready(self, each: _Worker) -> None:
+        with suppress(OSError):
+            each.pipe.send(self._setup)
+            each.ready = True
+
+    def _replace(self, each: _Worker) -> None:
+        each.pipe.close()
+        fresh = self._spawn()
+        each.process, each.pipe, each.job = fresh.process, fresh.pipe, None
+        self._ready(each)
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        hint = "; out of memory?" if name == "SIGKILL" else ""
+        return f"worker killed by {name}{hint}"
+    return f"worker exited with status {exitcode}"
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    # Thread pools read these when their library is loaded, which is before any code of ours runs in the worker.
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    # A spawned process imports the parent's main script again. Workers need nothing of it (a user's training is
+    # loaded by its path), and a script without a main guard would start its campaign once more.
+    module = sys.modules["__main__"]
+    file, spec = getattr(module, "__file__", None), getattr(module, "__spec__", None)
+    module.__spec__ = None
+    if file is not None:
+        del module.__file__
+    try:
+        yield
+    finally:
+        module.__spec__ = spec
+        if file is not None:
+            module.__file__ = file

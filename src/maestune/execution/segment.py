@@ -1,0 +1,240 @@
+"""One segment of one trial: drives a training generator, scores its samples, writes checkpoints and pictures.
+
+The same function serves the process workers and the inline executor. A checkpoint carries the scores reached so far,
+so that a crash between "checkpoint written" and "campaign told" costs nothing and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maestune.data import to_float
+from maestune.data.grid import grid_image, save_png
+from maestune.errors import CheckpointError, MaestuneError, MetricError, StoreError
+from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, score_dict, score_values
+from maestune.training.checkpoint import load_checkpoint, save_checkpoint
+from maestune.training.run import Run, Training
+from maestune.types import Report, Rung, Score
+
+PICTURE_SAMPLES = 64
+PICTURE_COLUMNS = 8
+PICTURE_MAX_PIXELS = 1024
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where a trial's checkpoint at a step lies."""
+    return folder / f"checkpoint-{step:08d}.safetensors"
+
+
+def picture_path(folder: Path, step: int) -> Path:
+    """Where a trial's sample grid at a step lies."""
+    return folder / f"samples-{step:08d}.png"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """A trial's checkpoints, newest first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+
+def newest_checkpoint(folder: Path, until_steps: int) -> Mapping[str, Any] | None:
+    """The newest readable checkpoint not beyond `until_steps`; an unreadable one is passed over for the one before."""
+    for path in checkpoints(folder):
+        if int(path.stem.split("-")[1]) <= until_steps:
+            try:
+                return load_checkpoint(path)
+            except CheckpointError:
+                continue
+    return None
+
+
+def run_segment(training: Training, setup: Setup, job: Job, stop: Callable[[], bool]) -> Iterator[Event]:
+    """Train a trial's segment, yielding events; the last one is `Ended`. `stop` is asked at every report."""
+    segment = _Segment(training, setup, job)
+    try:
+        yield from segment.events(stop)
+    except (StoreError, KeyboardInterrupt):
+        raise  # the disk, not the trial, is at fault: the campaign has to stop
+    except Exception as error:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / "error.txt").write_text(traceback.format_exc())
+        yield segment.ended(Outcome.FAILED, _one_line(error))
+
+
+class _Segment:
+    """The running state of one segment: clock, rungs, last checkpoint."""
+
+    def __init__(self, training: Training, setup: Setup, job: Job) -> None:
+        self.training, self.setup, self.job = training, setup, job
+        self.begun = time.perf_counter()
+        self.step, self.seconds_before = 0, 0.0
+        self.rungs: list[Rung] = []
+        self.state: Mapping[str, Any] | None = None
+
+    def seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.begun
+
+    def ended(self, outcome: Outcome, message: str = "") -> Ended:
+        return Ended(self.job.trial, outcome, self.step, self.seconds(), tuple(self.rungs), message)
+
+    def restore(self) -> None:
+        saved = newest_checkpoint(self.job.folder, self.job.until_steps)
+        if saved is None:
+            return
+        self.state, self.step, self.seconds_before = saved["state"], saved["step"], saved["seconds"]
+        self.rungs = [Rung(r["step"], score_values(r["scores"]), r["seconds"]) for r in saved["rungs"]]
+
+    def events(self, stop: Callable[[], bool]) -> Iterator[Event]:
+        self.job.folder.mkdir(parents=True, exist_ok=True)
+        self.restore()
+        for rung in self.rungs:
+            yield Scored(self.job.trial, rung)
+        if self.step >= self.job.until_steps:  # the crash came after the checkpoint
+            yield self.ended(Outcome.REACHED)
+            return
+        last_checkpoint = time.perf_counter()
+        with closing(self.training(self.job.config, self.run())) as reports:  # type: ignore[type-var]
+            for report in reports:
+                self.step = report.step
+                yield Progress(self.job.trial, self.step, self.seconds(), dict(report.signals))
+                trouble = _not_finite(report)
+                if trouble:
+                    yield self.ended(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
+                    return
+                if self.step in self.job.score_at or (self.step == self.job.until_steps):
+                    rung = Rung(self.step, self.score(report), self.seconds())
+                    self.rungs.append(rung)
+                    yield Scored(self.job.trial, rung)
+                if report.samples is not None and (self.step in self.job.picture_at or self.step in self.job.score_at):
+                    self.picture(report)
+                reached = self.step >= self.job.until_steps
+                interrupted = not reached and stop()
+                overdue = time.perf_counter() - last_checkpoint > self.setup.checkpoint_seconds
+                if report.state is not None and (reached or interrupted or overdue):
+                    self.checkpoint(report)
+                    last_checkpoint = time.perf_counter()
+                if reached or interrupted:
+                    yield self.ended(Outcome.REACHED if reached else Outcome.INTERRUPTED)
+                    return
+        yield self.ended(
+            Outcome.FAILED,
+            f"the training ended at step {self.step} without a report at step {self.job.until_steps}; "
+            "yield a Report at every step where run.due(step) is true.",
+        )
+
+    def run(self) -> Run:
+        job, setup = self.job, self.setup
+        samples_at = dict.fromkeys(job.picture_at, PICTURE_SAMPLES)
+        # Reports are due at rungs even where no samples are: a training may report scores of its own.
+        samples_at |= dict.fromkeys({*job.score_at, job.until_steps}, setup.n_samples)
+        return Run(
+            until_steps=job.until_steps,
+            full_steps=job.full_steps,
+            start_steps=self.step,
+            state=self.state,
+            seed=job.seed,
+            sample_seed=job.sample_seed,
+            samples_at=samples_at,
+            report_every=setup.report_every,
+            device=setup.device,
+            data=setup.data,
+            split=job.split,
+        )
+
+    def score(self, report: Report) -> dict[str, Score]:
+        """Scores of a report: the judge's on its samples, and the training's own."""
+        scores = {name: Score(float(value)) for name, value in report.scores.items()}
+        judge = self.setup.judges.get(self.job.split)
+        if judge is not None:
+            if report.samples is None:
+                raise MetricError(
+                    f"No samples came with the report at step {report.step}; a training judged by its samples yields "
+                    "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
+                )
+            full = report.step >= self.job.full_steps
+            metrics = self.setup.full_metrics if full else self.setup.metrics
+            scores |= judge.score(report.samples, metrics, intervals=full)
+        missing = [o.name for o in self.setup.objectives if o.name not in scores]
+        if missing:
+            raise MetricError(
+                f"The objective {missing[0]!r} is not among the scores of the report at step {report.step} "
+                f"({', '.join(scores) or 'none'}); yield Report(scores={{{missing[0]!r}: value}}) there."
+            )
+        return scores
+
+    def picture(self, report: Report) -> None:
+        assert report.samples is not None
+        images = report.samples[:PICTURE_SAMPLES].detach().cpu()
+        height = images.shape[-2] * PICTURE_COLUMNS
+        if height > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
+            images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / height, mode="area")
+        with _disk(self.job.folder):
+            save_png(grid_image(images, columns=PICTURE_COLUMNS), picture_path(self.job.folder, report.step))
+
+    def checkpoint(self, report: Report) -> None:
+        """Write a checkpoint, then remove the older ones: there is always a whole one."""
+        assert report.state is not None
+        older = checkpoints(self.job.folder)
+        path = checkpoint_path(self.job.folder, report.step)
+        rungs = [{"step": r.step, "scores": score_dict(r.scores), "seconds": r.seconds} for r in self.rungs]
+        state = {"state": report.state(), "step": report.step, "seconds": self.seconds(), "rungs": rungs}
+        with _disk(self.job.folder):
+            save_checkpoint(path, state)
+        for old in older:
+            if old != path:
+                old.unlink(missing_ok=True)
+
+
+class _disk:
+    """Turns an operating system's error on writing into a StoreError that names the folder and the space left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise disk_error(self.folder, error) from error
+
+
+def disk_error(folder: Path, error: OSError) -> StoreError:
+    """A StoreError for a failed write, with what to do about it."""
+    try:
+        left = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB free"
+    except OSError:
+        left = "free space unknown"
+    return StoreError(
+        f"Cannot write to {folder}: {error.strerror or error} ({left}). Free some space or make the folder writable, then run "
+        "the same command again: everything computed so far is kept and the campaign goes on from there."
+    )
+
+
+def real_picture(images: torch.Tensor, path: Path) -> None:
+    """The grid of real images (uint8) that samples are held beside."""
+    save_png(grid_image(to_float(images[:PICTURE_SAMPLES]), columns=PICTURE_COLUMNS), path)
+
+
+def _not_finite(report: Report) -> str:
+    for name, value in (*report.signals.items(), *report.scores.items()):
+        if not math.isfinite(value):
+            return f"{name} is {value}"
+    if report.samples is not None and not bool(torch.isfinite(report.samples).all()):
+        return "samples are not finite"
+    return ""
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, MaestuneError):
+        return str(error)
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}"

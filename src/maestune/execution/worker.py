@@ -1,0 +1,61 @@
+"""The main function of a worker process: receives a setup, then jobs; sends events. Lives as long as the campaign."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+_in_worker = False
+
+
+def in_worker() -> bool:
+    """Whether this process trains for a campaign; a campaign started here would start itself again and again."""
+    return _in_worker
+
+
+def main(pipe: Connection, threads: int, parent: int) -> None:
+    """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker."""
+    global _in_worker
+    _in_worker = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+    import torch  # only now: the environment (threads, device) was set by the campaign before
+
+    from maestune.errors import MaestuneError
+    from maestune.execution.model import load_training
+    from maestune.execution.segment import run_segment
+
+    torch.set_num_threads(threads)
+    try:
+        setup = pipe.recv()
+        training = load_training(setup.model)
+        while True:
+            job = pipe.recv()
+            if job is None:
+                return
+            for event in run_segment(training, setup, job, lambda: _asked_to_stop(pipe)):
+                pipe.send(event)
+    except (EOFError, BrokenPipeError):
+        return
+    except MaestuneError as error:
+        pipe.send(error)
+
+
+def _asked_to_stop(pipe: Connection) -> bool:
+    # Within a job the campaign sends only one thing: the request to stop.
+    if not pipe.poll():
+        return False
+    request: Any = pipe.recv()
+    return request == "stop"
+
+
+def _die_with(parent: int) -> None:
+    # A worker must not outlive a killed campaign: the same command may already have started the next one.
+    while os.getppid() == parent:
+        time.sleep(0.25)
+    os._exit(1)

@@ -1,0 +1,142 @@
+"""The GAN family: two players, their noise, numbers and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maestune.families.base import Draw, Hyper, Noise, Player, Shape
+from maestune.families.gan.losses import GAMES, GanLosses
+from maestune.families.gan.networks import GanModel, build_model, dropout_shapes
+from maestune.families.gan.space import full_steps, gan_space
+from maestune.families.layers import refresh_spectral, standing_statistics
+from maestune.space import Space
+from maestune.types import Config
+
+# Standing statistics of the generator's batch norms: 4 batches of 128 latents fix means to a few percent of a
+# standard deviation at half the price of drawing 1,000 samples.
+STANDING_BATCHES = 4
+STANDING_BATCH_SIZE = 128
+CHUNK = 1024  # samples made at once, so that memory stays bounded
+
+
+@dataclass(frozen=True)
+class GAN:
+    """Generator against discriminator, for images (C, H, W) in [-1, 1]."""
+
+    name: str = "gan"
+
+    def space(self, shape: Shape, network: str | None = None) -> Space:
+        """The default space; its centre is the DCGAN recipe.
+
+        The network follows from the image size (dense up to 16 pixels, convolutions above) and is not searched: the
+        two differ tenfold in cost. `network` ("mlp" or "conv") chooses it instead.
+        """
+        return gan_space(shape, network)
+
+    def full_steps(self, shape: Shape, n_train: int) -> int:
+        """Default length of a full training, in steps (updates of the discriminator)."""
+        return full_steps(shape, n_train)
+
+    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> GanModel:
+        """Both networks with fresh weights, drawn from the generator alone, on its device."""
+        return build_model(config, shape, generator)
+
+    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
+        """Discriminator, then generator on every `d_steps`-th step."""
+        masks = dropout_shapes(config, shape)
+        losses = GanLosses(
+            game=GAMES[config.text("loss")],
+            penalty=config.text("penalty", "none"),
+            separate=config.text("norm_d") == "batch",
+            masks=len(masks),
+            instance_noise=config.number("instance_noise", 0.0) > 0,
+        )
+        fake = _draws(config, shape, masks, "fake")
+        discriminator = Player(
+            name="discriminator",
+            loss=losses.discriminator,
+            noise={**fake, **_draws(config, shape, masks, "real")},
+            rate=config.number("lr_ratio"),
+            refresh=refresh_spectral if config.text("norm_d") == "spectral" else None,
+            constrain=_clip(config.number("weight_clip")) if "weight_clip" in config else None,
+        )
+        generator = Player(
+            name="generator",
+            loss=losses.generator,
+            noise=fake,
+            every=int(config.number("d_steps")),
+            average="average" if config.number("ema", 0.0) > 0 else "",
+        )
+        return discriminator, generator
+
+    def hyper(self, config: Config, progress: float) -> dict[str, float]:
+        """Penalty weights, dropout and smoothing as they are; instance noise falling linearly to 0."""
+        values: Mapping[str, Any] = dict(config.items_)
+        numbers = {name: values[name] for name in _HYPER if name in values}
+        if numbers.get("instance_noise"):
+            numbers["instance_noise"] *= max(0.0, 1.0 - progress)
+        return numbers
+
+    @torch.no_grad()
+    def generate(self, model: nn.Module, n: int, generator: torch.Generator) -> Tensor:
+        """Samples (n, C, H, W) in [-1, 1] from latents of the generator; the model is not changed.
+
+        Drawn from the generator's moving average where it is kept, with standing statistics in its batch norms, so
+        that a sample does not depend on those drawn beside it.
+        """
+        assert isinstance(model, GanModel)
+
+        def latents(count: int) -> Tensor:
+            return torch.randn(count, model.latent_dim, generator=generator, device=generator.device)
+
+        z = latents(n)
+        sampler = model.sampler
+        standing = ()
+        if sampler.couples_samples:
+            standing = standing_statistics(sampler, [latents(STANDING_BATCH_SIZE) for _ in range(STANDING_BATCHES)])
+        return torch.cat([sampler(chunk, standing=standing) for chunk in z.split(CHUNK)])
+
+    @torch.no_grad()
+    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, float]:
+        """Mean scores of real and fake, the discriminator's accuracy by sign, and the spread of the samples.
+
+        `sample_std`: standard deviation over samples, mean over pixels, relative to that of the real batch (1 when
+        samples vary as much as real images; towards 0 when modes collapse).
+        """
+        assert isinstance(model, GanModel)
+        fake = model.generator(noise["discriminator"]["latent"])
+        r, f = model.discriminator(batch).squeeze(1), model.discriminator(fake).squeeze(1)
+        right = 0.5 * ((r > 0).float().mean() + (f < 0).float().mean())
+        spread = fake.std(0).mean() / batch.std(0).mean().clamp_min(1e-6)
+        numbers = torch.stack((r.mean(), f.mean(), right, spread)).tolist()
+        return dict(zip(("score_real", "score_fake", "d_accuracy", "sample_std"), numbers, strict=True))
+
+
+_HYPER = ("dropout_d", "instance_noise", "label_smoothing", "r1_gamma", "gp_lambda")
+
+
+def _draws(config: Config, shape: Shape, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, Draw]:
+    """What one side needs in a step: latents for fakes, the mixing of WGAN-GP, dropout's uniforms, instance noise."""
+    size = int(config.number("batch_size"))
+    draws: dict[str, Draw] = {}
+    if side == "fake":
+        draws["latent"] = Draw("normal", (size, int(config.number("latent_dim"))))
+    elif config.text("penalty", "none") == "gp":
+        draws["mix"] = Draw("uniform", (size,))
+    if config.number("instance_noise", 0.0) > 0:
+        draws[f"{side}_noise"] = Draw("normal", (size, *shape))
+    return draws | {f"{side}_mask_{i}": Draw("uniform", (size, *mask)) for i, mask in enumerate(masks)}
+
+
+def _clip(bound: float) -> Callable[[nn.Module], None]:
+    @torch.no_grad()
+    def clip(module: nn.Module) -> None:
+        for parameter in module.parameters():
+            parameter.clamp_(-bound, bound)
+
+    return clip

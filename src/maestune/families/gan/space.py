@@ -1,0 +1,217 @@
+"""What may vary in a GAN, and what is believed before anything was tried.
+
+The centre of every prior is the DCGAN recipe; ranges are those of large studies and of published settings, named
+beside each parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from maestune.errors import SpaceError, did_you_mean
+from maestune.families.base import Recipe, Shape
+from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
+from maestune.space.params import Confidence
+from maestune.types import Config, Value
+
+DCGAN = "Radford et al. 2016, arXiv 1511.06434; pytorch/examples dcgan"
+GULRAJANI = "Gulrajani et al. 2017, arXiv 1704.00028"
+KURACH = "Kurach et al. 2019, arXiv 1807.04720"
+LUCIC = "Lucic et al. 2018, arXiv 1711.10337"
+MESCHEDER = "Mescheder et al. 2018, arXiv 1801.04406"
+TTUR = "Heusel et al. 2017, arXiv 1706.08500"
+WGAN = "Arjovsky et al. 2017, arXiv 1701.07875"
+WSD = "Hägele et al. 2024, arXiv 2405.18392"
+
+LARGEST_MLP_SIDE = 16  # pixels
+
+RECIPES: Mapping[str, Recipe] = {
+    "dcgan": Recipe(
+        name="dcgan",
+        config=Config.of(
+            loss="ns",
+            optimizer="adam",
+            lr=2e-4,
+            lr_ratio=1.0,
+            beta1=0.5,
+            beta2=0.999,
+            batch_size=64,
+            latent_dim=100,
+            activation_g="relu",
+            activation_d="leaky_relu",
+            norm_g="batch",
+            d_steps=1,
+        ),
+        citation=DCGAN,
+        note=(
+            "Rates, betas, batch size and latents as in the PyTorch example of DCGAN. Convolutions have batch norm in "
+            "both networks. Dense networks (up to 16 pixels) have it in the generator alone, as the dense GANs of "
+            "eriklindernoren/PyTorch-GAN. Channels at the image are 64 for 64 pixels and fall with the side."
+        ),
+        bibtex="""@inproceedings{radford2016unsupervised,
+  title     = {Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks},
+  author    = {Radford, Alec and Metz, Luke and Chintala, Soumith},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2016},
+  url       = {https://arxiv.org/abs/1511.06434}
+}""",
+    ),
+}
+
+
+def full_steps(shape: Shape, n_train: int) -> int:
+    """Default length of a full training in steps: some seconds on one core for dense networks, about a minute at 28 × 28.
+
+    Up to 16 pixels 3,000 steps: by then good configs are at the floor on handwritten digits and the recipe is not far.
+    Above, 2,000 steps, falling with the number of pixels beyond 28 × 28, because the cost of a step grows with them,
+    but never below 1,000. At least one pass over the data in batches of 64, but never more than 10,000 for that reason.
+    """
+    _, h, w = shape
+    by_size = 3000 if max(h, w) <= LARGEST_MLP_SIDE else min(2000, max(1000, 2000 * 28 * 28 // (h * w)))
+    return max(by_size, min(-(-n_train // 64), 10_000))
+
+
+def gan_space(shape: Shape, network: str | None = None) -> Space:
+    """The default space for images (C, H, W); `network` overrides the choice by size.
+
+    Raises SpaceError for a network that is neither "mlp" nor "conv".
+    """
+    if network is None:
+        network = "mlp" if max(shape[1:]) <= LARGEST_MLP_SIDE else "conv"
+    if network not in ("mlp", "conv"):
+        raise SpaceError(f"network: {network!r} is no network of a GAN. {did_you_mean(network, ('mlp', 'conv'))}")
+    return Space(
+        (
+            Choice("network", (network,)),
+            *_game(),
+            *_optimiser(),
+            *_architecture(shape, network),
+            *_regularisation(),
+            *_schedule(),
+        )
+    )
+
+
+def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN) -> Prior:
+    return Prior(RECIPES["dcgan"].config[name], confidence, citation)
+
+
+def _game() -> tuple[Param, ...]:
+    return (
+        Choice("loss", ("ns", "hinge", "ls", "wgan"), prior=_prior("loss", "low"), role=Role.LOSS),
+        Choice("d_steps", (1, 2, 3, 5), ordered=True, prior=_prior("d_steps"), role=Role.LOSS, unit="per G step"),
+    )
+
+
+def _optimiser() -> tuple[Param, ...]:
+    adam = {"optimizer": ("adam",)}
+    return (
+        Choice("optimizer", ("adam", "rmsprop", "sgd"), prior=_prior("optimizer", "high"), role=Role.OPTIMIZER),
+        # The wide range of Lucic et al. 2018: small networks bear rates that large ones do not.
+        Float("lr", 1e-5, 1e-2, scale="log", prior=_prior("lr")),
+        # TTUR has 3, SAGAN and BigGAN 4.
+        Float("lr_ratio", 0.25, 8.0, scale="log", prior=_prior("lr_ratio", citation=f"{DCGAN}; {TTUR}"), unit="D / G"),
+        Float("beta1", 0.0, 0.9, prior=_prior("beta1"), when=adam),
+        Float("beta2", 0.9, 0.999, scale="logit", prior=_prior("beta2", "low", f"{DCGAN}; {KURACH}"), when=adam),
+        Float(
+            "momentum",
+            0.0,
+            0.9,
+            prior=Prior(0.0, "low", "Gidel et al. 2019, arXiv 1807.04740"),
+            when={"optimizer": ("sgd",)},
+        ),
+        Choice(
+            "batch_size",
+            (16, 32, 64, 128),
+            ordered=True,
+            prior=_prior("batch_size"),
+            role=Role.OPTIMIZER,
+            unit="images",
+        ),
+    )
+
+
+def _architecture(shape: Shape, network: str) -> tuple[Param, ...]:
+    conv = network == "conv"
+    norms: tuple[Value, ...] = ("none", "batch", "instance", "layer") if conv else ("none", "batch", "layer")
+    if conv:
+        # 64 channels for 64 pixels and above; half of it for half the side.
+        width = Choice(
+            "width",
+            (16, 32, 64),
+            ordered=True,
+            prior=Prior(64 if max(shape[1:]) >= 64 else 32, "medium", DCGAN),
+            unit="channels",
+        )
+    else:
+        # A quarter of PyTorch-GAN's 512 (for 28 pixels): the images have a quarter of the side.
+        width = Choice("width", (64, 128, 256), ordered=True, prior=Prior(128, "medium", "PyTorch-GAN"), unit="units")
+    depth = () if conv else (Int("depth", 1, 4, prior=Prior(2, "medium", "Goodfellow et al. 2014, arXiv 1406.2661")),)
+    norm_d = Prior("batch", "medium", DCGAN) if conv else Prior("none", "medium", "PyTorch-GAN")
+    return (
+        Choice("latent_dim", (16, 32, 64, 100, 200), ordered=True, prior=_prior("latent_dim", "low")),
+        width,
+        *depth,
+        Choice("norm_g", norms, prior=_prior("norm_g")),
+        Choice("norm_d", (*norms, "spectral"), prior=norm_d),
+        Choice("activation_g", ("relu", "leaky_relu"), prior=_prior("activation_g")),
+        Choice("activation_d", ("relu", "leaky_relu"), prior=_prior("activation_d")),
+    )
+
+
+def _regularisation() -> tuple[Param, ...]:
+    role = Role.REGULARISATION
+    off = Prior(0.0, "medium", DCGAN)
+    return (
+        Choice("penalty", ("none", "r1", "gp"), prior=Prior("none", "medium", DCGAN), role=role),
+        # Mescheder has 10 for 256 pixels, NVIDIA's rule 0.0002 · pixels / batch a hundredth for 32.
+        Float(
+            "r1_gamma",
+            1e-3,
+            10.0,
+            scale="log",
+            prior=Prior(0.1, "low", MESCHEDER),
+            role=role,
+            when={"penalty": ("r1",)},
+        ),
+        Float(
+            "gp_lambda",
+            0.1,
+            100.0,
+            scale="log",
+            prior=Prior(10.0, "low", f"{GULRAJANI}; range of {LUCIC}"),
+            role=role,
+            when={"penalty": ("gp",)},
+        ),
+        Float(
+            "weight_clip",
+            1e-3,
+            1.0,
+            scale="log",
+            prior=Prior(0.01, "low", f"{WGAN}; range of {LUCIC}"),
+            role=role,
+            when={"loss": ("wgan",), "penalty": ("none",)},
+        ),
+        Float("dropout_d", 0.05, 0.5, prior=off, role=role, off=0.0),
+        Float("weight_decay", 1e-4, 0.3, scale="log", prior=off, role=role, off=0.0),
+        Float("instance_noise", 0.01, 0.5, scale="log", prior=off, role=role, off=0.0, unit="of a range of 2"),
+        Float("label_smoothing", 0.05, 0.3, prior=off, role=role, off=0.0, when={"loss": ("ns", "ls")}),
+    )
+
+
+def _schedule() -> tuple[Param, ...]:
+    off = Prior(0.0, "medium", DCGAN)
+    return (
+        # Half-lives of 7 to 700 generator steps: what matters in trainings of thousands of steps.
+        Float("ema", 0.9, 0.999, scale="logit", prior=off, role=Role.SAMPLING, off=0.0),
+        Choice("schedule", ("constant", "wsd"), prior=Prior("constant", "medium", DCGAN), role=Role.OPTIMIZER),
+        Float("warmup", 0.005, 0.1, scale="log", prior=off, off=0.0, unit="of the full training"),
+        Float(
+            "decay",
+            0.1,
+            0.5,
+            prior=Prior(0.2, "medium", WSD),
+            when={"schedule": ("wsd",)},
+            unit="of the full training",
+        ),
+    )

@@ -1,0 +1,231 @@
+"""Layers without hidden state, so that one code serves serial training and many members at once.
+
+Dropout takes its uniforms from outside, batch norm its statistics from the batch (or from outside, for generation),
+spectral norm its singular vectors from buffers that are brought up to date outside the loss. Nothing here draws a
+random number in `forward`, writes a buffer there, or branches on the value of a tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPS = 1e-5
+# Singular vectors start from this many power iterations, so that the first steps already see the right scale
+# (torch.nn.utils.parametrizations.spectral_norm does the same).
+FIRST_ITERATIONS = 15
+
+Statistics = tuple[Tensor, Tensor]  # mean (C,), variance (C,)
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask comes from uniforms given by the caller (Srivastava et al. 2014).
+
+    `shape` is that of one sample's uniforms: (C,) behind a dense layer, (C, 1, 1) to drop whole channels.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor, uniforms: Tensor, rate: float | Tensor) -> Tensor:
+        """Keep where the uniform is at least `rate`, scaled so that the mean stays."""
+        return x * (uniforms >= rate) / (1.0 - rate)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm (Ioffe & Szegedy 2015) without running buffers, for (B, C) and (B, C, H, W).
+
+    Statistics are the batch's; generation passes fixed ones (`standing_statistics`).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """Normalise each channel with the batch's mean and variance, or with the given ones."""
+        mean, variance = (None, None) if statistics is None else statistics
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, training=statistics is None, eps=NORM_EPS)
+
+    def statistics(self, x: Tensor) -> Statistics:
+        """Mean and (biased) variance of each channel over the batch."""
+        axes = [0, *range(2, x.ndim)]
+        return x.mean(axes), x.var(axes, correction=0)
+
+
+class GroupNorm(nn.Module):
+    """Group norm (Wu & He 2018) for (B, C) and (B, C, H, W): one group is layer norm, C groups instance norm."""
+
+    def __init__(self, groups: int, channels: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each group of channels of each sample over channels and pixels."""
+        return F.group_norm(x, self.groups, self.weight, self.bias, NORM_EPS)
+
+
+class _Spectral(nn.Module):
+    """Spectral norm (Miyato et al. 2018): the weight divided by its largest singular value sigma = uᵀ W v.
+
+    `u` and `v` are constants of the loss; `refresh` moves them by a power iteration between updates.
+    """
+
+    weight: nn.Parameter
+    u: Tensor
+    v: Tensor
+
+    def _register_vectors(self) -> None:
+        rows = self.weight.shape[0]
+        self.register_buffer("u", torch.empty(rows, device=self.weight.device))
+        self.register_buffer("v", torch.empty(self.weight.numel() // rows, device=self.weight.device))
+
+    def normalised(self) -> Tensor:
+        """W / sigma, in the shape of the weight."""
+        sigma = torch.dot(self.u, torch.mv(self.weight.flatten(1), self.v))
+        return self.weight / sigma
+
+    @torch.no_grad()
+    def refresh(self, iterations: int = 1) -> None:
+        """Bring `u` and `v` closer to the leading singular vectors of the present weight."""
+        for _ in range(iterations):
+            u, v = power_iteration(self.weight.flatten(1), self.u)
+            self.u.copy_(u)
+            self.v.copy_(v)
+
+
+class SpectralLinear(nn.Linear, _Spectral):
+    """A dense layer with spectral norm."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self._register_vectors()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs) → (B, outputs)."""
+        return F.linear(input, self.normalised(), self.bias)
+
+
+class SpectralConv2d(nn.Conv2d, _Spectral):
+    """A convolution with spectral norm of its weight as a matrix (outputs, inputs · kernel²), as Miyato et al. have it."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding)
+        self._register_vectors()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H', W')."""
+        return F.conv2d(input, self.normalised(), self.bias, self.stride, self.padding)
+
+
+class Stack(nn.Module):
+    """Layers applied one after the other; dropout and batch norm get from outside what they must not make themselves."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(
+        self,
+        x: Tensor,
+        uniforms: Sequence[Tensor] = (),
+        rate: float | Tensor = 0.0,
+        standing: Sequence[Statistics] = (),
+    ) -> Tensor:
+        """Apply all layers.
+
+        `uniforms`: one tensor (B, *shape) for each dropout, in order; none switches dropout off. `rate`: the share
+        dropped. `standing`: statistics for each batch norm, in order; none means the batch's own.
+        """
+        masks, statistics = iter(uniforms), iter(standing)
+        for layer in self.layers:
+            if isinstance(layer, BatchNorm):
+                x = layer(x, next(statistics, None))
+            elif isinstance(layer, Dropout):
+                mask = next(masks, None)
+                x = x if mask is None else layer(x, mask, rate)
+            else:
+                x = layer(x)
+        return x
+
+    @property
+    def couples_samples(self) -> bool:
+        """Whether a sample's output depends on the others of its batch (batch norm)."""
+        return any(isinstance(layer, BatchNorm) for layer in self.layers)
+
+
+def power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """One power iteration: new left and right singular vectors (rows,), (columns,) from the last left one. Pure."""
+    v = F.normalize(torch.mv(matrix.t(), u), dim=0, eps=1e-12)
+    return F.normalize(torch.mv(matrix, v), dim=0, eps=1e-12), v
+
+
+def refresh_spectral(module: nn.Module) -> None:
+    """One power iteration of every spectral norm inside a module (writes its buffers)."""
+    for layer in module.modules():
+        if isinstance(layer, _Spectral):
+            layer.refresh()
+
+
+@torch.no_grad()
+def standing_statistics(stack: Stack, inputs: Sequence[Tensor]) -> tuple[Statistics, ...]:
+    """Statistics of every batch norm, averaged over batches of inputs; the stack is not changed.
+
+    Each batch runs as in training, normalised by its own statistics (BigGAN's standing statistics, Brock et al. 2019,
+    arXiv 1809.11096). Empty where the stack has no batch norm.
+    """
+    if not stack.couples_samples:
+        return ()
+    batches: list[list[Statistics]] = []
+    for batch in inputs:
+        x, found = batch, list[Statistics]()
+        for layer in stack.layers:
+            if isinstance(layer, BatchNorm):
+                found.append(layer.statistics(x))
+                x = layer(x, found[-1])
+            elif not isinstance(layer, Dropout):
+                x = layer(x)
+        batches.append(found)
+    return tuple(
+        (torch.stack([mean for mean, _ in same]).mean(0), torch.stack([variance for _, variance in same]).mean(0))
+        for same in zip(*batches, strict=True)
+    )
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, generator: torch.Generator, spread: float | None = None) -> None:
+    """Fill every weight from the generator alone.
+
+    `spread`: standard deviation of normal weights, with norm scales N(1, spread) and biases 0 (DCGAN, Radford et al.
+    2016, has 0.02); None: uniform in ±1/√(inputs), weights and biases (PyTorch's own default), norm scales 1.
+    """
+    for layer in module.modules():
+        if isinstance(layer, BatchNorm | GroupNorm):
+            layer.weight.fill_(1.0) if spread is None else layer.weight.normal_(1.0, spread, generator=generator)
+            layer.bias.zero_()
+        elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            _initialise_weight(layer, generator, spread)
+        if isinstance(layer, _Spectral):
+            layer.u.normal_(generator=generator)
+            layer.refresh(FIRST_ITERATIONS)
+
+
+def _initialise_weight(
+    layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator, spread: float | None
+) -> None:
+    if spread is None:
+        bound = (layer.weight.shape[0] / layer.weight.numel()) ** 0.5
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        if layer.bias is not None:
+            layer.bias.uniform_(-bound, bound, generator=generator)
+    else:
+        layer.weight.normal_(0.0, spread, generator=generator)
+        if layer.bias is not None:
+            layer.bias.zero_()

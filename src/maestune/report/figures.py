@@ -1,0 +1,261 @@
+"""The figures of the search: history, finals, importance, slices, front. Each a pure drawing of a view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from maestune.report import formats, labels
+from maestune.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SKY,
+    Drawing,
+    error_bars,
+    failed_strip,
+    level,
+    new_figure,
+    scale_y,
+    wrapped,
+)
+from maestune.report.search_views import (
+    FinalsView,
+    HistoryView,
+    ImportanceView,
+    ParetoView,
+    SliceView,
+    axis_title,
+)
+
+IMPORTANCES_SHOWN = 12
+
+
+def history(view: HistoryView) -> Drawing:
+    """The objective over the trials or over the time of the campaign."""
+    metric = labels.metric_name(view.objective.name)
+    in_seconds = view.over == "seconds"
+    values = [p.score.value for p in view.points]
+    figure = new_figure("campaign time (s)" if in_seconds else "trial", axis_title(view.objective))
+    scale_y(figure, [v for v in [*values, view.floor] if v is not None])
+    extent = [*(p.x for p in view.points), *(x for _, x in view.failed)]
+    if view.best_so_far:
+        line = [*view.best_so_far, (max(extent), view.best_so_far[-1][1])]
+        figure.add_scatter(
+            x=[x for x, _ in line],
+            y=[value for _, value in line],
+            mode="lines",
+            line={"shape": "hv", "color": GREEN, "width": 2},
+            name="best so far",
+            hoverinfo="skip",
+        )
+    for rung, colour in zip(view.rungs, _rung_colours(len(view.rungs)), strict=True):
+        points = [p for p in view.points if p.step == rung]
+        if points:
+            figure.add_scatter(
+                x=[p.x for p in points],
+                y=[p.score.value for p in points],
+                error_y=error_bars([p.score for p in points]),
+                mode="markers",
+                # Trials that had less training are less certain, and paler.
+                marker={"color": colour, "size": 7, "opacity": 1.0 if rung == view.rungs[-1] else 0.75},
+                name=f"{rung:,} steps",
+                hovertext=[
+                    f"trial {p.number}: {metric} {formats.score(p.score)}<br>{p.step:,} steps, {p.state}"
+                    f"<br>{wrapped(p.reason)}"
+                    for p in points
+                ],
+                hoverinfo="text",
+            )
+    for number, name, colour in ((view.recipe, "recipe", ORANGE), (view.best, "best", GREEN)):
+        marked = [p for p in view.points if p.number == number]
+        if marked:
+            figure.add_scatter(
+                x=[p.x for p in marked],
+                y=[p.score.value for p in marked],
+                mode="markers",
+                marker={"symbol": "circle-open", "color": colour, "size": 14, "line": {"width": 2.5}},
+                name=name,
+                hoverinfo="skip",
+            )
+    level(figure, view.recipe_value, "recipe", extent, ORANGE, "dash", in_legend=False)
+    level(figure, view.floor, "floor", extent, GREY)
+    if view.failed:
+        text = "ended without a usable model"
+        failed_strip(figure, [x for _, x in view.failed], [f"trial {number} {text}" for number, _ in view.failed])
+    if in_seconds:
+        # Colours are those of the figure over trials, which stands above it and has the legend.
+        figure.update_layout(showlegend=False)
+        caption = "The same points, in the same colours, at the time when each was last judged."
+        return Drawing("history-seconds", "Objective over time", caption, figure)
+    caption = (
+        "Each point is one configuration after its longest training, with its 95 % interval; the green line is the "
+        f"best fully trained one so far, {labels.direction(view.objective)}, and the dotted floor is what real images "
+        "score against real images."
+    )
+    return Drawing("history-trial", "Objective over trials", caption, figure)
+
+
+def _rung_colours(n: int) -> list[str]:
+    return [PINK] * max(n - 2, 0) + [SKY] * min(n - 1, 1) + [BLUE]
+
+
+def finals(view: FinalsView) -> Drawing:
+    """The finalists side by side, every seed a thin line."""
+    titles = [column.title for column in view.columns]
+    figure = new_figure("", axis_title(view.objective))
+    by_seed: dict[int, dict[int, float]] = {}
+    for i, column in enumerate(view.columns):
+        for seed, value in column.seeds:
+            by_seed.setdefault(seed, {})[i] = value
+    for k, (seed, values) in enumerate(sorted(by_seed.items())):
+        figure.add_scatter(
+            x=list(values),
+            y=list(values.values()),
+            mode="lines+markers",
+            line={"color": GREY, "width": 1},
+            marker={"size": 5, "color": GREY},
+            opacity=0.7,
+            name="seeds",
+            showlegend=k == 0,
+            hovertext=[f"{titles[i]}, seed {seed}: {formats.number(v)}" for i, v in values.items()],
+            hoverinfo="text",
+        )
+    for role, colour, name in (("recipe", ORANGE, "recipe"), ("candidate", BLUE, "candidates")):
+        columns = [(i, c) for i, c in enumerate(view.columns) if c.role == role]
+        if columns:
+            figure.add_scatter(
+                x=[i for i, _ in columns],
+                y=[c.mean.value for _, c in columns],
+                error_y={**error_bars([c.mean for _, c in columns]), "width": 6, "thickness": 2},
+                mode="markers",
+                marker={"color": colour, "size": 11},
+                name=name,
+                hovertext=[f"{c.title}: {formats.score(c.mean)}" for _, c in columns],
+                hoverinfo="text",
+            )
+    level(figure, view.floor, "floor", [-0.4, len(titles) - 0.6], GREY)
+    figure.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, range=[-0.5, len(titles) - 0.5])
+    caption = (
+        "Every finalist was trained again on the same fresh seeds (thin lines join equal seeds) and scored on images "
+        "that nothing had seen; large points are means with 95 % intervals."
+    )
+    return Drawing("finals", "The finals", caption, figure)
+
+
+def importance(view: ImportanceView) -> Drawing:
+    """Bars of importance, the largest at the top."""
+    rows = view.rows[:IMPORTANCES_SHOWN][::-1]
+    figure = new_figure("importance (loss of held-out R² when shuffled)", "", height=90 + 26 * len(rows))
+    figure.add_bar(
+        x=[row.value for row in rows],
+        y=[escape(row.name) for row in rows],
+        error_x={"type": "data", "array": [row.error for row in rows], "thickness": 1, "width": 3, "color": GREY},
+        orientation="h",
+        marker={"color": BLUE},
+        hovertext=[f"{escape(r.name)}: {formats.number(r.value, 2)} ± {formats.number(r.error, 2)}" for r in rows],
+        hoverinfo="text",
+    )
+    figure.update_layout(bargap=0.4, showlegend=False)
+    trust = (
+        "it predicts little, so read the order as a hint at most"
+        if view.explained < 0.2
+        else "the more, the more the order can be trusted"
+    )
+    share = f"{max(view.explained, 0.0) * 100:.0f} %"
+    caption = (
+        f"How much worse a forest fitted to {view.trials} trials predicts the others when it may not know a parameter, "
+        f"± one standard error; it explains {share} of the variation it has not seen: {trust}."
+    )
+    return Drawing("importance", "What mattered", caption, figure)
+
+
+def slices(views: Sequence[SliceView]) -> tuple[Drawing, ...]:
+    """One small figure a parameter."""
+    return tuple(_slice(view, i) for i, view in enumerate(views))
+
+
+def _slice(view: SliceView, index: int) -> Drawing:
+    name = escape(view.name)
+    scored = [(p, p.objective) for p in view.points if p.objective is not None]
+    notes = ", ".join(note for note in (view.unit, f"{view.scale} scale" if view.scale != "linear" else "") if note)
+    x_title = f"{name} ({escape(notes)})" if notes else name
+    figure = new_figure(x_title, labels.metric_name(view.objective.name), height=260, showlegend=False)
+    scale_y(figure, [value for _, value in scored])
+    full = max((p.step for p, _ in scored), default=0)
+    for chosen, colour, size in ((False, SKY, 6), (True, BLUE, 7)):
+        part = [(p, value) for p, value in scored if (p.step == full) is chosen]
+        figure.add_scatter(
+            x=[p.position for p, _ in part],
+            y=[value for _, value in part],
+            mode="markers",
+            marker={"color": colour, "size": size, "opacity": 0.8},
+            hovertext=[
+                f"trial {p.number}: {name} {escape(formats.setting(p.setting))}<br>{formats.number(value)} after "
+                f"{p.step:,} steps"
+                for p, value in part
+            ],
+            hoverinfo="text",
+        )
+    for mark, colour in (("recipe", ORANGE), ("best", GREEN)):
+        marked = [(p, value) for p, value in scored if p.mark == mark]
+        figure.add_scatter(
+            x=[p.position for p, _ in marked],
+            y=[value for _, value in marked],
+            mode="markers",
+            marker={"symbol": "circle-open", "color": colour, "size": 13, "line": {"width": 2.5}},
+            hoverinfo="skip",
+        )
+    failed = [p for p in view.points if p.objective is None]
+    if failed:
+        failed_strip(figure, [p.position for p in failed], [f"trial {p.number} failed" for p in failed])
+    ticks = {"tickvals": [t for t, _ in view.ticks], "ticktext": [escape(text) for _, text in view.ticks]}
+    figure.update_xaxes(range=[-0.04, 1.04], **ticks)
+    return Drawing(f"slice-{index}", view.name, "", figure, small=True)
+
+
+SLICES_CAPTION = (
+    "Each panel is one parameter on its own scale against the objective; dark points had the longest training, pale "
+    "ones less, crosses at the upper edge failed; the orange ring is the recipe, the green ring the best."
+)
+
+
+def pareto(view: ParetoView) -> Drawing:
+    """The first two objectives against each other, the front as a line."""
+    first, second = view.objectives[:2]
+    figure = new_figure(axis_title(first), axis_title(second))
+    order = {number: i for i, number in enumerate(view.front)}
+    on_front = sorted((p for p in view.points if p[0].number in order), key=lambda p: order[p[0].number])
+    others = [p for p in view.points if p[0].number not in order]
+    recipe = [p for p in view.points if p[0].number == view.recipe]
+    styles: tuple[tuple[str, list[Any], str, dict[str, Any]], ...] = (
+        ("other trials", others, "markers", {"color": SKY, "size": 6, "opacity": 0.8}),
+        ("front", on_front, "lines+markers", {"color": GREEN, "size": 10}),
+        ("recipe", recipe, "markers", {"symbol": "circle-open", "color": ORANGE, "size": 14, "line": {"width": 2.5}}),
+    )
+    for name, points, mode, marker in styles:
+        figure.add_scatter(
+            x=[scores[0].value for _, scores in points],
+            y=[scores[1].value for _, scores in points],
+            mode=mode,
+            marker=marker,
+            line={"color": marker["color"], "width": 1.5, "shape": "hv"},
+            name=name,
+            hovertext=[
+                f"trial {t.number}, {t.step:,} steps"
+                + "".join(
+                    f"<br>{escape(labels.metric_name(o.name))} {formats.score(s)}"
+                    for o, s in zip(view.objectives, scores, strict=True)
+                )
+                for t, scores in points
+            ],
+            hoverinfo="text",
+        )
+    caption = (
+        "Trials on the green line are beaten by no other in both objectives at once; choose among them by what matters "
+        "more to you. Only trials with the longest training can be on it."
+    )
+    return Drawing("pareto", "The front", caption, figure)

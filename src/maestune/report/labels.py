@@ -1,0 +1,61 @@
+"""What things are called when people read them: metrics, signals, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from maestune.quality.catalogue import METRICS
+from maestune.types import Objective, TrialState
+
+STATES: Mapping[TrialState, str] = {
+    TrialState.RUNNING: "running",
+    TrialState.PAUSED: "paused",
+    TrialState.COMPLETE: "complete",
+    TrialState.STOPPED: "stopped",
+    TrialState.DIVERGED: "diverged",
+    TrialState.CRASHED: "crashed",
+}
+
+
+def metric_name(name: str) -> str:
+    """A metric's name for people; its own name, underscores as spaces, where none is known.
+
+    >>> metric_name("fd"), metric_name("my_score")
+    ('Fréchet distance', 'my score')
+    """
+    return METRICS[name].label if name in METRICS else name.replace("_", " ")
+
+
+def metric_meaning(name: str) -> str:
+    """What a metric measures and which way is good; empty where none is known (a user's own score)."""
+    return METRICS[name].meaning if name in METRICS else ""
+
+
+def direction(objective: Objective) -> str:
+    """Which way is good.
+
+    >>> direction(Objective("fd"))
+    'lower is better'
+    """
+    return "higher is better" if objective.higher_is_better else "lower is better"
+
+
+def sentence_case(text: str) -> str:
+    """The text with its first letter in upper case, the rest untouched.
+
+    >>> sentence_case("kernel distance (KID)")
+    'Kernel distance (KID)'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def signal_name(name: str) -> str:
+    """A signal's name for people.
+
+    >>> signal_name("loss_generator"), signal_name("grad_norm_discriminator")
+    ('generator', 'discriminator')
+    """
+    for prefix in ("loss_", "grad_norm_"):
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return name.removeprefix(prefix).replace("_", " ")
+    return name.replace("_", " ")

@@ -1,0 +1,184 @@
+"""What happened inside trainings, as frozen values: learning curves from the events, sample grids from the pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maestune.campaign.record import Record
+from maestune.report.views import best_trial, finalist, recipe_trial
+from maestune.types import Score, Trial, TrialState
+
+POINTS_A_CURVE = 400  # more cannot be seen, and would only make the page heavy
+GRIDS_OVER_TRAINING = 6
+_SAMPLES_FILE = re.compile(r"samples-(\d+)\.png")
+
+
+def read_events(folder: Path, number: int) -> tuple[dict[str, Any], ...]:
+    """The events of a trial of a campaign folder, oldest first; none where it has no file.
+
+    A line that is not a whole JSON object (torn by a kill) is left out.
+    """
+    path = folder / "trials" / f"{number:04d}" / "events.jsonl"
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ()
+    events: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return tuple(events)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training: signal → ((step, value), …), metric → ((step, score), …), and the notes of its events."""
+
+    number: int
+    title: str
+    signals: Mapping[str, tuple[tuple[int, float], ...]]
+    scores: Mapping[str, tuple[tuple[int, Score], ...]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CurvesView:
+    """Learning curves of the trials worth comparing: best, recipe, and one that failed or was stopped."""
+
+    curves: tuple[Curve, ...]
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The names of all signals, in order of appearance."""
+        return tuple(dict.fromkeys(name for curve in self.curves for name in curve.signals))
+
+
+def curves_view(record: Record) -> CurvesView:
+    """Learning curves of best, recipe and one failed (or else stopped) trial, where there are such."""
+    chosen: dict[int, str] = {}
+    recipe, best = recipe_trial(record), best_trial(record)
+    if best is not None:
+        is_recipe = recipe is not None and recipe.number == best.number
+        chosen[best.number] = "best (the recipe)" if is_recipe else "best"
+    if recipe is not None:
+        chosen.setdefault(recipe.number, "recipe")
+    curves = [_curve(record, number, title) for number, title in chosen.items()]
+    warning = next((c for t in _instructive(record) if (c := _curve(record, t.number, str(t.state))).signals), None)
+    if warning is not None and warning.number not in chosen:
+        curves.append(warning)
+    return CurvesView(tuple(c for c in curves if c.signals or c.scores))
+
+
+def _instructive(record: Record) -> list[Trial]:
+    """Trials that went wrong: diverged ones before crashed ones before stopped ones, the longest first."""
+    order = (TrialState.DIVERGED, TrialState.CRASHED, TrialState.STOPPED)
+    wrong = [t for t in record.search_trials if t.state in order and t.role != "recipe"]
+    return sorted(wrong, key=lambda t: (order.index(t.state), -t.until_steps, t.number))[:8]
+
+
+def _curve(record: Record, number: int, title: str) -> Curve:
+    signals: dict[str, dict[int, float]] = {}
+    notes: list[str] = []
+    for event in read_events(record.folder, number):
+        step = event.get("step")
+        if event.get("kind") == "note" and isinstance(event.get("text"), str):
+            notes.append(event["text"])
+        if event.get("kind") != "signals" or not isinstance(step, int):
+            continue
+        for name, value in _items(event.get("signals")):
+            if isinstance(value, int | float):
+                # A segment that was repeated after a kill tells a step twice; the later telling holds.
+                signals.setdefault(name, {})[step] = float(value)
+    rungs = record.trial(number).rungs
+    metrics = dict.fromkeys(name for rung in rungs for name in rung.scores)
+    return Curve(
+        number,
+        title,
+        {name: _thinned(sorted(points.items())) for name, points in signals.items()},
+        {name: tuple((r.step, r.scores[name]) for r in rungs if name in r.scores) for name in metrics},
+        tuple(notes),
+    )
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    stride = max(1, math.ceil(len(points) / POINTS_A_CURVE))
+    # The last point is always kept: it is where the training ended.
+    return tuple(points[(len(points) - 1) % stride :: stride])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture of 8×8 samples of a trial (`source` names it) after `step` steps; of real images where None."""
+
+    path: Path
+    source: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class SamplesView:
+    """Pictures: real images, recipe and best from the same latents, and the best one over its training."""
+
+    real: Grid | None
+    recipe: Grid | None
+    best: Grid | None
+    training: tuple[Grid, ...] = field(default=())
+
+
+def samples_view(record: Record) -> SamplesView:
+    """The pictures worth showing; None or empty where the folder has none.
+
+    Where the finals left pictures of both recipe and best, these are shown (same fresh seed, full training), otherwise
+    those of the search.
+    """
+    real = record.folder / "real.png"
+    recipe, best = recipe_trial(record), best_trial(record)
+    final_recipe, final_best = _final_grids(record, recipe), _final_grids(record, best)
+    if final_recipe and final_best:
+        recipe_grids, best_grids = final_recipe, final_best
+    else:
+        recipe_grids, best_grids = _grids(record, recipe), _grids(record, best)
+    over_training = max(best_grids, _grids(record, best), key=len)
+    return SamplesView(
+        Grid(real) if real.is_file() else None,
+        recipe_grids[-1] if recipe_grids else None,
+        best_grids[-1] if best_grids else None,
+        _spread(over_training, GRIDS_OVER_TRAINING) if len(over_training) > 1 else (),
+    )
+
+
+def _final_grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
+    final = finalist(record, trial)
+    return () if final is None or not final.runs else _grids(record, record.trial(final.runs[0]))
+
+
+def _grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
+    if trial is None:
+        return ()
+    folder = record.trial_folder(trial.number)
+    found = [(int(m[1]), path) for path in folder.glob("samples-*.png") if (m := _SAMPLES_FILE.fullmatch(path.name))]
+    source = f"trial {trial.number}"
+    if trial.source is not None:
+        source = f"trial {trial.source}, retrained on a fresh seed,"
+    return tuple(Grid(path, source, step) for step, path in sorted(found))
+
+
+def _spread(grids: tuple[Grid, ...], n: int) -> tuple[Grid, ...]:
+    """At most n of them, evenly spread, the first and the last among them."""
+    if len(grids) <= n:
+        return grids
+    return tuple(grids[round(i * (len(grids) - 1) / (n - 1))] for i in range(n))

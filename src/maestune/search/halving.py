@@ -1,0 +1,99 @@
+"""Asynchronous successive halving with pause and promote: many configs a little, the best of them in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maestune.search.rungs import Standing, standings
+from maestune.search.strategy import Sampler
+from maestune.space import Space
+from maestune.types import Decision, History, Judgement, Proposal, Trial, TrialState
+
+
+@dataclass(frozen=True)
+class Halving:
+    """The schedule of ASHA, in the variant that promotes (Li et al. 2020, arXiv 1810.05934).
+
+    A new config is trained to the first rung and paused. Whenever a worker is free, the best paused trial that is among
+    the best 1/eta of its rung is promoted to the next one, top rung first; if there is none, a new config is started.
+    Nothing waits for a rung to fill up, and a config that was unlucky in its neighbours can still be promoted
+    later, which a variant that only stops cannot do.
+
+    So that disk use is bounded, a trial outside the best two thirds of a rung with at least `settled` results is given
+    up, and at most `max_paused` trials stay paused.
+    """
+
+    sampler: Sampler
+    eta: int = 3
+    settled: int = 6
+    max_paused: int = 32
+
+    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
+        """Promotions first, from the top rung down; then new configs, to the first rung."""
+        proposals = [p for p, _ in zip(self._promotions(history), range(n), strict=False)]
+        if len(proposals) < n:
+            first = history.rungs[0]
+            candidates = self.sampler.propose(space, history, n - len(proposals), rng)
+            proposals += [Proposal(c.config, first, c.reason) for c in candidates]
+        if not proposals and not any(t.state is TrialState.RUNNING for t in history.trials):
+            proposals += self._leftover(history)  # every config was tried: the budget is best spent on the best of them
+        return proposals
+
+    def judge(self, history: History, trial: Trial) -> Judgement:
+        """Complete at the top, given up when hopeless, paused otherwise; the reason tells its rank."""
+        table = standings(history, trial.step)
+        standing = next(s for s in table if s.trial.number == trial.number)
+        place = _place(standing, history)
+        if trial.step >= history.full_steps:
+            return Judgement(Decision.COMPLETE, f"full training; {place}")
+        if self._hopeless(standing):
+            return Judgement(Decision.STOP, f"{place}; outside the best two thirds")
+        promoted = "to be promoted" if standing.rank <= standing.of // self.eta else "waits"
+        return Judgement(Decision.PAUSE, f"{place}; {promoted}, since the best {standing.of // self.eta} go on")
+
+    def prune(self, history: History) -> Mapping[int, str]:
+        """Paused trials that fell behind since they were judged, and those beyond the number that may stay paused."""
+        given_up: dict[int, str] = {}
+        waiting: list[tuple[float, Standing]] = []
+        for step in history.rungs[:-1]:
+            for standing in _paused(history, step):
+                if self._hopeless(standing):
+                    given_up[standing.trial.number] = f"now {_place(standing, history)}; outside the best two thirds"
+                else:
+                    waiting.append((standing.rank / standing.of, standing))
+        waiting.sort(key=lambda pair: (pair[0], -pair[1].trial.number))
+        for _, standing in waiting[self.max_paused :]:
+            given_up[standing.trial.number] = (
+                f"now {_place(standing, history)}; only the best {self.max_paused} paused trials are kept"
+            )
+        return given_up
+
+    def _hopeless(self, standing: Standing) -> bool:
+        return standing.of >= self.settled and 3 * standing.rank > 2 * standing.of
+
+    def _promotions(self, history: History) -> Iterator[Proposal]:
+        for step, above in reversed(list(zip(history.rungs, history.rungs[1:], strict=False))):
+            for standing in _paused(history, step):
+                if standing.rank <= standing.of // self.eta:
+                    reason = f"promoted: {_place(standing, history)}"
+                    yield Proposal(standing.trial.config, above, reason, parent=standing.trial.number)
+
+    def _leftover(self, history: History) -> list[Proposal]:
+        for step, above in reversed(list(zip(history.rungs, history.rungs[1:], strict=False))):
+            for standing in _paused(history, step):
+                reason = f"promoted since no new config is left: {_place(standing, history)}"
+                return [Proposal(standing.trial.config, above, reason, parent=standing.trial.number)]
+        return []
+
+
+def _paused(history: History, step: int) -> list[Standing]:
+    """Standings, best first, of the trials paused at a step."""
+    return [s for s in standings(history, step) if s.trial.state is TrialState.PAUSED and s.trial.step == step]
+
+
+def _place(standing: Standing, history: History) -> str:
+    front = f"front {standing.front}, " if len(history.objectives) > 1 else ""
+    return f"{front}rank {standing.rank} of {standing.of} at step {standing.trial.step}"

@@ -1,0 +1,134 @@
+"""Optuna's samplers as ours: the history becomes a study in memory, one that lives as long as a question.
+
+Numbers and ordered choices are coordinates in our unit cube, unordered choices are categories; a trial's value is its
+estimate at the full training (see `estimate`), trials without results are running ones, so that samplers keep away from
+them. This file alone of the search imports Optuna, and is itself imported only by the strategies that need it: the
+import takes most of a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from maestune.search.estimate import estimate_losses
+from maestune.search.samplers import RandomSampler
+from maestune.search.strategy import Candidate, propose_distinct
+from maestune.space import Choice, Param, Space
+from maestune.types import Config, History, Value
+
+_UNIT = FloatDistribution(0.0, 1.0)
+# Configs with results that a model needs before it is worth asking; until then draws come from the priors and at random.
+_STARTUP = 10
+
+
+@dataclass(frozen=True)
+class OptunaSampler:
+    """Proposes what an Optuna sampler would.
+
+    "tpe": tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018); inactive parameters
+    are unknown to it. "gp": Gaussian process with log expected improvement (Ament et al. 2023); a Gaussian process
+    needs all coordinates, so it sees inactive parameters at the centre of their prior.
+    """
+
+    kind: Literal["tpe", "gp"]
+    startup: int = _STARTUP
+
+    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
+        """See `Sampler`."""
+        estimates = estimate_losses(history)
+        if len(estimates) < self.startup:
+            return RandomSampler(from_prior=self.startup).propose(space, history, n, rng)
+        with _quiet():
+            study = self._study(space, history, estimates, seed=int(rng.integers(1 << 31)))
+            reason = f"proposed by {'TPE' if self.kind == 'tpe' else 'a Gaussian process'} from {len(estimates)} trials"
+            return propose_distinct(lambda: Candidate(self._ask(study, space), reason), space, history, n, rng)
+
+    def _study(
+        self, space: Space, history: History, estimates: Mapping[int, tuple[float, ...]], seed: int
+    ) -> optuna.Study:
+        if self.kind == "tpe":
+            sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
+        else:
+            sampler = optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+        study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(history.objectives))
+        distributions = {param.name: _distribution(param) for param in space}
+        study.add_trials(
+            _frozen(self._seen(space, trial.config), distributions, estimates.get(trial.number))
+            for trial in history.trials
+        )
+        return study
+
+    def _ask(self, study: optuna.Study, space: Space) -> Config:
+        # The trial stays in the study as a running one, which keeps the next question away from it.
+        trial = study.ask()
+        values: dict[str, Value] = {}
+        for param in space:
+            active = space.active(param, values)
+            if active or self.kind == "gp":
+                value = _suggest(trial, param)
+                if active:
+                    values[param.name] = value
+        return Config.of(values)
+
+    def _seen(self, space: Space, config: Config) -> dict[str, float | int]:
+        """The coordinates of a config that Optuna is told of."""
+        return {
+            param.name: _coordinate(param, config.get(param.name))
+            for param in space
+            if param.name in config or self.kind == "gp"
+        }
+
+
+def _distribution(param: Param) -> BaseDistribution:
+    if isinstance(param, Choice) and not param.ordered:
+        return CategoricalDistribution(tuple(range(len(param.values))))
+    return _UNIT
+
+
+def _coordinate(param: Param, value: Value | None) -> float | int:
+    """Index of an unordered choice, position in [0, 1] of everything else; the prior's centre for an inactive one."""
+    if value is None and param.prior is not None:
+        value = param.prior.centre
+    if isinstance(param, Choice) and not param.ordered:
+        return 0 if value is None else param.values.index(param.check(value))
+    return 0.5 if value is None else param.to_unit(value)
+
+
+def _suggest(trial: optuna.Trial, param: Param) -> Value:
+    if isinstance(param, Choice) and not param.ordered:
+        return param.values[trial.suggest_categorical(param.name, tuple(range(len(param.values))))]
+    return param.from_unit(trial.suggest_float(param.name, 0.0, 1.0))
+
+
+def _frozen(
+    params: dict[str, float | int],
+    distributions: Mapping[str, BaseDistribution],
+    losses: tuple[float, ...] | None,
+) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.RUNNING if losses is None else TrialState.COMPLETE,
+        values=losses,
+        params=params,
+        distributions={name: distributions[name] for name in params},
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna's messages (a study was created; a conditional parameter was drawn on its own) silenced meanwhile."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,198 @@
+"""Campaigns in worker processes: killed workers, killed campaigns, full disks."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from maestune.campaign import Campaign, Settings
+from maestune.campaign.reading import read_record
+from maestune.errors import SettingsError, StoreError
+from maestune.types import TrialState
+
+SYNTHETIC = str(Path(__file__).parent / "synthetic.py")
+COMMAND = [sys.executable, "-m", "maestune", "tune", SYNTHETIC, "--budget", "14trials", "--workers", "1"]
+
+
+def settings(out, **values):
+    return Settings.make(**{"model": SYNTHETIC, "budget": "14trials", "workers": 1, "out": str(out), **values})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return Campaign(settings(tmp_path_factory.mktemp("whole") / "c")).run()
+
+
+def test_two_workers_lose_and_double_nothing(tmp_path):
+    record = Campaign(settings(tmp_path / "c", workers=2)).run()
+    assert record.done
+    assert [t.number for t in record.trials] == list(range(len(record.trials)))
+    assert len({t.config for t in record.search_trials}) == len(record.search_trials)
+    assert all(t.state.final for t in record.trials)
+
+
+def test_inline_and_process_agree(uninterrupted, tmp_path, table):
+    assert table(Campaign(settings(tmp_path / "c", workers=0)).run()) == table(uninterrupted)
+
+
+def test_a_killed_worker_costs_only_its_segment(uninterrupted, tmp_path, monkeypatch, table):
+    monkeypatch.setenv("SYNTHETIC_FOLDER", str(tmp_path))
+    (tmp_path / "kill-worker-once").touch()
+    record = Campaign(settings(tmp_path / "c")).run()
+    assert table(record) == table(uninterrupted)
+    assert any("SIGKILL" in note and "repeated" in note for note in record.notes)
+
+
+def test_a_trial_that_kills_every_worker_is_told_to_the_search_as_bad(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHETIC_FOLDER", str(tmp_path))
+    (tmp_path / "always-kill").touch()
+    with pytest.raises(SettingsError, match="killed by SIGKILL"):
+        Campaign(settings(tmp_path / "c")).run()
+    crashed = read_record(tmp_path / "c").trials
+    assert [t.state for t in crashed] == [TrialState.CRASHED] * 3
+
+
+def _killed_and_resumed(folder, expected, table, delay_seconds):
+    """Start the command, kill its whole process group after a while, start it again; True if the kill came in time."""
+    command = [*COMMAND, "--out", str(folder)]
+    environment = {**os.environ, "SYNTHETIC_FOLDER": str(folder.parent)}
+    process = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (folder / "study.db").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(delay_seconds)
+    in_time = process.poll() is None
+    if in_time:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    record = read_record(folder)
+    assert record.done
+    assert table(record) == table(expected)
+    for trial in record.trials:  # each event is there once
+        lines = (record.trial_folder(trial.number) / "events.jsonl").read_text().splitlines()
+        assert len(lines) == len(set(lines))
+    return in_time
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_kill_9_and_the_same_command_again(uninterrupted, tmp_path, moment, table):
+    (tmp_path / "slow").touch()
+    delay = random.Random(moment).uniform(0.0, 2.5)
+    assert _killed_and_resumed(tmp_path / "c", uninterrupted, table, delay)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(24))
+def test_kill_9_at_many_random_moments(uninterrupted, tmp_path, moment, table):
+    (tmp_path / "slow").touch()
+    delay = random.Random(1000 + moment).uniform(0.0, 3.5)
+    _killed_and_resumed(tmp_path / "c", uninterrupted, table, delay)
+
+
+def test_workers_do_not_outlive_a_killed_campaign(tmp_path):
+    (tmp_path / "slow").touch()
+    environment = {**os.environ, "SYNTHETIC_FOLDER": str(tmp_path)}
+    process = subprocess.Popen(
+        [*COMMAND, "--out", str(tmp_path / "c")],
+        env=environment,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not list((tmp_path / "c").rglob("trials/*")) and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()  # the campaign alone
+    process.wait()
+    deadline = time.monotonic() + 10
+    while _group_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _group_alive(process.pid)
+
+
+def _group_alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_checkpoints_and_resume_goes_on(uninterrupted, tmp_path, table):
+    (tmp_path / "slow").touch()
+    environment = {**os.environ, "SYNTHETIC_FOLDER": str(tmp_path)}
+    command = [*COMMAND, "--out", str(tmp_path / "c")]
+    process = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list((tmp_path / "c").rglob("trials/*")) and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "maestune resume" in output
+    assert "Traceback" not in errors
+    subprocess.run(
+        [sys.executable, "-m", "maestune", "resume", str(tmp_path / "c")],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    assert table(read_record(tmp_path / "c")) == table(uninterrupted)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(uninterrupted, small_disk, table):
+    ballast = small_disk / "ballast"
+    folder = small_disk / "c"
+    with pytest.raises(StoreError, match=r"Cannot write to .*same command again"):
+        Campaign(settings(folder)).run([_Filler(ballast)])
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    record = Campaign(settings(folder)).run()
+    assert table(record) == table(uninterrupted)
+
+
+class _Filler:
+    """Fills the disk once the campaign is under way."""
+
+    def __init__(self, ballast):
+        self.ballast, self.events = ballast, 0
+
+    def start(self, record):
+        pass
+
+    def event(self, text):
+        self.events += 1
+        if self.events == 6:
+            with self.ballast.open("wb") as file:
+                try:
+                    while True:
+                        file.write(b"\0" * 1024)
+                        file.flush()
+                except OSError:
+                    pass
+
+    def update(self, record, elapsed_seconds, left_seconds, activity):
+        pass
+
+    def finish(self, record):
+        pass

@@ -1,0 +1,131 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from maestune.cli import main as cli
+from maestune.errors import MaestuneError
+
+SYNTHETIC = str(Path(__file__).parents[1] / "campaign" / "synthetic.py")
+
+
+def run(*arguments):
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "campaign"
+    result = run("tune", SYNTHETIC, "--budget", "14trials", "--workers", 0, "--out", folder, "--json")
+    return folder, json.loads(result.stdout)
+
+
+def test_json_is_the_only_thing_on_stdout_and_says_what_was_found(folder):
+    path, summary = folder
+    assert summary["campaign"] == str(path)
+    assert set(summary) >= {"campaign", "seconds", "trials", "best", "recipe", "verdict"}
+    assert set(summary["best"]) >= {"trial", "config", "scores"}
+    assert set(summary["best"]["scores"]["miss"]) == {"value", "low", "high"}
+    assert set(summary["recipe"]) >= {"config", "scores"}
+    verdict = summary["verdict"]
+    assert set(verdict) >= {"objective", "recipe", "best", "difference", "low", "high", "decision", "seeds"}
+    assert verdict["decision"] == "better"
+    assert json.loads((path / "summary.json").read_text()) == summary
+
+
+def test_the_same_command_again_prints_the_same(folder):
+    path, summary = folder
+    again = run("tune", SYNTHETIC, "--budget", "14trials", "--workers", 0, "--out", path, "--json")
+    assert json.loads(again.stdout) == summary
+
+
+def test_trials_as_table_csv_and_json(folder):
+    path, summary = folder
+    assert "complete" in run("trials", path).stdout
+    rows = list(csv.DictReader(io.StringIO(run("trials", path, "--csv").stdout)))
+    data = json.loads(run("trials", path, "--json").stdout)
+    assert len(rows) == len(data) == summary["trials"]
+    assert rows[0]["lr"] == "0.0001"
+
+
+def test_report_is_written_anew(folder):
+    path, _ = folder
+    report = path / "report.html"
+    report.unlink()
+    assert run("report", path).stdout.strip() == str(report)
+    assert "<html" in report.read_text()
+
+
+def test_a_campaign_file_with_changes_on_the_command_line(folder, tmp_path):
+    path, summary = folder
+    out = tmp_path / "again"
+    result = run("tune", path / "campaign.toml", "--out", out, "--workers", 0, "--json")
+    assert json.loads(result.stdout)["best"] == summary["best"]
+    fixed = run("tune", path / "campaign.toml", "--out", tmp_path / "f", "--set", "depth=3", "--workers", 0, "--json")
+    assert json.loads(fixed.stdout)["best"]["config"]["depth"] == 3
+
+
+def test_dry_run(tmp_path):
+    out = tmp_path / "never"
+    text = run("tune", SYNTHETIC, "--budget", "10m", "--workers", 0, "--out", out, "--dry-run").stdout
+    assert "steps/s" in text
+    assert not out.exists()
+    data = json.loads(run("tune", SYNTHETIC, "--budget", "10m", "--workers", 0, "--dry-run", "--json").stdout)
+    assert data["parameters"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["tune", "gan", "--budget", "soon"], "Budget 'soon'"),
+        (["tune", "gna"], "Did you mean gan"),
+        (["tune", "gan", "--strategy", "tpee"], "tpe"),
+        (["tune", "gan", "--set", "lr"], "--set lr=0.001"),
+        (["tune", "gan", "--range", "lr=1"], "--range NAME=LOW:HIGH"),
+        (["tune", "gan", "--range", "lr=1:0.1"], "upside down"),
+        (["tune", SYNTHETIC, "--objective", "miss:up"], "neither min nor max"),
+        (["tune", "none.toml"], "No file"),
+        (["tune", "none.py:train"], "No file"),
+        (["resume", "/nowhere"], "holds no campaign"),
+        (["report", "/nowhere"], "No folder"),
+        (["tune", "gan", "--device", "tpu9"], "not understood"),
+        (["tune", "gan", "--data", "/no/such/folder", "--workers", "0"], "/no/such/folder"),
+        (["tune", "gan", "--set", "lrr=1", "--workers", "0"], "Did you mean lr"),
+        (["tune", "gan", "--objective", "fid", "--workers", "0"], "Did you mean fd"),
+    ],
+)
+def test_errors_name_the_value_and_the_repair(arguments, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MaestuneError) as error:
+        run(*arguments)
+    assert says in str(error.value)
+
+
+def test_errors_reach_the_person_without_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["maestune", "resume", "/nowhere"])
+    with pytest.raises(SystemExit) as status:
+        cli.main()
+    assert status.value.code == 2
+    assert capsys.readouterr().err.startswith("error: /nowhere holds no campaign")
+
+
+def test_samples_of_a_gan(tmp_path):
+    out = tmp_path / "gan"
+    run("tune", "gan", "--budget", "4trials", "--steps", 40, "--samples", 100, "--workers", 0, "--out", out, "--json")
+    grid = tmp_path / "grid.png"
+    run("generate", out, "--n", 20, "--out", grid)
+    assert Image.open(grid).size[0] > 8 * 8
+    again, recipe = tmp_path / "again.png", tmp_path / "recipe.png"
+    run("generate", out, "--n", 20, "--out", again)
+    run("generate", out, "--n", 20, "--out", recipe, "--recipe")
+    assert grid.read_bytes() == again.read_bytes()
+    assert grid.read_bytes() != recipe.read_bytes()
+    run("generate", out, "--n", 3, "--out", tmp_path / "many")
+    assert len(list((tmp_path / "many").glob("*.png"))) == 3

@@ -1,0 +1,177 @@
+"""Layers against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from maestune.families.layers import (
+    BatchNorm,
+    Dropout,
+    GroupNorm,
+    SpectralConv2d,
+    SpectralLinear,
+    Stack,
+    initialise,
+    power_iteration,
+    refresh_spectral,
+    standing_statistics,
+)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def filled(module: nn.Module, rng: torch.Generator) -> nn.Module:
+    for tensor in module.parameters():
+        tensor.data.normal_(generator=rng)
+    return module
+
+
+SHAPES = [(16, 5), (8, 5, 6, 7)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_batch_norm_in_training_is_pytorchs(shape: tuple[int, ...], rng: torch.Generator) -> None:
+    ours = filled(BatchNorm(5), rng)
+    reference = (nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d)(5)
+    reference.load_state_dict(ours.state_dict(), strict=False)
+    x = torch.randn(shape, generator=rng) * 3 + 1
+    torch.testing.assert_close(ours(x), reference(x))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_batch_norm_with_given_statistics_is_pytorchs_evaluation_mode(shape: tuple[int, ...], rng) -> None:
+    ours = filled(BatchNorm(5), rng)
+    reference = (nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d)(5).eval()
+    mean, variance = torch.randn(5, generator=rng), torch.rand(5, generator=rng) + 0.1
+    reference.load_state_dict({**ours.state_dict(), "running_mean": mean, "running_var": variance}, strict=False)
+    x = torch.randn(shape, generator=rng)
+    torch.testing.assert_close(ours(x, (mean, variance)), reference(x))
+
+
+def test_group_norm_is_layer_norm_and_instance_norm(rng: torch.Generator) -> None:
+    x = torch.randn(4, 6, 5, 5, generator=rng)
+    layer, instance, flat = (filled(GroupNorm(groups, 6), rng) for groups in (1, 6, 1))
+    whole = nn.functional.layer_norm(x, (6, 5, 5))
+    torch.testing.assert_close(layer(x), whole * layer.weight[:, None, None] + layer.bias[:, None, None])
+    torch.testing.assert_close(instance(x), nn.functional.instance_norm(x, weight=instance.weight, bias=instance.bias))
+    v = x[:, :, 0, 0]
+    torch.testing.assert_close(flat(v), nn.functional.layer_norm(v, (6,), flat.weight, flat.bias))
+
+
+def test_dropout_drops_where_uniforms_are_below_the_rate() -> None:
+    x = torch.ones(1, 4)
+    uniforms = torch.tensor([[0.0, 0.24, 0.25, 0.9]])
+    torch.testing.assert_close(Dropout((4,))(x, uniforms, 0.25), torch.tensor([[0.0, 0.0, 4 / 3, 4 / 3]]))
+    torch.testing.assert_close(Dropout((4,))(x, uniforms, torch.tensor(0.0)), x)
+
+
+@pytest.mark.parametrize("make", [lambda: SpectralLinear(12, 7), lambda: SpectralConv2d(3, 7, 4, 2, 1)])
+def test_spectral_norm_reaches_a_largest_singular_value_of_one(make, rng: torch.Generator) -> None:
+    layer = make()
+    initialise(layer, rng, 0.02)
+    for _ in range(300):
+        refresh_spectral(layer)
+    matrix = layer.normalised().flatten(1)
+    assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1.0, abs=1e-4)
+    # The same direction, only scaled.
+    ratio = layer.weight.flatten(1) / matrix
+    assert ratio.std().item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("conv", [False, True])
+def test_spectral_norm_equals_pytorchs_and_has_its_gradient(conv: bool, rng: torch.Generator) -> None:
+    ours = SpectralConv2d(3, 7, 4, 2, 1) if conv else SpectralLinear(12, 7)
+    initialise(ours, rng)
+    plain = nn.Conv2d(3, 7, 4, 2, 1) if conv else nn.Linear(12, 7)
+    plain.load_state_dict({name: ours.state_dict()[name] for name in ("weight", "bias")})
+    reference = nn.utils.parametrizations.spectral_norm(plain)
+    inner = reference.parametrizations.weight[0]
+    inner._u.copy_(ours.u)
+    inner._v.copy_(ours.v)
+    reference.eval()  # no power iteration in forward: both look at the same vectors
+    x = torch.randn(5, 3, 8, 8, generator=rng) if conv else torch.randn(5, 12, generator=rng)
+    a, b = ours(x), reference(x)
+    torch.testing.assert_close(a, b)
+    (a**2).sum().backward()
+    (b**2).sum().backward()
+    torch.testing.assert_close(ours.weight.grad, reference.parametrizations.weight.original.grad)
+
+
+def test_a_refresh_is_pytorchs_power_iteration(rng: torch.Generator) -> None:
+    matrix, u = torch.randn(7, 12, generator=rng), torch.randn(7, generator=rng)
+    _, v = power_iteration(matrix, u)
+    reference = nn.utils.parametrizations.spectral_norm(nn.Linear(12, 7)).parametrizations.weight[0]
+    # PyTorch takes the left vector first: from our right vector its next left one is ours.
+    reference._v.copy_(v)
+    reference._power_method(matrix, 1)
+    new_u, _ = power_iteration(matrix, u)
+    torch.testing.assert_close(new_u, reference._u)
+    torch.testing.assert_close(power_iteration(matrix, new_u)[1], reference._v)
+
+
+def test_forward_writes_nothing(rng: torch.Generator) -> None:
+    stack = Stack([nn.Flatten(), SpectralLinear(12, 7), BatchNorm(7), nn.ReLU(), SpectralLinear(7, 1)])
+    initialise(stack, rng)
+    before = {name: tensor.clone() for name, tensor in stack.state_dict().items()}
+    stack(torch.randn(8, 12, generator=rng)).sum().backward()
+    for name, tensor in stack.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_standing_statistics_are_the_cumulative_averages_of_pytorchs_batch_norm(rng: torch.Generator) -> None:
+    stack = Stack([nn.Linear(4, 6), BatchNorm(6), nn.ReLU(), Dropout((6,)), nn.Linear(6, 3), BatchNorm(3), nn.Tanh()])
+    initialise(stack, rng)
+    reference = nn.Sequential(
+        nn.Linear(4, 6),
+        nn.BatchNorm1d(6, momentum=None),
+        nn.ReLU(),
+        nn.Linear(6, 3),
+        nn.BatchNorm1d(3, momentum=None),
+        nn.Tanh(),
+    )
+    for mine, theirs in zip(stack.parameters(), reference.parameters(), strict=True):
+        theirs.data.copy_(mine)
+    batches = [torch.randn(32, 4, generator=rng) for _ in range(5)]
+    for batch in batches:
+        reference(batch)
+    found = standing_statistics(stack, batches)
+    for (mean, variance), norm in zip(found, (reference[1], reference[4]), strict=True):
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(variance * 32 / 31, norm.running_var)  # PyTorch stores the unbiased one
+    x = torch.randn(7, 4, generator=rng)
+    reference.eval()
+    for (mean, variance), norm in zip(found, (reference[1], reference[4]), strict=True):
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+    torch.testing.assert_close(stack(x, standing=found), reference(x))
+
+
+def test_no_batch_norm_no_statistics() -> None:
+    assert standing_statistics(Stack([nn.Linear(2, 2)]), [torch.zeros(3, 2)]) == ()
+
+
+def test_initial_weights_come_from_the_generator_alone() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        stack = Stack([nn.Linear(100, 50), BatchNorm(50), nn.Conv2d(3, 4, 3)])
+        initialise(stack, torch.Generator().manual_seed(seed), 0.02)
+        return torch.cat([p.detach().flatten() for p in stack.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_initial_weights_have_the_published_spread(rng: torch.Generator) -> None:
+    layer, norm = nn.Linear(300, 300), BatchNorm(3000)
+    initialise(Stack([layer, norm]), rng, 0.02)
+    assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert layer.bias.abs().max() == 0
+    assert norm.weight.mean().item() == pytest.approx(1.0, abs=2e-3)
+    assert norm.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    initialise(layer, rng)
+    assert layer.weight.abs().max().item() == pytest.approx(300**-0.5, rel=1e-3)
+    assert layer.weight.std().item() == pytest.approx((300 * 3) ** -0.5, rel=0.02)

@@ -1,0 +1,368 @@
+"""The training loop: exact continuation, order of data, signals, and equality with a loop written by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from maestune.data import ImageData, to_float
+from maestune.errors import CheckpointError, SettingsError
+from maestune.families.base import Draw, Hyper, Noise, Player, Shape
+from maestune.families.gan import GAN
+from maestune.space import Float, Space
+from maestune.training import Run, family_training, load_checkpoint, save_checkpoint, train
+from maestune.types import Config, Report
+
+SHAPE = (1, 8, 8)
+FAMILY = GAN()
+SPACE = FAMILY.space(SHAPE)
+
+
+def config_of(**values: Any) -> Config:
+    return SPACE.complete({"lr": 2e-3, "batch_size": 16, "latent_dim": 16, **values}).with_(width=12)
+
+
+def weights_of(report: Report) -> dict[str, Tensor]:
+    assert report.state is not None
+    return report.state()["model"]
+
+
+def last(config: Config, run: Run) -> Report:
+    *_, report = train(FAMILY, config, run)
+    return report
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping):
+        return list(a) == list(b) and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return torch.equal(a, b) if isinstance(a, Tensor) else a == b
+
+
+RESUMED = {
+    "adam": {},
+    "adamw, warm-up and decay": {"weight_decay": 0.01, "schedule": "wsd", "warmup": 0.05, "decay": 0.3},
+    "rmsprop, spectral, ema": {"optimizer": "rmsprop", "norm_d": "spectral", "ema": 0.95},
+    "sgd, dropout": {"optimizer": "sgd", "momentum": 0.5, "lr": 0.01, "dropout_d": 0.3},
+    "adam, spectral, ema, dropout, r1": {"norm_d": "spectral", "ema": 0.9, "dropout_d": 0.2, "penalty": "r1"},
+    "five critics, gp, noise": {"loss": "wgan", "penalty": "gp", "d_steps": 5, "instance_noise": 0.1},
+    "clipped": {"loss": "wgan", "optimizer": "rmsprop", "d_steps": 3, "norm_d": "batch"},
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_paused_training_continues_bit_by_bit(case: str, data: ImageData, tmp_path: Path) -> None:
+    config = config_of(**RESUMED[case])
+    whole = Run(until_steps=100, full_steps=120, samples_at={100: 5}, report_every=7, seed=3, data=data)
+    straight = {report.step: report for report in train(FAMILY, config, whole)}
+    state, pieces, start = None, {}, 0
+    for until in (1, 13, 38, 64, 100):
+        run = replace(whole, start_steps=start, until_steps=until, state=state)
+        for report in train(FAMILY, config, run):
+            pieces[report.step] = report
+        assert report.state is not None
+        save_checkpoint(tmp_path / "c", report.state())
+        state, start = load_checkpoint(tmp_path / "c"), until
+    assert set(straight) <= set(pieces)
+    for step, report in straight.items():
+        assert dict(pieces[step].signals) == dict(report.signals), step
+    assert equal(pieces[100].state(), straight[100].state())
+    assert torch.equal(pieces[100].samples, straight[100].samples)
+
+
+def test_a_state_is_not_changed_by_going_on_from_it_or_past_it(data: ImageData) -> None:
+    run = Run(until_steps=20, full_steps=20, report_every=10, data=data)
+    reports = train(FAMILY, config_of(ema=0.9), run)
+    first = next(reports)
+    state, again = first.state(), first.state()
+    next(reports)
+    assert equal(state, again)
+    last(config_of(ema=0.9), replace(run, start_steps=10, state=state))
+    assert equal(state, again)
+
+
+def test_the_same_seed_gives_the_same_training_and_another_another(data: ImageData) -> None:
+    run = Run(until_steps=10, full_steps=10, data=data)
+    a, b, c = (weights_of(last(config_of(), replace(run, seed=seed))) for seed in (1, 1, 2))
+    assert equal(a, b)
+    assert not equal(a, c)
+
+
+def test_the_global_random_state_is_neither_used_nor_touched(data: ImageData) -> None:
+    run = Run(until_steps=5, full_steps=5, samples_at={5: 3}, data=data)
+    before = torch.get_rng_state()
+    a = last(config_of(dropout_d=0.3, penalty="gp"), run)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    assert equal(a.state(), last(config_of(dropout_d=0.3, penalty="gp"), run).state())
+
+
+EFFECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "loss": ({}, {"loss": "hinge"}),
+    "optimizer": ({}, {"optimizer": "rmsprop"}),
+    "lr": ({}, {"lr": 1e-3}),
+    "lr_ratio": ({}, {"lr_ratio": 2.0}),
+    "beta1": ({}, {"beta1": 0.0}),
+    "beta2": ({}, {"beta2": 0.9}),
+    "momentum": ({"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.9}),
+    "batch_size": ({}, {"batch_size": 32}),
+    "norm_g": ({}, {"norm_g": "layer"}),
+    "norm_d": ({}, {"norm_d": "layer"}),
+    "spectral": ({}, {"norm_d": "spectral"}),
+    "activation_g": ({}, {"activation_g": "leaky_relu"}),
+    "activation_d": ({}, {"activation_d": "relu"}),
+    "dropout_d": ({}, {"dropout_d": 0.2}),
+    "dropout rate": ({"dropout_d": 0.2}, {"dropout_d": 0.4}),
+    "weight_decay": ({}, {"weight_decay": 0.1}),
+    "weight_decay of sgd": ({"optimizer": "sgd"}, {"optimizer": "sgd", "weight_decay": 0.1}),
+    "penalty": ({}, {"penalty": "r1"}),
+    "r1_gamma": ({"penalty": "r1"}, {"penalty": "r1", "r1_gamma": 5.0}),
+    "gp_lambda": ({"penalty": "gp"}, {"penalty": "gp", "gp_lambda": 1.0}),
+    "weight_clip": ({"loss": "wgan"}, {"loss": "wgan", "weight_clip": 0.1}),
+    "d_steps": ({}, {"d_steps": 2}),
+    "instance_noise": ({}, {"instance_noise": 0.1}),
+    "label_smoothing": ({}, {"label_smoothing": 0.1}),
+    "warmup": ({}, {"warmup": 0.1}),
+    "schedule": ({}, {"schedule": "wsd"}),
+    "decay": ({"schedule": "wsd"}, {"schedule": "wsd", "decay": 0.5}),
+    "depth": ({}, {"depth": 3}),
+    "latent_dim": ({}, {"latent_dim": 32}),
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_every_hyperparameter_changes_what_is_learnt(name: str, data: ImageData) -> None:
+    before, after = EFFECTS[name]
+    run = Run(until_steps=8, full_steps=8, data=data)
+    a, b = (weights_of(last(config_of(**values), run)) for values in (before, after))
+    generator = [k for k in a if k.startswith("generator.") and k in b and a[k].shape == b[k].shape]
+    assert any(not torch.equal(a[k], b[k]) for k in generator)
+
+
+def test_the_effects_cover_the_space() -> None:
+    changed = {key for before, after in EFFECTS.values() for key in after if before.get(key) != after[key]}
+    # The network and its width decide shapes; the average does not reach what is learnt, and has its own test.
+    assert {param.name for param in SPACE} - changed == {"network", "width", "ema"}
+
+
+def test_the_average_follows_the_generator_with_its_decay(data: ImageData) -> None:
+    config = config_of(ema=0.6, norm_g="none", d_steps=2)
+    run = Run(until_steps=12, full_steps=12, report_every=1, data=data)
+    average: dict[str, Tensor] = {}
+    moves = 0
+    for report in train(FAMILY, config, run):
+        weights = weights_of(report)
+        current = {k.removeprefix("generator."): v for k, v in weights.items() if k.startswith("generator.")}
+        if report.step == 1:
+            average = current  # the generator has not moved yet
+        elif report.step % 2 == 0:
+            moves += 1
+            decay = min(0.6, (1 + moves) / (10 + moves))
+            average = {k: decay * average[k] + (1 - decay) * current[k] for k in current}
+        for name, value in average.items():
+            torch.testing.assert_close(weights[f"average.{name}"], value)
+    assert moves == 6
+    off = weights_of(last(config_of(norm_g="none", d_steps=2), run))
+    assert all(torch.equal(off[k], weights[k]) for k in off)  # averaging does not touch what is learnt
+
+
+def test_weight_clipping_bounds_the_discriminator(data: ImageData) -> None:
+    config = config_of(loss="wgan", weight_clip=0.05)
+    weights = weights_of(last(config, Run(until_steps=3, full_steps=3, data=data)))
+    assert max(v.abs().max().item() for k, v in weights.items() if k.startswith("discriminator.")) <= 0.05
+
+
+def by_hand(config: Config, run: Run, data: ImageData) -> tuple[nn.Module, nn.Module]:
+    """A DCGAN-style loop in plain PyTorch, with the weights, order and noise of a run."""
+    z, width, batch_size = 16, 12, 16
+    g = nn.Sequential(
+        nn.Linear(z, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.Linear(width, 64), nn.Tanh(), nn.Unflatten(1, SHAPE),
+    )  # fmt: skip
+    d = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)
+    )  # fmt: skip
+    model = FAMILY.build(config, SHAPE, run.generator("weights"))
+    for network, source in ((g, model.generator), (d, model.discriminator)):
+        for mine, theirs in zip(network.parameters(), source.parameters(), strict=True):
+            mine.data.copy_(theirs)
+    adam_g = torch.optim.Adam(g.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    adam_d = torch.optim.Adam(d.parameters(), lr=4e-3, betas=(0.5, 0.999))
+    bce = nn.BCEWithLogitsLoss()
+    ones, zeros = torch.ones(batch_size, 1), torch.zeros(batch_size, 1)
+    order, noise = run.generator("order"), run.generator("noise")
+    images, queue = to_float(data.train.images), torch.empty(0, dtype=torch.int64)
+    for _ in run.steps():
+        while len(queue) < batch_size:
+            queue = torch.cat((queue, torch.randperm(len(images), generator=order)))
+        real, queue = images[queue[:batch_size]], queue[batch_size:]
+        adam_d.zero_grad()
+        fake = g(torch.randn(batch_size, z, generator=noise)).detach()
+        (bce(d(real), ones) + bce(d(fake), zeros)).backward()
+        adam_d.step()
+        adam_g.zero_grad()
+        bce(d(g(torch.randn(batch_size, z, generator=noise))), ones).backward()
+        adam_g.step()
+    return g, d
+
+
+def test_the_loop_equals_one_written_by_hand(data: ImageData) -> None:
+    config, run = config_of(lr_ratio=2.0), Run(until_steps=30, full_steps=30, data=data)
+    weights = weights_of(last(config, run))
+    g, d = by_hand(config, run, data)
+    for name, network in (("generator", g), ("discriminator", d)):
+        mine = [v for k, v in weights.items() if k.startswith(f"{name}.")]
+        for a, b in zip(mine, network.parameters(), strict=True):
+            torch.testing.assert_close(a, b.detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_reports_come_when_due_with_their_signals(data: ImageData) -> None:
+    run = Run(until_steps=25, full_steps=50, report_every=10, samples_at={7: 3, 25: 4}, data=data)
+    reports = list(train(FAMILY, config_of(d_steps=2), run))
+    assert [r.step for r in reports] == [7, 10, 20, 25]
+    assert [None if r.samples is None else len(r.samples) for r in reports] == [3, None, None, 4]
+    for name in ("loss_discriminator", "loss_generator", "grad_norm_discriminator", "grad_norm_generator", "lr",
+                 "score_real", "score_fake", "d_accuracy", "sample_std"):  # fmt: skip
+        assert all(math.isfinite(r.signals[name]) for r in reports), name
+    assert reports[0].samples is not None
+    assert reports[0].samples.abs().max() <= 1
+
+
+def test_samples_have_the_latents_of_the_stage_not_of_the_trial(data: ImageData) -> None:
+    run = Run(until_steps=1, full_steps=1, samples_at={1: 6}, data=data)
+    config = config_of(norm_g="none")
+    report = last(config, replace(run, seed=5, sample_seed=9))
+    model = FAMILY.build(config, SHAPE, torch.Generator())
+    model.load_state_dict(weights_of(report))
+    expected = FAMILY.generate(model, 6, replace(run, seed=77, sample_seed=9).sample_generator())
+    assert torch.equal(report.samples, expected)  # type: ignore[arg-type]
+
+
+def test_the_rate_follows_the_schedule_over_the_full_training(data: ImageData) -> None:
+    config = config_of(lr=1e-3, schedule="wsd", warmup=0.1, decay=0.5)
+    run = Run(until_steps=100, full_steps=100, report_every=1, data=data)
+    rates = [r.signals["lr"] for r in train(FAMILY, config, run)]
+    assert rates[0] == pytest.approx(1e-3 * 0.005 / 0.1)
+    assert rates[20:50] == pytest.approx([1e-3] * 30)
+    assert rates[-1] == pytest.approx(1e-3 * 0.005 / 0.5)
+
+
+def test_a_divergence_is_told_and_ends_the_training(data: ImageData) -> None:
+    config = config_of(loss="ls", optimizer="sgd", norm_g="none").with_(lr=1e6)
+    reports = list(train(FAMILY, config, Run(until_steps=500, full_steps=500, report_every=5, data=data)))
+    assert reports[-1].step < 500
+    assert not all(math.isfinite(v) for v in reports[-1].signals.values())
+    assert all(math.isfinite(v) for r in reports[:-1] for v in r.signals.values())
+
+
+def test_wrong_runs_are_named(data: ImageData) -> None:
+    run = Run(until_steps=10, full_steps=20, data=data)
+    with pytest.raises(SettingsError, match="--data"):
+        next(train(FAMILY, config_of(), replace(run, data=None)))
+    with pytest.raises(CheckpointError, match=r"step 5, which needs .* none was given"):
+        next(train(FAMILY, config_of(), replace(run, start_steps=5)))
+    state = last(config_of(), run).state()  # type: ignore[misc]
+    with pytest.raises(CheckpointError, match=r"step 5, which needs .* of step 10"):
+        next(train(FAMILY, config_of(), replace(run, start_steps=5, state=state)))
+    with pytest.raises(CheckpointError, match="not of this config"):
+        next(train(FAMILY, config_of(depth=3), replace(run, start_steps=10, until_steps=20, state=state)))
+
+
+def test_a_familys_training_is_the_loop(data: ImageData) -> None:
+    run = Run(until_steps=3, full_steps=3, data=data)
+    (report,) = family_training(FAMILY)(config_of(), run)
+    assert equal(report.state(), last(config_of(), run).state())  # type: ignore[misc]
+
+
+@dataclass
+class Watcher:
+    """A family that learns one number and keeps every batch it sees."""
+
+    name = "watcher"
+
+    def __post_init__(self) -> None:
+        self.seen: list[Tensor] = []
+        self.noise: list[Noise] = []
+
+    def space(self, shape: Shape) -> Space:
+        return Space((Float("lr", 1e-5, 1.0),))
+
+    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> nn.Module:
+        model = nn.Module()
+        model.only = nn.Linear(1, 1)
+        return model
+
+    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
+        def loss(model: Any, batch: Tensor, hyper: Hyper, noise: Noise) -> Tensor:
+            self.seen.append(batch.clone())
+            self.noise.append(noise)
+            return model.only(batch.flatten(1).mean(1, keepdim=True)).squeeze(1)
+
+        extra = int(config.number("extra", 0))
+        draws = {f"n{i}": Draw("normal", (2, 3)) for i in range(extra)} | {"u": Draw("uniform", (5,))}
+        return (Player("only", loss, draws),)
+
+    def hyper(self, config: Config, progress: float) -> dict[str, float]:
+        return {}
+
+    def generate(self, model: nn.Module, n: int, generator: torch.Generator) -> Tensor:
+        return torch.zeros(n, *SHAPE)
+
+    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, float]:
+        return {}
+
+
+def batches_seen(data: ImageData, steps: int = 20, seed: int = 0, **values: Any) -> Watcher:
+    watcher = Watcher()
+    config = Config.of({"batch_size": 8, "lr": 1e-3, "optimizer": "sgd", **values})
+    list(train(watcher, config, Run(until_steps=steps, full_steps=steps, seed=seed, data=data)))
+    return watcher
+
+
+def test_the_order_of_the_data_depends_on_seed_and_batch_size_alone(data: ImageData) -> None:
+    plain = batches_seen(data).seen
+    assert equal(plain, batches_seen(data, extra=4, lr=0.1).seen)
+    assert not equal(plain, batches_seen(data, seed=1).seen)
+
+
+def test_every_image_is_seen_once_before_any_is_seen_again(data: ImageData) -> None:
+    images = to_float(data.train.images)
+    for size in (8, 64):
+        seen = torch.cat(batches_seen(data, steps=30, batch_size=size).seen)
+        for start in range(0, len(seen) - len(images) + 1, len(images)):
+            epoch = seen[start : start + len(images)]
+            assert len(torch.unique(epoch, dim=0)) == len(images)
+
+
+def test_a_batch_larger_than_the_data_repeats_it() -> None:
+    from conftest import image_data
+
+    few = image_data(n=5)
+    (batch,) = batches_seen(few, steps=1, batch_size=12).seen
+    assert batch.shape == (12, *SHAPE)
+    assert len(torch.unique(batch, dim=0)) == 5
+
+
+def test_large_data_stay_bytes_until_a_batch_needs_them(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = batches_seen(data).seen
+    monkeypatch.setattr("maestune.training.loop.FLOAT_ONCE_BYTES", 0)
+    assert equal(plain, batches_seen(data).seen)
+
+
+def test_noise_has_the_asked_shapes_and_distributions(data: ImageData) -> None:
+    noise = batches_seen(data, steps=200, extra=3).noise
+    normals = torch.cat([n[f"n{i}"].flatten() for n in noise for i in range(3)])
+    uniforms = torch.cat([n["u"] for n in noise])
+    assert noise[0]["n2"].shape == (2, 3)
+    assert normals.std().item() == pytest.approx(1.0, abs=0.05)
+    assert uniforms.mean().item() == pytest.approx(0.5, abs=0.05)
+    assert 0 <= uniforms.min() <= uniforms.max() < 1
+    assert not torch.equal(noise[0]["n0"], noise[0]["n1"])
