@@ -192,9 +192,7 @@ def variants() -> dict[str, Callable[[Config], Strategy]]:
 def measure(problem: Problem, strategy: Strategy, budget: float, seed: int) -> tuple[float, float]:
     """(Log ratio to the recipe of the best of the three finalists, seconds taken)."""
     start = time.perf_counter()
-    history = simulate(
-        strategy, problem.space, problem.curve, rungs=RUNGS, budget_full=budget, workers=2, seed=seed
-    )
+    history = simulate(strategy, problem.space, problem.curve, rungs=RUNGS, budget_full=budget, workers=2, seed=seed)
     seconds = time.perf_counter() - start
     done = [t for t in history.trials if t.state is TrialState.COMPLETE]
     done.sort(key=lambda t: t.rungs[-1].scores["fd"].value)

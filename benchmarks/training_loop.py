@@ -29,10 +29,10 @@ LATENTS, RATE, BETAS = 100, 2e-4, (0.5, 0.999)
 
 def mlp_networks(side: int, width: int) -> tuple[nn.Module, nn.Module]:
     generator = nn.Sequential(
-        nn.Linear(LATENTS, width),
+        nn.Linear(LATENTS, width, bias=False),
         nn.BatchNorm1d(width),
         nn.ReLU(),
-        nn.Linear(width, width),
+        nn.Linear(width, width, bias=False),
         nn.BatchNorm1d(width),
         nn.ReLU(),
         nn.Linear(width, side * side),
@@ -52,11 +52,11 @@ def mlp_networks(side: int, width: int) -> tuple[nn.Module, nn.Module]:
 
 def conv_networks(width: int) -> tuple[nn.Module, nn.Module]:
     generator = nn.Sequential(
-        nn.Linear(LATENTS, 2 * width * 49),
+        nn.Linear(LATENTS, 2 * width * 49, bias=False),
         nn.Unflatten(1, (2 * width, 7, 7)),
         nn.BatchNorm2d(2 * width),
         nn.ReLU(),
-        nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
+        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(),
         nn.ConvTranspose2d(width, 1, 4, 2, 1),
@@ -65,7 +65,7 @@ def conv_networks(width: int) -> tuple[nn.Module, nn.Module]:
     discriminator = nn.Sequential(
         nn.Conv2d(1, width, 4, 2, 1),
         nn.LeakyReLU(0.2),
-        nn.Conv2d(width, 2 * width, 4, 2, 1),
+        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
         nn.BatchNorm2d(2 * width),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
@@ -146,8 +146,8 @@ def main() -> None:
     mlp = GAN().space((1, 8, 8)).centre()
     conv = GAN().space((1, 28, 28)).complete({"width": 32})
     cases = {
-        "MLP 256×2, 8×8, batch 64": (
-            {"ours": lambda: ours(mlp, small), "hand-written": lambda: hand_written(mlp_networks(8, 256), small, 64)},
+        "MLP 128×2, 8×8, batch 64": (
+            {"ours": lambda: ours(mlp, small), "hand-written": lambda: hand_written(mlp_networks(8, 128), small, 64)},
             100,
         ),
         "DCGAN 32, 28×28, batch 64": (

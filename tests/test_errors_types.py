@@ -37,7 +37,7 @@ def test_did_you_mean(name: str, known: list[str], sentence: str) -> None:
 # Config
 
 names = st.text("abcdef_", min_size=1, max_size=5)
-values = st.one_of(st.floats(allow_nan=False), st.integers(), st.booleans(), st.text(max_size=5))
+values = st.one_of(st.floats(allow_nan=False), st.integers(), st.booleans(), st.text('aä "<', max_size=5))
 mappings = st.dictionaries(names, values, max_size=6)
 
 

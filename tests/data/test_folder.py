@@ -256,12 +256,12 @@ def test_resizing_keeps_the_centre_and_averages(tmp_path: Path) -> None:
 
 
 def test_large_jpegs_are_decoded_coarsely_without_harm(tmp_path: Path) -> None:
-    smooth = noise(6, 6, 3).resize((480, 480), Image.Resampling.BICUBIC)
+    smooth = noise(30, 30, 3).resize((240, 240), Image.Resampling.BICUBIC)
     for i in range(2):
         smooth.save(tmp_path / f"{i}.jpg", quality=95)
         smooth.save(tmp_path / f"{i}.png")
-    pixels = read_folder(tmp_path, size=32).images.pixels.astype(int)
-    assert np.abs(pixels[0] - pixels[1]).mean() < 2.0
+    pixels = read_folder(tmp_path, size=60).images.pixels.astype(int)
+    assert np.abs(pixels[0] - pixels[1]).mean() < 3.0
 
 
 # Modes
@@ -296,6 +296,7 @@ def test_sixteen_bit_greys_are_scaled_from_their_full_range(tmp_path: Path) -> N
     deep = np.full((8, 8), 0, np.uint16)
     deep[4, 4] = 32768
     deep[0, 0] = 65535
+    deep[0, 1] = 51500  # 200.4 of 255
     for dtype, name in (("<u2", "a.png"), ("<u2", "a.tif"), (">u2", "b.tif")):
         folder = tmp_path / (name + dtype[0].replace("<", "l").replace(">", "b"))
         folder.mkdir()
@@ -305,7 +306,7 @@ def test_sixteen_bit_greys_are_scaled_from_their_full_range(tmp_path: Path) -> N
         image.save(folder / name)
         pixels = read_folder(folder, size=8).images.pixels[0]
         assert pixels.shape == (1, 8, 8)
-        assert (pixels[0, 4, 4], pixels[0, 0, 0], pixels[0, 1, 1]) == (128, 255, 0)
+        assert (pixels[0, 4, 4], pixels[0, 0, 0], pixels[0, 0, 1], pixels[0, 1, 1]) == (128, 255, 200, 0)
 
 
 def test_float_images_are_skipped_with_the_reason(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def contents(data: ImageData) -> dict[str, list[bytes]]:
     return {name: [i.numpy().tobytes() for i in getattr(data, name).images] for name in PARTS}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(60, 150),
     copies=st.lists(st.integers(0, 59), max_size=60),

@@ -114,9 +114,9 @@ def test_the_discriminators_loss_is_game_plus_penalty(penalty: str, norm: str) -
     loss = player.loss(model, real, GAN().hyper(config, 0.3), noise)
 
     fake = model.generator(noise["latent"]).detach()
-    point = real if penalty == "r1" else noise["mix"].view(-1, 1, 1, 1) * real + (1 - noise["mix"]).view(
-        -1, 1, 1, 1
-    ) * fake
+    point = (
+        real if penalty == "r1" else noise["mix"].view(-1, 1, 1, 1) * real + (1 - noise["mix"]).view(-1, 1, 1, 1) * fake
+    )
     point = point.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(model.discriminator(point).sum(), point)
     squared = gradient.flatten(1).square().sum(1)
@@ -149,9 +149,7 @@ def test_dropout_instance_noise_and_smoothing_enter_the_loss() -> None:
     noisy = [real + 0.15 * noise["real_noise"], fake + 0.15 * noise["fake_noise"]]
     expected = REFERENCE_D["ns"](score(noisy[0], "real"), score(noisy[1], "fake"), 0.1)
     torch.testing.assert_close(d.loss(model, real, hyper, noise), expected)
-    torch.testing.assert_close(
-        g.loss(model, real, hyper, noise), REFERENCE_G["ns"](score(noisy[1], "fake"))
-    )
+    torch.testing.assert_close(g.loss(model, real, hyper, noise), REFERENCE_G["ns"](score(noisy[1], "fake")))
 
 
 def test_the_discriminators_loss_has_no_gradient_for_the_generator() -> None:
@@ -215,6 +213,10 @@ def test_many_members_at_once_have_the_serial_gradients(network: str, loss: str,
         for name, gradient in fused.items():
             for k in range(K):
                 torch.testing.assert_close(
-                    gradient[k], serial[k][name.removeprefix(prefix)], rtol=1e-8, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
+                    gradient[k],
+                    serial[k][name.removeprefix(prefix)],
+                    rtol=1e-8,
+                    atol=1e-11,
+                    msg=lambda m, n=name: f"{n}: {m}",
                 )
         assert any(gradient.abs().max() > 1e-6 for gradient in fused.values())

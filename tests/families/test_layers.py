@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -25,7 +27,7 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def filled(module: nn.Module, rng: torch.Generator) -> nn.Module:
+def filled(module: Any, rng: torch.Generator) -> Any:
     for tensor in module.parameters():
         tensor.data.normal_(generator=rng)
     return module
@@ -89,7 +91,7 @@ def test_spectral_norm_equals_pytorchs_and_has_its_gradient(conv: bool, rng: tor
     initialise(ours, rng)
     plain = nn.Conv2d(3, 7, 4, 2, 1) if conv else nn.Linear(12, 7)
     plain.load_state_dict({name: ours.state_dict()[name] for name in ("weight", "bias")})
-    reference = nn.utils.parametrizations.spectral_norm(plain)
+    reference: Any = nn.utils.parametrizations.spectral_norm(plain)
     inner = reference.parametrizations.weight[0]
     inner._u.copy_(ours.u)
     inner._v.copy_(ours.v)
@@ -105,7 +107,8 @@ def test_spectral_norm_equals_pytorchs_and_has_its_gradient(conv: bool, rng: tor
 def test_a_refresh_is_pytorchs_power_iteration(rng: torch.Generator) -> None:
     matrix, u = torch.randn(7, 12, generator=rng), torch.randn(7, generator=rng)
     _, v = power_iteration(matrix, u)
-    reference = nn.utils.parametrizations.spectral_norm(nn.Linear(12, 7)).parametrizations.weight[0]
+    normalised: Any = nn.utils.parametrizations.spectral_norm(nn.Linear(12, 7))
+    reference = normalised.parametrizations.weight[0]
     # PyTorch takes the left vector first: from our right vector its next left one is ours.
     reference._v.copy_(v)
     reference._power_method(matrix, 1)
@@ -126,7 +129,7 @@ def test_forward_writes_nothing(rng: torch.Generator) -> None:
 def test_standing_statistics_are_the_cumulative_averages_of_pytorchs_batch_norm(rng: torch.Generator) -> None:
     stack = Stack([nn.Linear(4, 6), BatchNorm(6), nn.ReLU(), Dropout((6,)), nn.Linear(6, 3), BatchNorm(3), nn.Tanh()])
     initialise(stack, rng)
-    reference = nn.Sequential(
+    reference: Any = nn.Sequential(
         nn.Linear(4, 6),
         nn.BatchNorm1d(6, momentum=None),
         nn.ReLU(),

@@ -148,7 +148,8 @@ def test_restricting_a_parameter(space: Space, seed: int, ends: tuple[float, flo
     if not numbers:
         return
     param = data.draw(st.sampled_from(numbers))
-    low, high = sorted(replace(param, **({"off": None} if isinstance(param, Float) else {})).from_unit(u) for u in ends)
+    line = replace(param, off=None, prior=None) if isinstance(param, Float) else param
+    low, high = sorted(line.from_unit(u) for u in ends)
     if isinstance(param, Float) and low == high:
         return
     narrow = space.restrict(param.name, low, high)
@@ -263,6 +264,7 @@ def test_fix_takes_numbers_outside_the_range_but_no_other_kind() -> None:
     assert repr(GAN.fix("depth", 9.0).centre()["depth"]) == "9"
     assert repr(GAN.fix("beta1", 0).centre()["beta1"]) == "0.0"
     assert "beta1" not in GAN.fix("optimizer", "sgd").centre()
+    assert "momentum" not in GAN.fix("momentum", 0.9).centre()
     for name, value, message in (
         ("lr", "fast", r"lr: 'fast' is not a finite number; give one, such as 1e-05"),
         ("lr", math.nan, r"lr: nan is not a finite number"),

@@ -8,12 +8,9 @@ import torch
 from maestune.data import ImageData, Images
 
 
-def image_data(n: int = 90, side: int = 8) -> ImageData:
-    rng = torch.Generator().manual_seed(0)
-    part = Images(torch.randint(0, 256, (n, 1, side, side), dtype=torch.uint8, generator=rng))
-    return ImageData("noise", part, part, part, (), "test")
-
-
 @pytest.fixture(scope="session")
 def data() -> ImageData:
-    return image_data()
+    """90 grey images of 8×8 pixels, all different."""
+    rng = torch.Generator().manual_seed(0)
+    part = Images(torch.randint(0, 256, (90, 1, 8, 8), dtype=torch.uint8, generator=rng))
+    return ImageData("noise", part, part, part, (), "test")

@@ -29,9 +29,13 @@ def config_of(**values: Any) -> Config:
     return SPACE.complete({"lr": 2e-3, "batch_size": 16, "latent_dim": 16, **values}).with_(width=12)
 
 
-def weights_of(report: Report) -> dict[str, Tensor]:
+def state_of(report: Report) -> Mapping[str, Any]:
     assert report.state is not None
-    return report.state()["model"]
+    return report.state()
+
+
+def weights_of(report: Report) -> dict[str, Tensor]:
+    return state_of(report)["model"]
 
 
 def last(config: Config, run: Run) -> Report:
@@ -68,21 +72,20 @@ def test_a_paused_training_continues_bit_by_bit(case: str, data: ImageData, tmp_
         run = replace(whole, start_steps=start, until_steps=until, state=state)
         for report in train(FAMILY, config, run):
             pieces[report.step] = report
-        assert report.state is not None
-        save_checkpoint(tmp_path / "c", report.state())
+        save_checkpoint(tmp_path / "c", state_of(pieces[until]))
         state, start = load_checkpoint(tmp_path / "c"), until
     assert set(straight) <= set(pieces)
     for step, report in straight.items():
         assert dict(pieces[step].signals) == dict(report.signals), step
-    assert equal(pieces[100].state(), straight[100].state())
-    assert torch.equal(pieces[100].samples, straight[100].samples)
+    assert equal(state_of(pieces[100]), state_of(straight[100]))
+    assert equal(pieces[100].samples, straight[100].samples)
 
 
 def test_a_state_is_not_changed_by_going_on_from_it_or_past_it(data: ImageData) -> None:
     run = Run(until_steps=20, full_steps=20, report_every=10, data=data)
     reports = train(FAMILY, config_of(ema=0.9), run)
     first = next(reports)
-    state, again = first.state(), first.state()
+    state, again = state_of(first), state_of(first)
     next(reports)
     assert equal(state, again)
     last(config_of(ema=0.9), replace(run, start_steps=10, state=state))
@@ -102,7 +105,7 @@ def test_the_global_random_state_is_neither_used_nor_touched(data: ImageData) ->
     a = last(config_of(dropout_d=0.3, penalty="gp"), run)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(7)
-    assert equal(a.state(), last(config_of(dropout_d=0.3, penalty="gp"), run).state())
+    assert equal(state_of(a), state_of(last(config_of(dropout_d=0.3, penalty="gp"), run)))
 
 
 EFFECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -154,7 +157,7 @@ def test_the_effects_cover_the_space() -> None:
 
 
 def test_the_average_follows_the_generator_with_its_decay(data: ImageData) -> None:
-    config = config_of(ema=0.6, norm_g="none", d_steps=2)
+    config = config_of(norm_g="none", d_steps=2).with_(ema=0.6)
     run = Run(until_steps=12, full_steps=12, report_every=1, data=data)
     average: dict[str, Tensor] = {}
     moves = 0
@@ -177,14 +180,17 @@ def test_the_average_follows_the_generator_with_its_decay(data: ImageData) -> No
 def test_weight_clipping_bounds_the_discriminator(data: ImageData) -> None:
     config = config_of(loss="wgan", weight_clip=0.05)
     weights = weights_of(last(config, Run(until_steps=3, full_steps=3, data=data)))
-    assert max(v.abs().max().item() for k, v in weights.items() if k.startswith("discriminator.")) <= 0.05
+    assert max(v.abs().max().item() for k, v in weights.items() if k.startswith("discriminator.")) == pytest.approx(
+        0.05
+    )
 
 
 def by_hand(config: Config, run: Run, data: ImageData) -> tuple[nn.Module, nn.Module]:
     """A DCGAN-style loop in plain PyTorch, with the weights, order and noise of a run."""
     z, width, batch_size = 16, 12, 16
     g = nn.Sequential(
-        nn.Linear(z, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.Linear(z, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
         nn.Linear(width, 64), nn.Tanh(), nn.Unflatten(1, SHAPE),
     )  # fmt: skip
     d = nn.Sequential(
@@ -243,7 +249,7 @@ def test_samples_have_the_latents_of_the_stage_not_of_the_trial(data: ImageData)
     model = FAMILY.build(config, SHAPE, torch.Generator())
     model.load_state_dict(weights_of(report))
     expected = FAMILY.generate(model, 6, replace(run, seed=77, sample_seed=9).sample_generator())
-    assert torch.equal(report.samples, expected)  # type: ignore[arg-type]
+    assert equal(report.samples, expected)
 
 
 def test_the_rate_follows_the_schedule_over_the_full_training(data: ImageData) -> None:
@@ -269,7 +275,7 @@ def test_wrong_runs_are_named(data: ImageData) -> None:
         next(train(FAMILY, config_of(), replace(run, data=None)))
     with pytest.raises(CheckpointError, match=r"step 5, which needs .* none was given"):
         next(train(FAMILY, config_of(), replace(run, start_steps=5)))
-    state = last(config_of(), run).state()  # type: ignore[misc]
+    state = state_of(last(config_of(), run))
     with pytest.raises(CheckpointError, match=r"step 5, which needs .* of step 10"):
         next(train(FAMILY, config_of(), replace(run, start_steps=5, state=state)))
     with pytest.raises(CheckpointError, match="not of this config"):
@@ -279,7 +285,7 @@ def test_wrong_runs_are_named(data: ImageData) -> None:
 def test_a_familys_training_is_the_loop(data: ImageData) -> None:
     run = Run(until_steps=3, full_steps=3, data=data)
     (report,) = family_training(FAMILY)(config_of(), run)
-    assert equal(report.state(), last(config_of(), run).state())  # type: ignore[misc]
+    assert equal(state_of(report), state_of(last(config_of(), run)))
 
 
 @dataclass
@@ -292,8 +298,11 @@ class Watcher:
         self.seen: list[Tensor] = []
         self.noise: list[Noise] = []
 
-    def space(self, shape: Shape) -> Space:
+    def space(self, shape: Shape, network: str | None = None) -> Space:
         return Space((Float("lr", 1e-5, 1.0),))
+
+    def full_steps(self, shape: Shape, n_train: int) -> int:
+        return 10
 
     def build(self, config: Config, shape: Shape, generator: torch.Generator) -> nn.Module:
         model = nn.Module()
@@ -342,11 +351,9 @@ def test_every_image_is_seen_once_before_any_is_seen_again(data: ImageData) -> N
             assert len(torch.unique(epoch, dim=0)) == len(images)
 
 
-def test_a_batch_larger_than_the_data_repeats_it() -> None:
-    from conftest import image_data
-
-    few = image_data(n=5)
-    (batch,) = batches_seen(few, steps=1, batch_size=12).seen
+def test_a_batch_larger_than_the_data_repeats_it(data: ImageData) -> None:
+    few = data.train.take(torch.arange(5))
+    (batch,) = batches_seen(replace(data, train=few), steps=1, batch_size=12).seen
     assert batch.shape == (12, *SHAPE)
     assert len(torch.unique(batch, dim=0)) == 5
 

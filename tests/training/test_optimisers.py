@@ -16,7 +16,10 @@ CASES = {
         Config.of(optimizer="adam", beta1=0.5, beta2=0.99, weight_decay=0.1),
         lambda p: torch.optim.AdamW(p, 0.01, (0.5, 0.99), weight_decay=0.1),
     ),
-    "rmsprop": (Config.of(optimizer="rmsprop", weight_decay=0.1), lambda p: torch.optim.RMSprop(p, 0.01, weight_decay=0.1)),
+    "rmsprop": (
+        Config.of(optimizer="rmsprop", weight_decay=0.1),
+        lambda p: torch.optim.RMSprop(p, 0.01, weight_decay=0.1),
+    ),
     "sgd": (
         Config.of(optimizer="sgd", momentum=0.7, weight_decay=0.1),
         lambda p: torch.optim.SGD(p, 0.01, momentum=0.7, weight_decay=0.1),

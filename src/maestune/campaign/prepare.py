@@ -18,9 +18,6 @@ from maestune.quality import METRICS, Judge, available_metrics, default_n_sample
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
 
-# Beside the objectives, what is measured at every rung: the Fréchet distance, and coverage, which tells whether a good
-# distance was bought with missing variety.
-RUNG_METRICS = ("fd", "coverage")
 DEFAULT_STEPS = 1000  # of a full training, where neither settings nor model say
 
 Say = Callable[[str], None]
@@ -82,7 +79,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         device=device,
         data=data,
         judges=judges,
-        metrics=tuple(dict.fromkeys((*asked, *RUNG_METRICS))) if data is not None else (),
+        metrics=tuple(asked),  # rungs come every second: there only what decides is measured
         full_metrics=full_metrics,
         objectives=objectives,
         n_samples=judges["search"].n_samples if judges else 0,

@@ -38,7 +38,7 @@ class Settings(BaseModel):
     )
     rungs: int = Field(3, ge=1, le=8, description="at how many lengths a training is judged")
     eta: int = Field(3, ge=2, le=10, description="one in how many goes on to the next rung")
-    size: int | None = Field(None, ge=4, description="height and width that images are brought to")
+    size: int | None = Field(None, ge=8, le=1024, description="height and width that images are brought to")
     samples: int | None = Field(None, ge=100, description="how many samples are scored")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     workers: int | None = Field(None, ge=0, description="worker processes; 0 trains in the campaign's own process")

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from maestune.data import ImageData
 from maestune.errors import SettingsError, did_you_mean
-from maestune.families.base import Recipe, Shape
+from maestune.families.base import Family, Recipe, Shape
 from maestune.families.gan import GAN, RECIPES
 from maestune.space import Space
 from maestune.training.loop import family_training
 from maestune.training.run import Training
 from maestune.types import Config
 
-FAMILIES: Mapping[str, type[GAN]] = {"gan": GAN}
+FAMILIES: Mapping[str, type[Family]] = {"gan": GAN}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def is_own(model: str) -> bool:
     return ":" in model or model.endswith(".py")
 
 
-def family(model: str) -> GAN:
+def family(model: str) -> Family:
     """A family by its name."""
     if model not in FAMILIES:
         raise SettingsError(

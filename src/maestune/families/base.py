@@ -56,10 +56,20 @@ class Player:
 class Family(Protocol):
     """A kind of generative model of images (C, H, W) in [-1, 1]."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
 
-    def space(self, shape: Shape) -> Space:
-        """The default space for images of a shape; its centre is the published recipe."""
+    def space(self, shape: Shape, network: str | None = None) -> Space:
+        """The default space for images of a shape; its centre is the published recipe.
+
+        `network` chooses among the family's kinds of networks, where it has several; None: by the shape.
+        """
+        ...
+
+    def full_steps(self, shape: Shape, n_train: int) -> int:
+        """Default length of a full training, in steps."""
         ...
 
     def build(self, config: Config, shape: Shape, generator: torch.Generator) -> nn.Module:

@@ -104,8 +104,8 @@ class _Spectral(nn.Module):
 class SpectralLinear(nn.Linear, _Spectral):
     """A dense layer with spectral norm."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs)
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
         self._register_vectors()
 
     def forward(self, input: Tensor) -> Tensor:
@@ -116,8 +116,8 @@ class SpectralLinear(nn.Linear, _Spectral):
 class SpectralConv2d(nn.Conv2d, _Spectral):
     """A convolution with spectral norm of its weight as a matrix (outputs, inputs · kernel²), as Miyato et al. have it."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> None:
-        super().__init__(inputs, outputs, kernel, stride, padding)
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, bias=bias)
         self._register_vectors()
 
     def forward(self, input: Tensor) -> Tensor:

@@ -5,6 +5,9 @@ a temporary file and moved into place, so that a reader never meets half a file;
 fingerprint does not match its content, is made anew.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch publishes partly unknown types; our own signatures stay strict.
+
 from __future__ import annotations
 
 import hashlib
@@ -64,9 +67,12 @@ def cache_folder() -> Path:
 
 def save_extractor(extractor: Extractor, path: Path) -> None:
     """Write an extractor whole or not at all; StoreError naming the folder and the repair when that fails."""
-    tensors = {f"network.{name}": tensor for name, tensor in extractor.network.state_dict().items()}
+    tensors = {f"network.{name}": tensor.contiguous() for name, tensor in extractor.network.state_dict().items()}
     tensors |= {"mean": torch.from_numpy(extractor.mean), "spread": torch.from_numpy(extractor.spread)}
-    about = {name: getattr(extractor, name) for name in ("kind", "shape", "classes", "fingerprint", "how", "accuracy")}
+    about = {
+        name: getattr(extractor, name)
+        for name in ("kind", "shape", "classes", "fingerprint", "description", "accuracy")
+    }
     content = save(tensors, {"extractor": json.dumps(about)})
     temporary = ""
     try:
@@ -101,10 +107,10 @@ def load_extractor(path: Path) -> Extractor | None:
             np.asarray(tensors["spread"].numpy(), dtype=np.float64),
             shape,
             about["classes"],
-            about["how"],
+            about["description"],
             about["accuracy"],
         )
+        return extractor if extractor.fingerprint == about["fingerprint"] else None
     # Whatever a damaged file makes of its reader, the repair is the same: the caller makes the extractor again.
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, struct.error):
         return None
-    return extractor if extractor.fingerprint == about["fingerprint"] else None

@@ -9,7 +9,7 @@ from maestune.quality.frechet import FRECHET
 from maestune.quality.kernel import KERNEL
 from maestune.quality.metric import Metric
 from maestune.quality.modes import MODES
-from maestune.quality.neighbours import NEIGHBOURS
+from maestune.quality.neighbours import GENERATED_BALLS, REAL_BALLS
 
 _NAEEM = "Naeem et al. 2020, arXiv:2002.09797"
 _KYNKAANNIEMI = "Kynkäänniemi et al. 2019, arXiv:1904.06991"
@@ -40,7 +40,7 @@ _ALL = (
         unit="share",
         meaning="The share of real images that have a sample nearby: how much of the variety is there.",
         citation=_NAEEM,
-        kind=NEIGHBOURS,
+        kind=REAL_BALLS,
     ),
     Metric(
         name="density",
@@ -50,7 +50,7 @@ _ALL = (
         meaning="How crowded with real images the places of the samples are; about 1 for real images, and blind to "
         "missing variety.",
         citation=_NAEEM,
-        kind=NEIGHBOURS,
+        kind=REAL_BALLS,
     ),
     Metric(
         name="precision",
@@ -59,7 +59,7 @@ _ALL = (
         unit="share",
         meaning="The share of samples that lie among the real images: how believable they are, blind to variety.",
         citation=_KYNKAANNIEMI,
-        kind=NEIGHBOURS,
+        kind=REAL_BALLS,
     ),
     Metric(
         name="recall",
@@ -68,7 +68,7 @@ _ALL = (
         unit="share",
         meaning="The share of real images that lie among the samples: variety, easily flattered by stray samples.",
         citation=_KYNKAANNIEMI,
-        kind=NEIGHBOURS,
+        kind=GENERATED_BALLS,
     ),
     Metric(
         name="modes",

@@ -1,5 +1,8 @@
 """The judge's eyes: a frozen network that turns images into features, with the scale that makes features comparable."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch publishes partly unknown types; our own signatures stay strict.
+
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +17,7 @@ from maestune.errors import MetricError
 from maestune.quality.metric import Array, Features
 from maestune.quality.networks import Shape
 
-BATCH_SIZE = 512
+BATCH_SIZE = 256  # what still fits into a core's cache is fastest
 # A feature that hardly varies among real images must not decide everything once divided by its spread.
 SMALLEST_SPREAD = 0.1  # of the median spread over features
 
@@ -25,7 +28,7 @@ class Extractor:
 
     `network`: images (N, C, H, W) float in [-1, 1] → features (N, d) and logits (N, K) or None; in evaluation mode.
     `mean`, `spread` (d,): features are standardised with them; they come from the training images.
-    `classes`: number of classes it knows, 0 for none. `how` tells people how it was made. `accuracy`: share of the
+    `classes`: number of classes it knows, 0 for none. `description` tells people how it was made. `accuracy`: share of the
     search images it classifies rightly, None without classes.
     """
 
@@ -36,7 +39,7 @@ class Extractor:
     shape: Shape
     classes: int
     fingerprint: str
-    how: str
+    description: str
     accuracy: float | None = None
 
     @property
@@ -54,6 +57,8 @@ class Extractor:
             raise MetricError(
                 f"Images of shape {tuple(images.shape)} were given to an extractor for (N, {', '.join(map(str, self.shape))})."
             )
+        if not len(images):
+            raise MetricError("No images were given to the extractor; at least one is needed.")
         features: list[Array] = []
         probabilities: list[Array] = []
         with torch.inference_mode():
@@ -62,14 +67,12 @@ class Extractor:
                 features.append(values.numpy().astype(np.float64))
                 if logits is not None:
                     probabilities.append(torch.softmax(logits.double(), dim=1).numpy())
-        if not features:
-            raise MetricError("No images were given to the extractor; at least one is needed.")
         standard = (np.concatenate(features) - self.mean) / self.spread
         return Features(standard, np.concatenate(probabilities) if probabilities else None)
 
 
 def make_extractor(
-    kind: str, network: nn.Module, train: Tensor, classes: int, how: str, accuracy: float | None = None
+    kind: str, network: nn.Module, train: Tensor, classes: int, description: str, accuracy: float | None = None
 ) -> Extractor:
     """An extractor around a network, with features standardised over the training images (N, C, H, W).
 
@@ -78,12 +81,14 @@ def make_extractor(
     _, c, h, w = train.shape
     with torch.inference_mode():
         d = int(network(_as_input(train[:1]))[0].shape[1])
-    raw = Extractor(kind, network, np.zeros(d), np.ones(d), (int(c), int(h), int(w)), classes, "", how, accuracy)
+    raw = Extractor(
+        kind, network, np.zeros(d), np.ones(d), (int(c), int(h), int(w)), classes, "", description, accuracy
+    )
     values = raw.extract(train).values
     spread = values.std(axis=0)
     floor = SMALLEST_SPREAD * float(np.median(spread))
     spread = np.maximum(spread, floor if floor > 0 else 1.0)
-    return rebuilt_extractor(kind, network, values.mean(axis=0), spread, raw.shape, classes, how, accuracy)
+    return rebuilt_extractor(kind, network, values.mean(axis=0), spread, raw.shape, classes, description, accuracy)
 
 
 def rebuilt_extractor(
@@ -93,7 +98,7 @@ def rebuilt_extractor(
     spread: Array,
     shape: Shape,
     classes: int,
-    how: str,
+    description: str,
     accuracy: float | None,
 ) -> Extractor:
     """An extractor from its parts, with the fingerprint of its weights and scale."""
@@ -103,7 +108,7 @@ def rebuilt_extractor(
         mark.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     mark.update(mean.tobytes())
     mark.update(spread.tobytes())
-    return Extractor(kind, network, mean, spread, shape, classes, mark.hexdigest()[:16], how, accuracy)
+    return Extractor(kind, network, mean, spread, shape, classes, mark.hexdigest()[:16], description, accuracy)
 
 
 def _as_input(batch: Tensor) -> Tensor:

@@ -5,6 +5,9 @@ better than chance): a denoising autoencoder, whose bottleneck knows what distin
 Both share the encoder, the optimiser and the loop; they differ in the loss of a batch.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch publishes partly unknown types; our own signatures stay strict.
+
 from __future__ import annotations
 
 import math
@@ -21,12 +24,12 @@ from maestune.quality.networks import Decoder, Encoder, Shape, folded, initialis
 
 BATCH_SIZE = 64
 EPOCHS = 25  # small sets: enough to converge
-MULTIPLY_ADDS = 8e10  # large sets: what two CPU cores do forward and backward in some 20 seconds
+MULTIPLY_ADDS = 6e10  # large sets: what two CPU cores do forward and backward in some 10 seconds
 LEAST_SHOWN, MOST_SHOWN = 10_000, 240_000  # images, whatever the two bounds above say
 LEARNING_RATE = 1e-2  # at the top of the cycle; batch norm and the short course want it high
 WEIGHT_DECAY = 1e-4
 LABEL_SMOOTHING = 0.1
-DENOISING = 0.3  # standard deviation of the noise that the autoencoder takes away, images in [-1, 1]
+DENOISING = 0.1  # standard deviation of the noise that the autoencoder takes away; more would blind it to noise
 
 Loss = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -63,8 +66,8 @@ def fit_classifier(data: ImageData, classes: int, generator: torch.Generator) ->
     _learn([encoder], loss, data.train, data.shape, generator)
     network = folded(encoder, data.shape, classes)
     accuracy = _accuracy(network, data.search)
-    how = f"a classifier trained on {len(data.train):,} training images; it names {accuracy:.1%} of the search images rightly"
-    return make_extractor("classifier", network, data.train.images, classes, how, accuracy)
+    description = f"a classifier trained on {len(data.train):,} training images; it names {accuracy:.1%} of the search images rightly"
+    return make_extractor("classifier", network, data.train.images, classes, description, accuracy)
 
 
 def fit_autoencoder(data: ImageData, generator: torch.Generator, why: str) -> Extractor:
@@ -77,8 +80,8 @@ def fit_autoencoder(data: ImageData, generator: torch.Generator, why: str) -> Ex
         return functional.mse_loss(decoder(encoder(batch + noise)[0]), batch)
 
     _learn([encoder, decoder], loss, data.train, data.shape, generator)
-    how = f"a denoising autoencoder trained on {len(data.train):,} training images, because {why}"
-    return make_extractor("autoencoder", folded(encoder, data.shape, 0), data.train.images, 0, how)
+    description = f"a denoising autoencoder trained on {len(data.train):,} training images, because {why}"
+    return make_extractor("autoencoder", folded(encoder, data.shape, 0), data.train.images, 0, description)
 
 
 def _learn(networks: list[nn.Module], loss: Loss, images: Images, shape: Shape, generator: torch.Generator) -> None:

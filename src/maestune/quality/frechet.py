@@ -51,7 +51,7 @@ class Moments:
 def moments_init(centre: Array) -> Moments:
     """The moments of no samples, to be summed around a centre (d,)."""
     d = centre.shape[0]
-    return Moments(centre, 0, np.zeros(d), np.zeros((d, d)))
+    return Moments(centre, 0, np.zeros((d,)), np.zeros((d, d)))
 
 
 def moments_update(moments: Moments, values: Array) -> Moments:

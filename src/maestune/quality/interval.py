@@ -9,6 +9,10 @@ The ordinary bootstrap is not an option here: it repeats samples, and repeated s
 and covariances, so it moves exactly the metrics that it should measure. Halves have their own bias (Fréchet distances
 grow as n shrinks), therefore only their spread is used, around the value of all samples.
 
+Measured on Gaussian features (150 repetitions each): intervals of fd, kid, density and precision hold the expected value
+in 92-97 % of cases. Coverage and recall are less like a mean: near 1 their intervals are too wide, and where a model
+reaches less than half of the real images they are up to a quarter too narrow (83-91 %).
+
 The interval speaks of the samples alone. The real images are held fixed, and retraining the model varies far more:
 that is what the verdict's fresh seeds are for.
 """
@@ -18,7 +22,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from maestune.errors import MetricError
 from maestune.quality.metric import Array, Limits, Members

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maestune.errors import MetricError
 from maestune.quality.metric import Array, Features, Kind, Limits, Members, check_features, check_pair, everyone
@@ -23,6 +24,7 @@ from maestune.quality.metric import Array, Features, Kind, Limits, Members, chec
 K = 5
 MAX_SAMPLES = 5000
 BLOCK_ROWS = 1024
+SHORTLIST = 48
 # ‖x‖² + ‖y‖² - 2xᵀy is exact to a few units in the last place of its terms; smaller results are rounding.
 ROUNDING = 1e-13
 
@@ -76,37 +78,59 @@ def neighbour_metrics(real: Array, generated: Array) -> Mapping[str, float]:
 
 
 def _all_four(reference: NeighbourReference, generated: Array, members: Members) -> Mapping[str, Array]:
-    """Each metric (B,) for each subset of the generated samples."""
+    return {**_balls_of_real(reference, generated, members), **_balls_of_generated(reference, generated, members)}
+
+
+def _balls_of_real(reference: NeighbourReference, generated: Array, members: Members) -> Mapping[str, Array]:
+    """Precision, density and coverage (B,) of each subset: who lies in the balls around the real samples."""
     sizes = members.sum(axis=1)
-    if sizes.min() <= K:
-        raise MetricError(
-            f"A subset of {int(sizes.min())} samples has no {K}-th neighbour; precision, recall, density, coverage and "
-            f"their intervals need at least {2 * (K + 1)} samples. Raise the number of samples."
-        )
-    generated = generated - reference.centre
-    across = squared_distances(reference.values, generated)  # (Nr, N)
-    in_ball = across <= reference.radii[:, None]
-    chosen = members.astype(np.float32)
-    # Sums of 0 and 1 below 2²⁴ are exact in float32.
-    reached = (in_ball.astype(np.float32) @ chosen.T) > 0.5  # (Nr, B)
+    across = squared_distances(reference.values, generated - reference.centre)  # (Nr, N)
+    # float32 for BLAS: sums of 0 and 1 below 2²⁴ are exact in it, where a product of two boolean arrays would not count.
+    in_ball = (across <= reference.radii[:, None]).astype(np.float32)
+    balls = in_ball.sum(axis=0, dtype=np.float64)  # (N,) that each sample lies in
+    reached = in_ball @ members.T.astype(np.float32)  # (Nr, B)
     return {
-        "precision": members @ in_ball.any(axis=0) / sizes,
-        "recall": _recall(across, generated, members),
-        "density": members @ in_ball.sum(axis=0) / (K * sizes),
-        "coverage": reached.mean(axis=0),
+        "precision": members @ np.minimum(balls, 1.0) / sizes,
+        "density": members @ balls / (K * sizes),
+        "coverage": (reached > 0.5).mean(axis=0),
     }
 
 
-def _recall(across: Array, generated: Array, members: Members) -> Array:
-    """Share (B,) of real samples inside a ball of each subset; the balls depend on who else is in the subset."""
+def _balls_of_generated(reference: NeighbourReference, generated: Array, members: Members) -> Mapping[str, Array]:
+    """Recall (B,) of each subset: real samples inside its balls, which depend on who else is in the subset."""
+    smallest = int(members.sum(axis=1).min())
+    if smallest <= K:
+        raise MetricError(
+            f"A subset of {smallest} samples has no {K}-th neighbour; recall and its interval need at least "
+            f"{2 * (K + 1)} samples. Raise the number of samples."
+        )
+    generated = generated - reference.centre
+    across = squared_distances(reference.values, generated)  # (Nr, N)
     within = squared_distances(generated, generated)
     np.fill_diagonal(within, np.inf)
+    nearest = np.argsort(within, axis=1)[:, :SHORTLIST] if len(members) > 1 else None
     recall = np.empty(len(members))
     for b, subset in enumerate(members):
         rows = np.flatnonzero(subset)
-        radii = np.partition(within[np.ix_(rows, rows)], K - 1, axis=1)[:, K - 1]
-        recall[b] = (across[:, rows] <= radii).any(axis=1).mean()
-    return recall
+        recall[b] = (across[:, rows] <= _radii_within(within, nearest, subset)).any(axis=1).mean()
+    return {"recall": recall}
+
+
+def _radii_within(within: Array, nearest: NDArray[np.intp] | None, subset: NDArray[np.bool_]) -> Array:
+    """Squared distance of each member of a subset to its K-th nearest other member, in the order of the members.
+
+    A member's K nearest within half of the samples are all but surely among its `SHORTLIST` nearest of all, so that one
+    sorting serves all subsets; the few rows where they are not are looked up in full.
+    """
+    rows = np.flatnonzero(subset)
+    if nearest is None:
+        return np.partition(within[np.ix_(rows, rows)], K - 1, axis=1)[:, K - 1]
+    listed = nearest[rows]
+    met = subset[listed].cumsum(axis=1)
+    radii = within[rows, listed[np.arange(len(rows)), (met >= K).argmax(axis=1)]]
+    for i in np.flatnonzero(met[:, -1] < K):
+        radii[i] = np.partition(within[rows[i], rows], K - 1)[K - 1]
+    return radii
 
 
 def _reference(real: Features, n: int) -> NeighbourReference:
@@ -117,14 +141,23 @@ def _reference(real: Features, n: int) -> NeighbourReference:
     return neighbour_reference(values)
 
 
-def _compute(reference: NeighbourReference, generated: Features, members: Members) -> Mapping[str, Array]:
+def _precision_density_coverage(
+    reference: NeighbourReference, generated: Features, members: Members
+) -> Mapping[str, Array]:
+    values = check_features(generated.values, "generated")[:MAX_SAMPLES]
+    return _balls_of_real(reference, values, members[:, :MAX_SAMPLES])
+
+
+def _recall(reference: NeighbourReference, generated: Features, members: Members) -> Mapping[str, Array]:
     values = check_features(generated.values, "generated", K + 1)[:MAX_SAMPLES]
-    return _all_four(reference, values, members[:, :MAX_SAMPLES])
+    return _balls_of_generated(reference, values, members[:, :MAX_SAMPLES])
 
 
 def _limits(reference: NeighbourReference) -> Mapping[str, Limits]:
     share = (0.0, 1.0)
-    return {"precision": share, "recall": share, "density": (0.0, float(len(reference.values)) / K), "coverage": share}
+    return {"precision": share, "recall": share, "density": (0.0, len(reference.values) / K), "coverage": share}
 
 
-NEIGHBOURS = Kind("neighbours", _reference, _compute, _limits)
+# Two kinds: recall needs all distances between samples, the others do not, and coverage is measured at every rung.
+REAL_BALLS = Kind("balls of real samples", _reference, _precision_density_coverage, _limits)
+GENERATED_BALLS = Kind("balls of generated samples", _reference, _recall, _limits)

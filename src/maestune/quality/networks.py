@@ -73,7 +73,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features and logits of images (N, C, H, W) in [-1, 1]."""
-        features = self.trunk(images)
+        features = self.trunk(images.contiguous(memory_format=torch.channels_last))
         return features, None if self.head is None else self.head(features)
 
 
@@ -114,7 +114,7 @@ def initialised(make: Callable[P, Network], generator: torch.Generator, *args: P
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-    return network
+    return _laid_out(network)
 
 
 def folded(encoder: Encoder, shape: Shape, classes: int) -> Encoder:
@@ -140,4 +140,9 @@ def empty_encoder(shape: Shape, classes: int) -> Encoder:
     """An encoder without batch norms and with undefined weights, to be filled from a state."""
     with torch.device("meta"):
         encoder = Encoder(shape, classes, normalised=False)
-    return encoder.to_empty(device="cpu").requires_grad_(False).eval()
+    return _laid_out(encoder.to_empty(device="cpu")).requires_grad_(False).eval()
+
+
+def _laid_out(network: Network) -> Network:
+    """The network with channels last in memory: twice as fast for so few channels on a CPU."""
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportUnknownVariableType]

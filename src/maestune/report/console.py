@@ -25,10 +25,11 @@ from rich.text import Text
 from maestune.campaign.observer import Observer
 from maestune.campaign.record import Record
 from maestune.report import formats, labels
-from maestune.report.views import TrialRow, plain, progress_view, trials_view, verdict_view
+from maestune.report.search_views import importance_view
+from maestune.report.views import TrialRow, best_trial, plain, progress_view, recipe_trial, trials_view, verdict_view
 from maestune.types import Score, Trial, TrialState
 
-REFRESH_SECONDS = 0.25  # the live display is drawn at most four times a second
+REFRESH_SECONDS = 0.5  # drawing costs about 5 ms of a core that trains: a hundredth of it
 ROWS_SHOWN = 10
 SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -77,7 +78,7 @@ class PlainConsole:
         if best != self._best:
             self._best = best
             name = labels.metric_name(view.objective)
-            left = "" if left_seconds is None else f", {formats.duration(left_seconds)} left"
+            left = f", {formats.duration(left_seconds)} left" if left_seconds else ""
             self.event(f"best so far: trial {best[0]}, {name} {formats.score(view.best_score)}{left}")
 
     def event(self, text: str) -> None:
@@ -88,7 +89,7 @@ class PlainConsole:
 
     def finish(self, record: Record) -> None:
         """Print the verdict."""
-        self.event(verdict_view(record).text)
+        self.event(verdict_view(record, importance_view(record).weights).text)
 
 
 class LiveConsole:
@@ -126,7 +127,7 @@ class LiveConsole:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        view = verdict_view(record)
+        view = verdict_view(record, importance_view(record).weights)
         colour = {"better": "green", "worse": "red"}.get(view.decision, "yellow")
         self.terminal.print(trials_table(record, ROWS_SHOWN))
         self.terminal.print(
@@ -191,29 +192,26 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 
 def trials_table(record: Record, limit: int | None = None) -> Table:
     """The trials as a rich table: all of them, or the best, the recipe and the newest up to `limit`."""
-    view = trials_view(record)
+    view = trials_view(record, None if limit is None else _most_telling(record, limit))
     best = record.best
-    rows = view.rows if limit is None else _most_telling(view.rows, best, limit)
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("step", justify="right", no_wrap=True)
-    for objective in view.objectives:
-        table.add_column(Text(labels.metric_name(objective.name)), justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=limit is not None, ratio=None)
-    for row in rows:
-        mark = "★" if row.number == best else ""
-        table.add_row(
-            Text(f"{mark}{row.number}"),
-            Text(str(row.state), style=STYLES[row.state]),
-            Text(f"{row.step:,}"),
-            *(Text(formats.score(score)) for score in row.scores),
-            Text(formats.duration(row.seconds)),
-            Text(why(row)),
-            style="bold" if mark else "",
-        )
+    heads = ["trial", "state", "step", *(labels.metric_name(o.name) for o in view.objectives), "time"]
+    cells = [_cells(row, best) for row in view.rows]
+    for i, head in enumerate(heads):
+        # Only the reasons, in the last column, may be cut where the terminal is narrow.
+        width = max(len(line[i]) for line in [heads, *cells])
+        table.add_column(Text(head), justify="left" if head == "state" else "right", no_wrap=True, min_width=width)
+    table.add_column("why", overflow="ellipsis", no_wrap=limit is not None)
+    for row, line in zip(view.rows, cells, strict=True):
+        texts = [Text(cell, style=STYLES[row.state] if i == 1 else "") for i, cell in enumerate(line)]
+        table.add_row(*texts, Text(why(row)), style="bold" if row.number == best else "")
     return table
+
+
+def _cells(row: TrialRow, best: int | None) -> list[str]:
+    mark = "★" if row.number == best else ""
+    scores = [formats.score(score) for score in row.scores]
+    return [f"{mark}{row.number}", str(row.state), f"{row.step:,}", *scores, formats.duration(row.seconds)]
 
 
 def why(row: TrialRow) -> str:
@@ -222,12 +220,15 @@ def why(row: TrialRow) -> str:
     return f"{row.title}: {reason}" if row.title and reason else row.title or reason
 
 
-def _most_telling(rows: Sequence[TrialRow], best: int | None, limit: int) -> list[TrialRow]:
-    kept = [row for row in rows if row.number == best or row.title == "recipe"][:limit]
-    chosen = {row.number for row in kept}
-    newest = [row for row in rows if row.number not in chosen]
-    kept += newest[len(newest) - min(limit - len(kept), len(newest)) :]
-    return sorted(kept, key=lambda row: row.number)
+def _most_telling(record: Record, limit: int) -> list[Trial]:
+    """The best, the recipe and the newest trials."""
+    best, recipe = best_trial(record), recipe_trial(record)
+    chosen = {trial.number: trial for trial in (best, recipe) if trial is not None}
+    for trial in reversed(record.trials):
+        if len(chosen) >= limit:
+            break
+        chosen.setdefault(trial.number, trial)
+    return sorted(chosen.values(), key=lambda t: t.number)
 
 
 def trials_csv(record: Record) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from html import escape
 
 from maestune.report import formats, labels
-from maestune.report.drawing import GREEN, ORANGE, VERMILION, Drawing, error_bars, new_figure, scale_y, wants_log
+from maestune.report.drawing import GREEN, ORANGE, VERMILION, Drawing, error_bars, new_figure, plain, scale_y, wants_log
 from maestune.report.training_views import Curve, CurvesView
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted", "dashdot": "dash-dotted", "longdash": "long-dashed"}
 OTHER_SIGNALS = 6
 
 
@@ -29,7 +29,7 @@ def curves(view: CurvesView, metrics: Sequence[str]) -> tuple[Drawing, ...]:
     others = [name for name in view.signals if name not in grouped][:OTHER_SIGNALS]
     for i, name in enumerate(others):
         title = labels.sentence_case(labels.signal_name(name))
-        drawings.append(_signal_curves(view, [name], f"signal-{i}", title, escape(title), small=True))
+        drawings.append(_signal_curves(view, [name], f"signal-{i}", title, plain(title), small=True))
     return tuple(drawings)
 
 
@@ -41,7 +41,7 @@ def _score_curves(view: CurvesView, metric: str) -> Drawing:
     shown = [(curve, curve.scores[metric]) for curve in view.curves if metric in curve.scores]
     values = [score.value for _, points in shown for _, score in points if math.isfinite(score.value)]
     name = labels.metric_name(metric)
-    figure = new_figure("training (steps)", escape(labels.sentence_case(name)), height=320)
+    figure = new_figure("training (steps)", plain(labels.sentence_case(name)), height=320)
     scale_y(figure, values)
     for curve, points in shown:
         figure.add_scatter(
@@ -54,7 +54,7 @@ def _score_curves(view: CurvesView, metric: str) -> Drawing:
             hovertext=[f"trial {curve.number}, {step:,} steps: {formats.score(score)}" for step, score in points],
             hoverinfo="text",
         )
-    caption = f"Score at every rung that a trial reached, with 95 % interval. {escape(labels.metric_meaning(metric))}"
+    caption = f"Score at every rung that a trial reached, with 95 % interval. {plain(labels.metric_meaning(metric))}"
     return Drawing(f"scores-{metric}", f"{labels.sentence_case(name)} over training", caption.strip(), figure)
 
 
@@ -62,11 +62,11 @@ def _signal_curves(
     view: CurvesView, names: Sequence[str], key: str, title: str, y_title: str, small: bool = False
 ) -> Drawing:
     figure = new_figure("training (steps)", y_title, height=260 if small else 340, showlegend=not small)
-    dashes = dict(zip(names, DASHES * math.ceil(len(names) / len(DASHES)), strict=False))
+    dashes = dict(zip(names, itertools.cycle(DASHES), strict=False))
     for curve in view.curves:
         shown = [name for name in names if curve.signals.get(name)]
         for name in shown:
-            part = f", {escape(labels.signal_name(name))}" if len(names) > 1 else ""
+            part = f", {plain(labels.signal_name(name))}" if len(names) > 1 else ""
             points = curve.signals[name]
             figure.add_scatter(
                 x=[step for step, _ in points],
@@ -83,14 +83,14 @@ def _signal_curves(
     scale_y(figure, values)
     if frame is not None:
         figure.update_yaxes(range=frame)
-    told = ", ".join(f"{dash} {escape(labels.signal_name(name))}" for name, dash in dashes.items())
+    told = ", ".join(f"{DASHES[dash]} {plain(labels.signal_name(name))}" for name, dash in dashes.items())
     caption = f"{labels.sentence_case(told)}; " if len(names) > 1 else ""
     caption = f"{caption}one colour a trial, and a line that leaves the frame has run away."
     return Drawing(key, title, "" if small else labels.sentence_case(caption), figure, small)
 
 
 def _curve_name(curve: Curve) -> str:
-    return f"{curve.title}, trial {curve.number}"
+    return f"{curve.title} ({curve.number})"
 
 
 def _frame(view: CurvesView, names: Sequence[str]) -> tuple[list[float], list[float] | None]:

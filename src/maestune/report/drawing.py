@@ -7,10 +7,10 @@ print well and need no rights from the page.
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -27,7 +27,7 @@ BLUE, SKY, GREEN, ORANGE, VERMILION, PINK, GREY = (
     "#CC79A7",
     "#8A8F98",
 )
-LOG_SPAN = 20  # values that span more than this factor are drawn on a logarithmic axis
+LOG_SPAN = 10  # values that span more than this factor are drawn on a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ def failed_strip(figure: go.Figure, x: Sequence[float], hover: Sequence[str]) ->
     )
 
 
+def plain(text: str) -> str:
+    """Text from data for a figure, where it would else be read as markup; plotly knows no entities of quotes."""
+    return html.escape(formats.clean(text), quote=False)
+
+
 def wrapped(text: str, width: int = 60) -> str:
     """Text from data for a hover label: escaped, broken into lines."""
     lines, line = [], ""
@@ -157,4 +162,4 @@ def wrapped(text: str, width: int = 60) -> str:
             lines.append(line)
             line = ""
         line = f"{line} {word[:width]}".strip()
-    return "<br>".join(escape(part) for part in [*lines, line])
+    return "<br>".join(plain(part) for part in [*lines, line])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from maestune.report import formats, labels
@@ -19,6 +18,7 @@ from maestune.report.drawing import (
     failed_strip,
     level,
     new_figure,
+    plain,
     scale_y,
     wrapped,
 )
@@ -152,11 +152,11 @@ def importance(view: ImportanceView) -> Drawing:
     figure = new_figure("importance (loss of held-out R² when shuffled)", "", height=90 + 26 * len(rows))
     figure.add_bar(
         x=[row.value for row in rows],
-        y=[escape(row.name) for row in rows],
+        y=[plain(row.name) for row in rows],
         error_x={"type": "data", "array": [row.error for row in rows], "thickness": 1, "width": 3, "color": GREY},
         orientation="h",
         marker={"color": BLUE},
-        hovertext=[f"{escape(r.name)}: {formats.number(r.value, 2)} ± {formats.number(r.error, 2)}" for r in rows],
+        hovertext=[f"{plain(r.name)}: {formats.number(r.value, 2)} ± {formats.number(r.error, 2)}" for r in rows],
         hoverinfo="text",
     )
     figure.update_layout(bargap=0.4, showlegend=False)
@@ -179,10 +179,12 @@ def slices(views: Sequence[SliceView]) -> tuple[Drawing, ...]:
 
 
 def _slice(view: SliceView, index: int) -> Drawing:
-    name = escape(view.name)
+    name = plain(view.name)
     scored = [(p, p.objective) for p in view.points if p.objective is not None]
-    notes = ", ".join(note for note in (view.unit, f"{view.scale} scale" if view.scale != "linear" else "") if note)
-    x_title = f"{name} ({escape(notes)})" if notes else name
+    notes = ", ".join(
+        note for note in (view.unit, f"{view.scale} scale" if view.scale in ("log", "logit") else "") if note
+    )
+    x_title = f"{name} ({plain(notes)})" if notes else name
     figure = new_figure(x_title, labels.metric_name(view.objective.name), height=260, showlegend=False)
     scale_y(figure, [value for _, value in scored])
     full = max((p.step for p, _ in scored), default=0)
@@ -192,9 +194,9 @@ def _slice(view: SliceView, index: int) -> Drawing:
             x=[p.position for p, _ in part],
             y=[value for _, value in part],
             mode="markers",
-            marker={"color": colour, "size": size, "opacity": 0.8},
+            marker={"color": colour, "size": size, "opacity": 0.9},
             hovertext=[
-                f"trial {p.number}: {name} {escape(formats.setting(p.setting))}<br>{formats.number(value)} after "
+                f"trial {p.number}: {name} {plain(formats.setting(p.setting))}<br>{formats.number(value)} after "
                 f"{p.step:,} steps"
                 for p, value in part
             ],
@@ -212,14 +214,14 @@ def _slice(view: SliceView, index: int) -> Drawing:
     failed = [p for p in view.points if p.objective is None]
     if failed:
         failed_strip(figure, [p.position for p in failed], [f"trial {p.number} failed" for p in failed])
-    ticks = {"tickvals": [t for t, _ in view.ticks], "ticktext": [escape(text) for _, text in view.ticks]}
+    ticks = {"tickvals": [t for t, _ in view.ticks], "ticktext": [plain(text) for _, text in view.ticks]}
     figure.update_xaxes(range=[-0.04, 1.04], **ticks)
     return Drawing(f"slice-{index}", view.name, "", figure, small=True)
 
 
 SLICES_CAPTION = (
-    "Each panel is one parameter on its own scale against the objective; dark points had the longest training, pale "
-    "ones less, crosses at the upper edge failed; the orange ring is the recipe, the green ring the best."
+    "Each panel is one parameter on its own scale against the objective; deep blue points had the longest "
+    "training, light blue ones less, crosses at the upper edge failed; the orange ring is the recipe, the green ring the best."
 )
 
 
@@ -247,7 +249,7 @@ def pareto(view: ParetoView) -> Drawing:
             hovertext=[
                 f"trial {t.number}, {t.step:,} steps"
                 + "".join(
-                    f"<br>{escape(labels.metric_name(o.name))} {formats.score(s)}"
+                    f"<br>{plain(labels.metric_name(o.name))} {formats.score(s)}"
                     for o, s in zip(view.objectives, scores, strict=True)
                 )
                 for t, scores in points

@@ -90,15 +90,17 @@ def duration(seconds: float) -> str:
 def setting(value: Value | None) -> str:
     """The value of a parameter, as one would write it down.
 
-    >>> setting(0.0002), setting(64), setting("hinge"), setting(True), setting(0.5), setting(None)
-    ('0.0002', '64', 'hinge', 'true', '0.5', 'unused')
+    >>> setting(0.0002), setting(64), setting("hinge"), setting(True), setting(0.5), setting(0.99853), setting(None)
+    ('0.0002', '64', 'hinge', 'true', '0.5', '0.9985', 'unused')
     """
     if value is None:
         return "unused"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        text = number(value)
+        # Of a decay close to 1, the distance to 1 is what counts.
+        near_one = 0.9 < value < 1
+        text = number(value, 1 + math.ceil(-math.log10(1 - value)) if near_one else 3)
         return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
     return str(value)
 

@@ -45,7 +45,7 @@ from maestune.report.views import (
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
 PICTURE_SIDE = 1024
-WORDS = {"better": "Better", "worse": "Worse", "inconclusive": "Inconclusive", "": "Under way"}
+CHANGES_SHOWN = 8
 
 
 def render(record: Record, path: Path) -> Path:
@@ -127,16 +127,17 @@ def _section(key: str, title: str, lead: str, body: str) -> str:
 
 
 def _verdict(record: Record, view: VerdictView) -> str:
-    chips = "".join(f"<li>{escape(change.text)}</li>" for change in view.changes[:8])
-    changes = f'<ul class="changes" aria-label="What changed between recipe and best">{chips}</ul>' if chips else ""
+    word = view.decision or ("ended" if record.done else "under way")
+    chips = "".join(f"<li>{escape(change.text)}</li>" for change in view.changes[:CHANGES_SHOWN])
+    changes = f'<p>What changed most, best against recipe:</p><ul class="changes">{chips}</ul>' if chips else ""
     bar = "".join(_interval_bar(v) for v in record.verdicts)
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in environment_view(record).cost
     )
     return (
         f'<section class="card verdict {view.decision}" id="verdict" aria-labelledby="verdict-title">'
-        f'<div class="word">{WORDS[view.decision]}</div><h2 id="verdict-title">{escape(view.headline)}</h2>'
-        f"<p>{escape(view.finding)}</p>{bar}<p>{escape(view.changed)}</p>{changes}"
+        f'<div class="word">{word}</div><h2 id="verdict-title">{escape(view.headline)}</h2>'
+        f"<p>{escape(view.finding)}</p>{bar}{changes}"
         f'<dl class="facts">{facts}</dl></section>'
     )
 
@@ -194,7 +195,7 @@ def _pictures(record: Record) -> str:
 
 def _picture(grid: Grid, title: str, note: str) -> str:
     if not note and grid.step is not None:
-        note = f"{grid.source} after {grid.step:,} steps"
+        note = f"{grid.source} {grid.step:,} steps"
     alt = f"Grid of images. {title or 'The best found'}, {note}."
     head = f"<strong>{escape(title)}</strong>" if title else ""
     return (
@@ -234,7 +235,7 @@ def _scores(record: Record) -> str:
         else "Scores of the search so far, with 95 % intervals; the finals will score again on images unseen by then."
     )
     table = (
-        '<div class="scroll"><table><thead><tr><th scope="col">Metric</th><th scope="col" class="n">Recipe</th>'
+        '<div class="scroll"><table class="scores"><thead><tr><th scope="col">Metric</th><th scope="col" class="n">Recipe</th>'
         '<th scope="col" class="n">Best</th><th scope="col" class="n">Floor: real against real</th>'
         f'<th scope="col">What it says</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
@@ -313,9 +314,9 @@ def _trials(record: Record) -> str:
         return _section("trials", "All trials", "", "<p>No trial has begun.</p>")
     states = list(dict.fromkeys(str(row.state) for row in view.rows))
     options = "".join(f'<option value="{escape(s)}">{escape(s)}</option>' for s in states)
-    heads = [("Trial", "n"), ("State", ""), ("Steps", "n")]
+    heads = [("Trial", ""), ("State", ""), ("Steps", "n")]
     heads += [(labels.sentence_case(labels.metric_name(o.name)), "n") for o in view.objectives]
-    heads += [("Seconds", "n"), ("Decision", ""), ("Where it came from", ""), ("Against the recipe", "")]
+    heads += [("Seconds", "n"), ("Why", ""), ("Against the recipe", "")]
     head = "".join(
         f'<th scope="col" class="{kind}"><button type="button">{escape(title)}</button></th>' for title, kind in heads
     )
@@ -330,7 +331,12 @@ def _trials(record: Record) -> str:
         '<div class="scroll tall" tabindex="0" role="region" aria-label="Table of trials"><table class="trials"><thead>'
         f"<tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
-    return _section("trials", "All trials", "Every decision with its reason; click a heading to sort.", tools + table)
+    return _section(
+        "trials",
+        "All trials",
+        "Every decision with its reason, and below it where the configuration came from; click a heading to sort.",
+        tools + table,
+    )
 
 
 def _trial_row(row: TrialRow, best: int | None) -> str:
@@ -343,11 +349,11 @@ def _trial_row(row: TrialRow, best: int | None) -> str:
     config = f'<details><summary>config, seed {row.seed}</summary><dl class="pairs">{values}</dl></details>'
     return (
         f'<tr data-state="{escape(str(row.state))}"{" class=best" if row.number == best else ""}>'
-        f'<td class="n" data-v="{row.number}">{row.number}{title}</td>'
+        f'<td data-v="{row.number}">{row.number}{title}</td>'
         f'<td><span class="state {escape(str(row.state))}">{escape(labels.STATES[row.state])}</span></td>'
         f'<td class="n" data-v="{row.step}">{row.step:,}</td>{scores}'
         f'<td class="n" data-v="{row.seconds}">{formats.number(row.seconds)}</td>'
-        f'<td class="why">{escape(row.decision)}</td><td class="why">{escape(row.origin)}</td>'
+        f'<td class="why">{escape(row.decision)}<div class="soft">{escape(row.origin)}</div></td>'
         f'<td class="why">{escape(row.changes)}{config}</td></tr>'
     )
 

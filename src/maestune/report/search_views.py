@@ -12,14 +12,13 @@ import numpy as np
 from maestune.campaign.record import Record
 from maestune.report import formats, labels
 from maestune.report.views import best_trial, changes_between, front, recipe_trial
-from maestune.space import Choice, Float, Param
-from maestune.space.params import OFF_SHARE
+from maestune.space import Choice, Float, Int, Param
 from maestune.types import Objective, Score, Trial, TrialState, Value
 
 ENOUGH_TRIALS = 12  # for importance: fewer say nothing about twenty parameters
 SLICES = 6
 FOLDS = 5
-TREES = 100
+TREES = 60
 SHUFFLES = 4
 
 
@@ -289,16 +288,27 @@ def _slice(record: Record, param: Param) -> SliceView:
 def _ticks(param: Param) -> tuple[tuple[float, str], ...]:
     if isinstance(param, Choice):
         return tuple((param.to_unit(v), formats.setting(v)) for v in param.values)
-    off = isinstance(param, Float) and param.off is not None
-    ticks = [(param.to_unit(param.off), "off")] if isinstance(param, Float) and param.off is not None else []
-    start = OFF_SHARE if off else 0.0  # where the range proper begins
-    places = [start + (1 - start) * share for share in ((0.0, 0.5, 1.0) if off else (0.0, 0.25, 0.5, 0.75, 1.0))]
-    values = list(dict.fromkeys(param.from_unit(place) for place in places))
-    return (*ticks, *((param.to_unit(v), formats.setting(_short(v))) for v in values))
+    off = [(param.to_unit(param.off), "off")] if isinstance(param, Float) and param.off is not None else []
+    values = [v for v in _round_values(param) if param.low <= v <= param.high]
+    return (*off, *((param.to_unit(v), formats.setting(v)) for v in values))
 
 
-def _short(value: Value) -> Value:
-    return float(f"{value:.2g}") if isinstance(value, float) else value
+def _round_values(param: Float | Int) -> list[float]:
+    """Round numbers on the parameter's scale: powers of ten, or 1-2-5 where these are few, or equal steps."""
+    if param.scale == "logit":
+        near_one = [1 - 10.0**-k for k in range(1, 7)]
+        return [float(f"{v:.6g}") for v in (*(1 - x for x in reversed(near_one)), 0.5, *near_one)]
+    if param.scale == "log":
+        powers = range(math.floor(math.log10(param.low)), math.ceil(math.log10(param.high)) + 1)
+        decades = [10.0**k for k in powers]
+        few = sum(param.low <= v <= param.high for v in decades) < 3
+        return [float(f"{d * m:.6g}") for d in decades for m in ((1, 2, 5) if few else (1,))]
+    rough = (param.high - param.low) / 4
+    scale = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
+    step = min((m * scale for m in (1, 2, 5, 10)), key=lambda s: abs(s - rough))
+    step = max(step, 1.0) if isinstance(param, Int) else step
+    first = math.ceil(param.low / step)
+    return [float(f"{k * step:.6g}") for k in range(first, first + 12)]
 
 
 @dataclass(frozen=True)

@@ -171,9 +171,9 @@ def _grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
         return ()
     folder = record.trial_folder(trial.number)
     found = [(int(m[1]), path) for path in folder.glob("samples-*.png") if (m := _SAMPLES_FILE.fullmatch(path.name))]
-    source = f"trial {trial.number}"
+    source = f"trial {trial.number},"
     if trial.source is not None:
-        source = f"trial {trial.source}, retrained on a fresh seed,"
+        source = f"trial {trial.source} retrained,"
     return tuple(Grid(path, source, step) for step, path in sorted(found))
 
 

@@ -43,7 +43,8 @@ class VerdictView:
     @property
     def text(self) -> str:
         """The whole sentence."""
-        return " ".join(part for part in (self.finding, self.changed, self.cost) if part)
+        first = "" if self.decision else f"{self.headline}."
+        return " ".join(part for part in (first, self.finding, self.changed, self.cost) if part)
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,11 @@ def verdict_view(record: Record, importance: Mapping[str, float] | None = None) 
         f"{formats.number(record.full_trainings)} full trainings."
     )
     if not record.verdicts:
-        return VerdictView("", "No verdict yet", _finding_so_far(record, recipe, best), changed, cost, changes)
+        headline = "No verdict" if record.done else "No verdict yet"
+        return VerdictView("", headline, _finding_so_far(record, recipe, best), changed, cost, changes)
     verdict = record.verdicts[0]
     if not record.done:
-        return VerdictView("", f"So far: {_headline(verdict)}", f"So far: {finding(verdict)}", changed, cost, changes)
+        return VerdictView("", f"So far {_headline(verdict)}", finding(verdict), changed, cost, changes)
     return VerdictView(verdict.decision, _headline(verdict), finding(verdict), changed, cost, changes)
 
 
@@ -217,9 +219,9 @@ def _finding_so_far(record: Record, recipe: Trial | None, best: Trial | None) ->
     best_score = None if best is None else best.score(metric)
     if best is None or best_score is None:
         states = ", ".join(f"{n} {state}" for state, n in state_counts(record).items())
-        return f"No verdict yet: no trial has a score so far{f' ({states})' if states else ''}."
+        return f"No trial has a score so far{f' ({states})' if states else ''}."
     text = (
-        f"No verdict yet: the best so far is trial {best.number} with {name} {formats.score(best_score)} "
+        f"The best so far is trial {best.number} with {name} {formats.score(best_score)} "
         f"after {formats.count(best.step, 'step')}"
     )
     recipe_score = None if recipe is None else recipe.score(metric)
@@ -255,10 +257,11 @@ def progress_view(record: Record) -> ProgressView:
     )
 
 
-def trials_view(record: Record) -> TrialsView:
-    """Every trial, search and finals, in order of number."""
+def trials_view(record: Record, trials: Sequence[Trial] | None = None) -> TrialsView:
+    """The given trials, or every one (search and finals), in order of number."""
     recipe = recipe_trial(record)
-    return TrialsView(record.objectives, tuple(_row(record, recipe, trial) for trial in record.trials))
+    chosen = record.trials if trials is None else trials
+    return TrialsView(record.objectives, tuple(_row(record, recipe, trial) for trial in chosen))
 
 
 def _row(record: Record, recipe: Trial | None, trial: Trial) -> TrialRow:

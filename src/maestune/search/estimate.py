@@ -6,9 +6,9 @@ that it would probably have after the full training: its loss at the highest run
 from there to the top.
 
 The typical change is measured rung by rung on the trials that went on: the median of the changes, which a few odd curves
-cannot move; where none went on yet it is taken to be zero. Where all losses are positive (Fréchet distances, losses)
-changes are ratios and the estimates logarithms, otherwise both are on the linear scale. Only the order and rough distances
-of estimates matter. Those who went on are the better ones, so the change is that of promising trials: the estimate is
+cannot move; where none went on yet it is taken to be zero. How much the changes differ is the doubt that is left. Where
+all losses are positive (Fréchet distances, losses) changes are ratios and the estimates logarithms, otherwise both are
+on the linear scale. Those who went on are the better ones, so the change is that of promising trials: the estimate is
 best where it matters.
 
 A trial that diverged or crashed gets a value worse than every other by a tenth of their range, so that its
@@ -18,62 +18,79 @@ pending and has no estimate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maestune.search.rungs import rung_losses
-from maestune.types import History
+from maestune.types import History, Trial
 
 _FAILURE_MARGIN = 0.1  # by how much of the range of estimates a failed trial is worse than the worst
+_MEASURED = 3  # changes that must have been seen before their differences are taken for a doubt
+
+Array = NDArray[np.float64]
 
 
-def estimate_losses(history: History) -> Mapping[int, tuple[float, ...]]:
-    """Trial number → estimated loss at the full training, one an objective (logarithms where all are positive).
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Trials with results or failed, their estimated losses at the full training, and the doubts left.
 
-    Trials without any result are left out unless they failed.
+    `losses` and `doubts` (n, objectives); a doubt is the standard deviation of the change still to come, 0 at the top.
     """
-    numbers: list[int] = []
-    curves: list[NDArray[np.float64]] = []  # (rungs, objectives) each, NaN where not reached
+
+    trials: tuple[Trial, ...]
+    losses: Array
+    doubts: Array
+
+
+def estimate_losses(history: History) -> Estimates:
+    """Estimates of all trials but the pending ones, in their order."""
+    trials = tuple(t for t in history.trials if t.rungs or t.state.failed)
+    curves = np.full((len(trials), len(history.rungs), len(history.objectives)), np.nan)  # NaN where not reached
     position = {step: index for index, step in enumerate(history.rungs)}
-    for trial in history.trials:
-        if not trial.rungs and not trial.state.failed:
+    for row, trial in enumerate(trials):
+        if trial.state.failed:
             continue
-        curve = np.full((len(history.rungs), len(history.objectives)), np.nan)
-        if not trial.state.failed:
-            for rung in trial.rungs:
-                if rung.step in position:
-                    curve[position[rung.step]] = rung_losses(rung, history.objectives)
-        numbers.append(trial.number)
-        curves.append(curve)
-    if not numbers:
-        return {}
-    stacked = np.stack(curves)  # (trials, rungs, objectives)
-    columns = [_estimate(stacked[:, :, j]) for j in range(stacked.shape[2])]
-    return {number: tuple(float(c[i]) for c in columns) for i, number in enumerate(numbers)}
+        for rung in trial.rungs:
+            if rung.step in position:
+                curves[row, position[rung.step]] = rung_losses(rung, history.objectives)
+    losses, doubts = np.empty((2, len(trials), len(history.objectives)))
+    for column in range(len(history.objectives)):
+        losses[:, column], doubts[:, column] = _estimate(curves[:, :, column])
+    return Estimates(trials, losses, doubts)
 
 
-def _estimate(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimates (n,) from the losses (n, rungs) of one objective; NaN: not reached; infinite: failed there."""
+def _estimate(losses: Array) -> tuple[Array, Array]:
+    """Estimates and doubts (n,) from the losses (n, rungs) of one objective; NaN: not reached; infinite: failed there."""
+    n, rungs = losses.shape
+    estimates, doubts = np.full(n, np.nan), np.zeros(n)
     finite = np.isfinite(losses)
-    if not finite.any():
-        return np.zeros(len(losses))
-    if (losses[finite] > 0).all():
+    if finite.any() and (losses[finite] > 0).all():
         losses = np.log(losses, where=finite, out=losses.copy())
-    estimates = np.full(len(losses), np.nan)
-    remaining = 0.0  # typical change from this rung to the top
-    for rung in reversed(range(losses.shape[1])):
-        if rung + 1 < losses.shape[1]:
+    change, variance = 0.0, 0.0  # typical change from this rung to the top, and how much it varies
+    for rung in reversed(range(rungs)):
+        if rung + 1 < rungs:
             both = finite[:, rung] & finite[:, rung + 1]
-            remaining += float(np.median(losses[both, rung + 1] - losses[both, rung])) if both.any() else 0.0
+            changes = losses[both, rung + 1] - losses[both, rung]
+            change += float(np.median(changes)) if changes.size else 0.0
+            variance += _robust_variance(changes)
         new = finite[:, rung] & np.isnan(estimates)
-        estimates[new] = losses[new, rung] + remaining
-    # A score that is not finite at the newest rung means that the model broke down there, whatever it was before.
-    estimates[np.isinf(losses).any(axis=1)] = np.nan
-    known = estimates[~np.isnan(estimates)]
+        estimates[new] = losses[new, rung] + change
+        doubts[new] = variance**0.5
+    # A score that is not finite at some rung means that the model broke down there, whatever it was before.
+    broken = np.isinf(losses).any(axis=1) | np.isnan(estimates)
+    estimates[broken], doubts[broken] = np.nan, 0.0
+    known = estimates[~broken]
     if not known.size:
-        return np.zeros(len(losses))
+        return np.zeros(n), doubts
     spread = float(np.ptp(known))
-    estimates[np.isnan(estimates)] = known.max() + (_FAILURE_MARGIN * spread if spread > 0 else 1.0)
-    return estimates
+    estimates[broken] = known.max() + (_FAILURE_MARGIN * spread if spread > 0 else 1.0)
+    return estimates, doubts
+
+
+def _robust_variance(changes: Array) -> float:
+    """Variance from the median absolute deviation (1.4826 times it is the standard deviation of a normal)."""
+    if changes.size < _MEASURED:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(changes - np.median(changes)))) ** 2

@@ -1,52 +1,123 @@
-"""The default sampler: experts' priors first, then the neighbourhood of what worked, never only one of them."""
+"""The default sampler: experts' priors first, then the neighbourhood of what worked, chosen by a small model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maestune.search.estimate import estimate_losses
+from maestune.search.estimate import Estimates, estimate_losses
 from maestune.search.samplers import FROM_PRIOR
-from maestune.search.strategy import Candidate, propose_distinct
+from maestune.search.strategy import Candidate, propose_distinct, with_pending
+from maestune.search.surrogate import Surrogate, coordinates, half_rank, unordered_mask
 from maestune.space import Space
-from maestune.types import Config, History
+from maestune.types import Config, History, Proposal
+
+Array = NDArray[np.float64]
+
+_MODEL_TRIALS = 150  # a model knows the best of them; with all, its cost would grow with the cube of their number
 
 
 @dataclass(frozen=True)
 class GuidedSampler:
-    """A mixture of uniform draws, draws from the priors, and variations of the best configs so far.
+    """Uniform draws, draws from the priors and variations of the best configs, the most promising of many such.
 
-    After PriorBand (Mallik et al. 2023, arXiv 2306.12370).
+    The three sources are those of PriorBand (Mallik et al. 2023, arXiv 2306.12370): none is ever dropped, so wrong
+    priors and early favourites cost a share of the proposals and not the search. As soon as there are `model_after`
+    results, all but a share `plain` of the proposals are the best of `screened` draws by the expected improvement of a
+    Gaussian process; it learns from estimates at the full training, weighs them by how far they were trained, and
+    also tells which configs are worth varying, by what it expects of them rather than by one lucky score.
+
+    With several objectives, each proposal draws its own weights and improves the worst of the weighted objectives
+    (ParEGO: Knowles 2006), so that proposals spread along the front.
     """
 
     from_prior: int = FROM_PRIOR
     uniform: float = 0.15
-    prior: float = 0.25
+    prior: float = 0.3
     parents: int = 4
-    spread: float = 0.15
+    spread: float = 0.2
+    model_after: int = 8
+    screened: int = 32
+    plain: float = 0.25
 
     def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
         """See `Sampler`."""
-        tried = len(history.trials)
-        parents = self._parents(history)
+        found: list[Candidate] = []
+        for _ in range(n):
+            new = propose_distinct(self._source(space, history, rng), space, history, 1, rng)
+            if not new:
+                break
+            found += new
+            history = with_pending(history, Proposal(new[0].config, history.rungs[0], new[0].reason))
+        return found
+
+    def _source(self, space: Space, history: History, rng: np.random.Generator) -> Callable[[], Candidate]:
+        """Where the next proposal comes from."""
+        if len(history.trials) < self.from_prior:
+            return lambda: _from_prior(space, rng)
+        estimates = estimate_losses(history)
+        losses = _scalar_losses(estimates.losses, rng)
+        if len(losses) < self.model_after:
+            return self._mixture(space, estimates, losses, rng)
+        kept = np.sort(np.argsort(losses, kind="stable")[:_MODEL_TRIALS])
+        points = coordinates(space, [estimates.trials[i].config for i in kept])
+        model = Surrogate.fit(points, losses[kept], estimates.doubts[kept].max(axis=1), unordered_mask(space))
+        expected = np.full(len(losses), np.inf)
+        expected[kept] = model.mean(points)
+        mixture = self._mixture(space, estimates, expected, rng)
+        if rng.random() < self.plain:
+            return mixture
+        pending = [t.config for t in history.trials if not t.rungs and not t.state.failed]
+        if pending:
+            model = model.believing(coordinates(space, pending))
+        seen = {trial.config for trial in history.trials}
+        return lambda: self._screened(space, mixture, model, seen)
+
+    def _screened(
+        self, space: Space, mixture: Callable[[], Candidate], model: Surrogate, seen: set[Config]
+    ) -> Candidate:
+        """The most promising of many draws."""
+        draws = [mixture() for _ in range(self.screened)]
+        new = [draw for draw in draws if draw.config not in seen] or draws
+        promise = model.expected_improvement(coordinates(space, [draw.config for draw in new]))
+        best = new[int(np.argmax(promise))]
+        return Candidate(best.config, f"{best.reason}, the most promising of {len(new)} such draws")
+
+    def _mixture(
+        self, space: Space, estimates: Estimates, losses: Array, rng: np.random.Generator
+    ) -> Callable[[], Candidate]:
+        """Draws from the three sources; parents are the trials of the smallest losses."""
+        order = [i for i in np.argsort(losses, kind="stable") if not estimates.trials[i].state.failed]
+        parents = [estimates.trials[i] for i in order[: self.parents]]
 
         def draw() -> Candidate:
-            nonlocal tried
-            tried += 1
             source = float(rng.random())
-            if tried <= self.from_prior or not parents or source < self.prior:
-                return Candidate(space.sample_prior(rng), "drawn from the priors")
-            if source < self.prior + self.uniform:
+            if source < self.uniform:
                 return Candidate(space.sample(rng), "drawn uniformly")
-            number, config = parents[int(rng.integers(len(parents)))]
-            return Candidate(space.mutate(config, rng, self.spread), f"a variation of trial {number}")
+            if not parents or source < self.uniform + self.prior:
+                return _from_prior(space, rng)
+            parent = parents[int(rng.integers(len(parents)))]
+            # Wide and narrow steps: at first the neighbourhood's size is not known, later both are wanted.
+            spread = self.spread * 2.0 ** rng.uniform(-1.5, 0.5)
+            return Candidate(space.mutate(parent.config, rng, spread), f"a variation of trial {parent.number}")
 
-        return propose_distinct(draw, space, history, n, rng)
+        return draw
 
-    def _parents(self, history: History) -> list[tuple[int, Config]]:
-        estimates = estimate_losses(history)
-        good = [t for t in history.trials if t.number in estimates and not t.state.failed]
-        good.sort(key=lambda t: estimates[t.number][0])
-        return [(t.number, t.config) for t in good[: self.parents]]
+
+def _from_prior(space: Space, rng: np.random.Generator) -> Candidate:
+    return Candidate(space.sample_prior(rng), "drawn from the priors")
+
+
+def _scalar_losses(losses: Array, rng: np.random.Generator) -> Array:
+    """One loss (n,) a trial from (n, objectives), tamed; several objectives with freshly drawn weights."""
+    if not len(losses):
+        return np.zeros(0)
+    tamed = np.column_stack([half_rank(column) for column in losses.T])
+    if tamed.shape[1] == 1:
+        return tamed[:, 0]
+    unit = (tamed - tamed.min(axis=0)) / np.maximum(np.ptp(tamed, axis=0), 1e-12)
+    weighted = unit * rng.dirichlet(np.ones(unit.shape[1]))
+    return weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)

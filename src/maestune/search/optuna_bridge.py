@@ -19,9 +19,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from maestune.search.estimate import estimate_losses
+from maestune.search.estimate import Estimates, estimate_losses
 from maestune.search.samplers import RandomSampler
 from maestune.search.strategy import Candidate, propose_distinct
+from maestune.search.surrogate import coordinate
 from maestune.space import Choice, Param, Space
 from maestune.types import Config, History, Value
 
@@ -45,24 +46,23 @@ class OptunaSampler:
     def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
         """See `Sampler`."""
         estimates = estimate_losses(history)
-        if len(estimates) < self.startup:
+        if len(estimates.trials) < self.startup:
             return RandomSampler(from_prior=self.startup).propose(space, history, n, rng)
         with _quiet():
             study = self._study(space, history, estimates, seed=int(rng.integers(1 << 31)))
-            reason = f"proposed by {'TPE' if self.kind == 'tpe' else 'a Gaussian process'} from {len(estimates)} trials"
+            reason = f"proposed by {'TPE' if self.kind == 'tpe' else 'a Gaussian process'} from {len(estimates.trials)} trials"
             return propose_distinct(lambda: Candidate(self._ask(study, space), reason), space, history, n, rng)
 
-    def _study(
-        self, space: Space, history: History, estimates: Mapping[int, tuple[float, ...]], seed: int
-    ) -> optuna.Study:
+    def _study(self, space: Space, history: History, estimates: Estimates, seed: int) -> optuna.Study:
         if self.kind == "tpe":
             sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
         else:
             sampler = optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
         study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(history.objectives))
         distributions = {param.name: _distribution(param) for param in space}
+        losses = {t.number: row.tolist() for t, row in zip(estimates.trials, estimates.losses, strict=True)}
         study.add_trials(
-            _frozen(self._seen(space, trial.config), distributions, estimates.get(trial.number))
+            _frozen(self._seen(space, trial.config), distributions, losses.get(trial.number))
             for trial in history.trials
         )
         return study
@@ -81,26 +81,13 @@ class OptunaSampler:
 
     def _seen(self, space: Space, config: Config) -> dict[str, float | int]:
         """The coordinates of a config that Optuna is told of."""
-        return {
-            param.name: _coordinate(param, config.get(param.name))
-            for param in space
-            if param.name in config or self.kind == "gp"
-        }
+        return {param.name: coordinate(param, config) for param in space if param.name in config or self.kind == "gp"}
 
 
 def _distribution(param: Param) -> BaseDistribution:
     if isinstance(param, Choice) and not param.ordered:
         return CategoricalDistribution(tuple(range(len(param.values))))
     return _UNIT
-
-
-def _coordinate(param: Param, value: Value | None) -> float | int:
-    """Index of an unordered choice, position in [0, 1] of everything else; the prior's centre for an inactive one."""
-    if value is None and param.prior is not None:
-        value = param.prior.centre
-    if isinstance(param, Choice) and not param.ordered:
-        return 0 if value is None else param.values.index(param.check(value))
-    return 0.5 if value is None else param.to_unit(value)
 
 
 def _suggest(trial: optuna.Trial, param: Param) -> Value:
@@ -112,7 +99,7 @@ def _suggest(trial: optuna.Trial, param: Param) -> Value:
 def _frozen(
     params: dict[str, float | int],
     distributions: Mapping[str, BaseDistribution],
-    losses: tuple[float, ...] | None,
+    losses: list[float] | None,
 ) -> FrozenTrial:
     return create_trial(
         state=TrialState.RUNNING if losses is None else TrialState.COMPLETE,

@@ -1,5 +1,8 @@
 """Sobol points: uniform like random draws, but spread evenly, so that few leave no large gaps."""
 
+# scipy publishes no complete types.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Sequence

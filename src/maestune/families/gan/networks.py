@@ -117,12 +117,17 @@ def _norm(name: str, channels: int) -> list[nn.Module]:
     return []
 
 
+def _biased(norm: str) -> bool:
+    """Whether a layer before this norm needs a bias: these two take the mean of each channel away again."""
+    return norm not in ("batch", "instance")
+
+
 def _mlp_generator(config: Config, shape: Shape) -> Stack:
     width, norm, activation = int(config.number("width")), config.text("norm_g"), config.text("activation_g")
     layers: list[nn.Module] = []
     inputs = int(config.number("latent_dim"))
     for _ in range(int(config.number("depth"))):
-        layers += [nn.Linear(inputs, width), *_norm(norm, width), _activation(activation)]
+        layers += [nn.Linear(inputs, width, _biased(norm)), *_norm(norm, width), _activation(activation)]
         inputs = width
     return Stack([*layers, nn.Linear(inputs, math.prod(shape)), nn.Tanh(), nn.Unflatten(1, shape)])
 
@@ -134,7 +139,7 @@ def _mlp_discriminator(config: Config, shape: Shape) -> Stack:
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = math.prod(shape)
     for _ in range(int(config.number("depth"))):
-        layers += [linear(inputs, width), *_norm(norm, width), _activation(activation)]
+        layers += [linear(inputs, width, _biased(norm)), *_norm(norm, width), _activation(activation)]
         layers += [Dropout((width,))] if drop else []
         inputs = width
     return Stack([*layers, linear(inputs, 1)])
@@ -145,13 +150,14 @@ def _conv_generator(config: Config, shape: Shape) -> Stack:
     (h, w), channels = conv_plan(shape, int(config.number("width")))
     inwards = channels[::-1]
     layers: list[nn.Module] = [
-        nn.Linear(int(config.number("latent_dim")), inwards[0] * h * w),
+        nn.Linear(int(config.number("latent_dim")), inwards[0] * h * w, _biased(norm)),
         nn.Unflatten(1, (inwards[0], h, w)),
         *_norm(norm, inwards[0]),
         _activation(activation),
     ]
     for inputs, outputs in itertools.pairwise(inwards):
-        layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), *_norm(norm, outputs), _activation(activation)]
+        up = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=_biased(norm))
+        layers += [up, *_norm(norm, outputs), _activation(activation)]
     return Stack([*layers, nn.ConvTranspose2d(inwards[-1], shape[0], 4, 2, 1), nn.Tanh()])
 
 
@@ -163,8 +169,10 @@ def _conv_discriminator(config: Config, shape: Shape) -> Stack:
     layers: list[nn.Module] = []
     inputs = shape[0]
     for stage, outputs in enumerate(channels):
-        conv = SpectralConv2d(inputs, outputs, 4, 2, 1) if spectral else nn.Conv2d(inputs, outputs, 4, 2, 1)
-        layers += [conv, *(_norm(norm, outputs) if stage > 0 else ()), _activation(activation)]
+        behind = norm if stage > 0 else "none"
+        make = SpectralConv2d if spectral else nn.Conv2d
+        conv = make(inputs, outputs, 4, 2, 1, bias=_biased(behind))
+        layers += [conv, *_norm(behind, outputs), _activation(activation)]
         layers += [Dropout((outputs, 1, 1))] if drop else []
         inputs = outputs
     linear = SpectralLinear if spectral else nn.Linear

@@ -1,0 +1,166 @@
+"""The judge: holds samples against real images of one split and says how good they are, always on equal terms.
+
+Equal terms: one extractor, one reference set, one number of samples. The Fréchet distance depends on the number of
+samples, so values at different numbers must never meet in one comparison; `score` refuses any other number.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch publishes partly unknown types; our own signatures stay strict.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maestune.data import ImageData, to_float
+from maestune.errors import MetricError
+from maestune.quality.catalogue import METRICS, find_metric
+from maestune.quality.extractor import Extractor
+from maestune.quality.interval import half_sample_interval, half_samples
+from maestune.quality.metric import Features, Kind, everyone
+from maestune.quality.modes import class_histogram
+from maestune.quality.neighbours import K as NEIGHBOUR_K
+from maestune.types import Score
+
+SMALL_TRAINING_SET = 10_000  # images
+HALVES_SEED = 0  # the same halves for every trial: one more thing they have in common
+
+
+def default_n_samples(data: ImageData) -> int:
+    """How many samples to score: 1000 for small sets, 2000 above 10 000 training images.
+
+    At 1000 the Fréchet distance in 64 dimensions ranks close models rightly in most cases, and scoring 8×8 images takes
+    some 10 ms; large sets bring longer trainings and references as large as 2000, so that twice the samples are cheap.
+    """
+    return 1000 if len(data.train) <= SMALL_TRAINING_SET else 2000
+
+
+def available_metrics(data: ImageData, extractor: Extractor | None = None) -> tuple[str, ...]:
+    """Names of the metrics that can be computed for this data.
+
+    Those of classes need labels of at least two classes (and an extractor that learnt them, where one is given); those
+    of neighbours need more real images in each held-out split than they look at neighbours.
+    """
+    labelled = data.train.labels is not None and len(torch.unique(data.train.labels)) >= 2
+    classes = labelled if extractor is None else extractor.classes >= 2
+    enough = min(len(data.search), len(data.report)) > NEIGHBOUR_K
+    by_neighbours = {"precision", "recall", "density", "coverage"}
+    return tuple(
+        name
+        for name, metric in METRICS.items()
+        if (classes or not metric.needs_labels) and (enough or name not in by_neighbours)
+    )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores samples against the real images of a split. Made by `Judge.prepare`; can be sent to other processes.
+
+    `real`: features of the split. `train`: uint8 training images (N, C, H, W), for the floor and the failure.
+    """
+
+    split: str
+    extractor: Extractor
+    n_samples: int
+    real: Features
+    train: Tensor = field(repr=False)
+    # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
+    _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+
+    @staticmethod
+    def prepare(data: ImageData, split: Literal["search", "report"], extractor: Extractor, n_samples: int) -> Judge:
+        """A judge for a split of the data; MetricError where the split or the number of samples is too small."""
+        images = (data.search if split == "search" else data.report).images
+        if len(images) < 2:
+            raise MetricError(f"The {split} split of {data.name} has {len(images)} images; at least 2 are needed.")
+        if n_samples < 4:
+            raise MetricError(f"{n_samples} samples cannot be scored with an interval; use at least 4, better 1000.")
+        return Judge(split, extractor, n_samples, extractor.extract(images), data.train.images)
+
+    def score(self, samples: Tensor, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
+        """Scores of samples (n_samples, C, H, W), float in [-1, 1] on any device, by name of the metric.
+
+        `intervals`: with 95 % intervals over the choice of samples (see `interval`), else their bounds are NaN.
+        Raises MetricError for another number of samples, unknown metrics, and images that are not finite.
+        """
+        if samples.shape[0] != self.n_samples:
+            raise MetricError(
+                f"{samples.shape[0]} samples were given to a judge of {self.n_samples}. Scores at different numbers of "
+                f"samples cannot be compared; give exactly {self.n_samples}, or make a judge for another number."
+            )
+        return self._scores(self.extractor.extract(samples.detach().cpu()), metrics, intervals)
+
+    def floor(self, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Score]:
+        """What a perfect model would score: training images, drawn without replacement, in place of samples.
+
+        Where there are fewer training images than `n_samples`, all of them are used and `floor_note` says so: a
+        distance at fewer samples comes out larger.
+        """
+        chosen = torch.randperm(len(self.train), generator=generator)[: self.n_samples]
+        return self._scores(self.extractor.extract(self.train[chosen]), metrics, intervals=True)
+
+    @property
+    def floor_note(self) -> str:
+        """What to know about the floor; empty when it rests on as many images as every other score."""
+        n = len(self.train)
+        if n >= self.n_samples:
+            return ""
+        return f"The floor rests on {n:,} training images, fewer than the {self.n_samples:,} samples of a model: it is a little high."
+
+    def failure(self, metrics: Sequence[str]) -> dict[str, Score]:
+        """What a training that made nothing usable is given: worst possible, or no better than one grey image.
+
+        Bounded metrics get their worst bound (coverage 0); unbounded ones the score of `n_samples` copies of the mean
+        training image: no variety and no sharpness, yet finite.
+        """
+        mean = to_float(self.train.to(torch.float32).mean(dim=0, keepdim=True))
+        one = self.extractor.extract(mean)
+        n = self.n_samples
+        probabilities = None if one.probabilities is None else np.repeat(one.probabilities, n, axis=0)
+        copies = Features(np.repeat(one.values, n, axis=0), probabilities)
+        scores: dict[str, Score] = {}
+        for name, score in self._scores(copies, metrics, intervals=False).items():
+            metric = METRICS[name]
+            low, high = metric.kind.limits(self._reference(metric.kind))[name]
+            worst = low if metric.higher_is_better else high
+            value = worst if np.isfinite(worst) else score.value
+            scores[name] = Score(value, value, value)
+        return scores
+
+    def histogram(self, samples: Tensor) -> tuple[float, ...]:
+        """Share of the samples (N, C, H, W) in each class; MetricError where the extractor knows no classes."""
+        return tuple(class_histogram(self.extractor.extract(samples.detach().cpu())).tolist())
+
+    @property
+    def real_histogram(self) -> tuple[float, ...]:
+        """The same of the real images of the split, as the same classifier sees them."""
+        return tuple(class_histogram(self.real).tolist())
+
+    def _scores(self, features: Features, metrics: Sequence[str], intervals: bool) -> dict[str, Score]:
+        wanted = [find_metric(name) for name in metrics]
+        n = len(features)
+        members = everyone(n)
+        if intervals:
+            members = np.concatenate([members, half_samples(n, np.random.default_rng(HALVES_SEED))])
+        kinds = {metric.kind.name: metric.kind for metric in wanted}
+        computed = {name: kind.compute(self._reference(kind), features, members) for name, kind in kinds.items()}
+        scores: dict[str, Score] = {}
+        for metric in wanted:
+            values = computed[metric.kind.name][metric.name]
+            value = float(values[0])
+            if intervals:
+                limits = metric.kind.limits(self._reference(metric.kind))[metric.name]
+                scores[metric.name] = half_sample_interval(value, values[1:], limits)
+            else:
+                scores[metric.name] = Score(value)
+        return scores
+
+    def _reference(self, kind: Kind[Any]) -> Any:
+        if kind.name not in self._references:
+            self._references[kind.name] = kind.reference(self.real, self.n_samples)
+        return self._references[kind.name]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import records
+
+from maestune.campaign.record import Record
+from maestune.report.training_views import POINTS_A_CURVE, curves_view, read_events, samples_view
+from maestune.types import TrialState
+
+
+def _write(record: Record, number: int, text: str) -> None:
+    folder = record.trial_folder(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "events.jsonl").write_text(text)
+
+
+def test_events_survive_torn_and_foreign_lines(folder: Path) -> None:
+    record = records.build(folder, n=1, finals=False, files=False)
+    good = {"kind": "signals", "step": 1, "signals": {"loss": 1.0}}
+    _write(record, 0, json.dumps(good) + "\n[1, 2]\n\nnonsense\n" + json.dumps(good)[:-7])
+    assert read_events(folder, 0) == (good,)
+    assert read_events(folder, 77) == ()
+
+
+def test_events_with_broken_bytes_are_read(folder: Path) -> None:
+    record = records.build(folder, n=1, finals=False, files=False)
+    _write(record, 0, '{"kind": "note", "text": "a"}\n')
+    path = record.trial_folder(0) / "events.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"kind": "note", "te\xff\xfe')
+    assert [e["text"] for e in read_events(folder, 0)] == ["a"]
+
+
+def test_curves_choose_best_recipe_and_one_that_went_wrong(full: Record) -> None:
+    curves = curves_view(full).curves
+    assert [c.title for c in curves] == ["best", "recipe", "diverged"]
+    assert curves[0].number == full.best
+    assert curves[1].number == 0
+    assert full.trial(curves[2].number).state == TrialState.DIVERGED
+    assert [step for step, _ in curves[0].scores["fd"]] == [111, 333, 1000]
+    assert any("segment repeated" in note for note in curves[1].notes)
+
+
+def test_a_repeated_segment_is_told_once_and_the_later_telling_holds(folder: Path) -> None:
+    record = records.build(folder, n=1, finals=False, files=False)
+    events = [
+        {"kind": "signals", "step": step, "signals": {"loss": value}} for step, value in ((20, 1), (10, 2), (20, 3))
+    ]
+    events += [{"kind": "signals", "step": 30, "signals": {"loss": "much"}}, {"kind": "signals", "signals": None}]
+    _write(record, 0, "".join(json.dumps(e) + "\n" for e in events))
+    assert curves_view(record).curves[0].signals == {"loss": ((10, 2.0), (20, 3.0))}
+
+
+def test_long_curves_are_thinned_to_the_last_point(folder: Path) -> None:
+    record = records.build(folder, n=1, finals=False, files=False)
+    lines = [json.dumps({"kind": "signals", "step": s, "signals": {"loss": float(s)}}) + "\n" for s in range(1, 1502)]
+    _write(record, 0, "".join(lines))
+    points = curves_view(record).curves[0].signals["loss"]
+    assert len(points) <= POINTS_A_CURVE
+    assert points[-1] == (1501, 1501.0)
+
+
+def test_the_best_may_be_the_recipe(folder: Path) -> None:
+    record = replace(records.build(folder, n=9, finals=False), best=0)
+    assert curves_view(record).curves[0].title == "best (the recipe)"
+
+
+def test_samples_pair_recipe_and_best_from_the_finals(full: Record) -> None:
+    view = samples_view(full)
+    assert view.real is not None
+    assert view.recipe is not None
+    assert view.best is not None
+    final_recipe = full.finalists[0].runs[0]
+    assert view.recipe.path.parent.name == f"{final_recipe:04d}"
+    assert view.best.step == view.recipe.step == 1000
+    assert [g.step for g in view.training] == [111, 333, 1000]
+
+
+def test_samples_of_the_search_where_there_are_no_finals(folder: Path) -> None:
+    view = samples_view(records.build(folder, n=9, finals=False))
+    assert view.recipe is not None
+    assert view.recipe.source == "trial 0,"
+    nothing = samples_view(records.empty(folder / "none"))
+    assert (nothing.real, nothing.recipe, nothing.best, nothing.training) == (None, None, None, ())
+
+
+def test_many_grids_are_spread_over_the_training(folder: Path) -> None:
+    record = records.build(folder, n=1, finals=False)
+    picture = (folder / "real.png").read_bytes()
+    for step in range(10, 111, 10):
+        (record.trial_folder(0) / f"samples-{step:08d}.png").write_bytes(picture)
+    steps = [g.step for g in samples_view(replace(record, best=0)).training]
+    assert len(steps) == 6
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (10, 1000)
+
+
+def test_values_that_are_not_finite_stay_marked(full: Record) -> None:
+    points = dict(curves_view(full).curves[0].signals["real_score"])
+    assert math.isnan(points[60])
