@@ -7,12 +7,13 @@ from scipy import stats
 from maestune.campaign.verdict import finalists, t_interval, verdict, winner
 from maestune.types import Config, Objective, Rung, Score, Trial, TrialState
 
-FD = Objective("fd")
-FAILURE = {"fd": Score(500.0)}
+KID = Objective("kid")  # compared by differences
+FD = Objective("fd")  # compared by ratios
+FAILURE = {"fd": Score(500.0), "kid": Score(500.0)}
 
 
 def _final(number, source, seed, value, role, state=TrialState.COMPLETE):
-    rungs = (Rung(100, {"fd": Score(value)}, 1.0),) if value is not None else ()
+    rungs = (Rung(100, {"fd": Score(value), "kid": Score(value)}, 1.0),) if value is not None else ()
     return Trial(
         number,
         Config.of(lr=float(source + 1)),
@@ -52,14 +53,38 @@ def test_interval_is_students():
         ([20.0, 10.0, 30.0], [19.0, 15.0, 20.0], "inconclusive"),
     ],
 )
-def test_decisions(recipe, best, decision):
+@pytest.mark.parametrize("objective", [FD, KID])
+def test_decisions(recipe, best, decision, objective):
     trials = _finals(recipe, best)
     found = finalists(trials, FAILURE)
-    result = verdict(found, winner(found, FD), FD, trials, FAILURE)
+    result = verdict(found, winner(found, objective), objective, trials, FAILURE)
     assert result.decision == decision
     assert result.seeds == 3
-    assert result.difference == pytest.approx(np.mean(best) - np.mean(recipe))
+    assert result.difference == pytest.approx(result.best.value - result.recipe.value)
+    assert result.relative == pytest.approx(result.difference / result.recipe.value)
     assert result.low <= result.difference <= result.high
+
+
+def test_differences_are_students_and_ratios_are_students_of_logarithms():
+    recipe, best = [20.0, 25.0, 22.0, 30.0], [12.0, 13.0, 10.0, 20.0]
+    trials = _finals(recipe, best)
+    found = finalists(trials, FAILURE)
+    by_difference = verdict(found, found[1], KID, trials, FAILURE)
+    reference = stats.ttest_rel(best, recipe).confidence_interval(0.95)
+    assert (by_difference.low, by_difference.high) == pytest.approx((reference.low, reference.high))
+    assert by_difference.recipe.value == pytest.approx(np.mean(recipe))
+    by_ratio = verdict(found, found[1], FD, trials, FAILURE)
+    logs = stats.ttest_rel(np.log(best), np.log(recipe)).confidence_interval(0.95)
+    assert by_ratio.relative_low == pytest.approx(np.exp(logs.low) - 1)
+    assert by_ratio.relative_high == pytest.approx(np.exp(logs.high) - 1)
+    assert by_ratio.best.value == pytest.approx(stats.gmean(best))
+    assert by_ratio.relative_low > -1
+
+
+def test_a_score_that_reaches_zero_has_no_ratio():
+    trials = _finals([1.0, 2.0, 3.0], [0.0, 0.5, 1.0])
+    found = finalists(trials, FAILURE)
+    assert math.isfinite(verdict(found, found[1], FD, trials, FAILURE).low)
 
 
 def test_pairing_counts_not_only_means():
@@ -67,7 +92,7 @@ def test_pairing_counts_not_only_means():
     recipe = [10.0, 20.0, 30.0, 40.0]
     trials = _finals(recipe, [r - 1.0 - 0.1 * i for i, r in enumerate(recipe)])
     found = finalists(trials, FAILURE)
-    assert verdict(found, winner(found, FD), FD, trials, FAILURE).decision == "better"
+    assert verdict(found, winner(found, KID), KID, trials, FAILURE).decision == "better"
 
 
 def test_higher_can_be_better():
@@ -82,7 +107,7 @@ def test_a_diverged_final_counts_as_failure_and_is_not_left_out():
     trials[1] = _final(1, 5, 0, None, "candidate", TrialState.DIVERGED)
     found = finalists(trials, FAILURE)
     best = winner(found, FD)
-    assert best.scores["fd"].value == pytest.approx((500 + 10 + 10) / 3)
+    assert best.scores["fd"].value == pytest.approx((500 * 10 * 10) ** (1 / 3))
     assert verdict(found, best, FD, trials, FAILURE).decision == "inconclusive"
 
 

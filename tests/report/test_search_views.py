@@ -111,7 +111,7 @@ def test_ticks_are_round_numbers_at_their_places(full: Record) -> None:
 
     views = ticks("lr", "beta1", "beta2", "depth", "lr_ratio") | ticks("r1", "loss")
     texts = {name: [text for _, text in view] for name, view in views.items()}
-    assert texts["lr"] == ["1e−5", "0.0001", "0.001", "0.01"]
+    assert texts["lr"] == ["1e−5", "1e−4", "0.001", "0.01"]
     assert texts["beta1"] == ["0", "0.2", "0.4", "0.6", "0.8"]
     assert texts["beta2"] == ["0.9", "0.99", "0.999"]
     assert texts["depth"] == ["1", "2", "3", "4"]

@@ -30,7 +30,8 @@ TWO = (Objective("fd"), Objective("coverage", higher_is_better=True))
 def test_summary_of_a_finished_campaign_has_what_it_promises(full: Record) -> None:
     data = json.loads(json.dumps(summary(full), allow_nan=False))
     assert data["campaign"] == str(full.folder)
-    assert data["trials"] == 40 == sum(data["states"].values())
+    assert data["configurations"] == 40 == sum(data["states"].values())
+    assert data["trials"] == len(full.trials)
     assert data["done"] is True
     verdict = data["verdict"]
     assert verdict["objective"] == "fd"
@@ -65,7 +66,7 @@ def test_summary_of_a_campaign_that_has_just_begun(folder: Path) -> None:
     data = summary(records.empty(folder))
     assert data["best"] is None
     assert data["recipe"] is None
-    assert (data["trials"], data["states"], data["verdicts"]) == (0, {}, [])
+    assert (data["configurations"], data["states"], data["verdicts"]) == (0, {}, [])
 
 
 def test_verdict_is_one_sentence_with_number_interval_and_cost(full: Record) -> None:
@@ -75,14 +76,14 @@ def test_verdict_is_one_sentence_with_number_interval_and_cost(full: Record) -> 
         f"Fréchet distance {formats.number(verdict.recipe.value)} → {formats.number(verdict.best.value)}"
     )
     low, high = formats.percent(verdict.relative_low), formats.percent(verdict.relative_high)
-    assert f"95 % interval {low} … {high} %, 5 paired seeds): better than the starting recipe." in text
+    assert f"95 % interval {low} … {high} %, 5 paired seeds): better than the starting configuration." in text
     assert "What changed most: " in text
     assert "Cost: 2 min 3 s, 40 configurations, " in text
 
 
 @pytest.mark.parametrize(
     ("decision", "words"),
-    [("worse", "worse than the starting recipe"), ("inconclusive", "inconclusive, because the interval includes zero")],
+    [("worse", "worse than the starting configuration"), ("inconclusive", "inconclusive, because the interval includes zero")],
 )
 def test_other_verdicts_say_so(folder: Path, decision: str, words: str) -> None:
     view = verdict_view(records.build(folder, decision=decision, files=False))

@@ -12,8 +12,9 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(trials?|full)")
 
-FINALS_SHARE = 0.35
+FINALS_SHARE = 0.4
 MIN_FINAL_SEEDS = 2  # a verdict from one seed is none
+GOOD_FINAL_SEEDS = 5  # with fewer, Student's t asks for differences that good configurations rarely show
 MAX_FINAL_SEEDS = 10
 
 

@@ -105,7 +105,7 @@ class Campaign:
                 workers=max(self._workers(device), 1),
             )
             seed = derive_seed(settings.seed, "strategy")
-            strategy = make_strategy(settings.strategy, start=prepared.recipe, seed=seed)
+            strategy = make_strategy(settings.strategy, start=prepared.recipe, seed=seed, eta=settings.eta)
             loop = Loop(plan, store, strategy, executor, observers, lambda: before + time.monotonic() - begun)
             with _on_interrupt(loop):
                 record = loop.run()
@@ -185,6 +185,7 @@ class Campaign:
             {
                 "identity": identity,
                 "model": settings.model,
+                "recipe_name": prepared.recipe_name,
                 "settings": settings.model_dump(mode="json"),
                 "data_text": prepared.data.describe() if prepared.data else "the training's own data",
                 "shape": prepared.data.shape if prepared.data else None,

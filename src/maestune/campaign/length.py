@@ -11,7 +11,8 @@ from maestune.campaign.settings import Settings
 from maestune.errors import SettingsError
 from maestune.execution.jobs import Ended, Executor, Job, Outcome, Progress
 
-FULL_TRAININGS = 20  # a time budget's search is worth about so many full trainings, where their length is free
+FULL_TRAININGS = 40  # a time budget's search is worth about so many full trainings, where their length is free
+SHORTEST = 1 / 3  # of the model's own length: shorter trainings would tell little about full ones
 MIN_STEPS = 200
 CALIBRATION_SECONDS = 1.5
 ENDLESS_STEPS = 10**7
@@ -30,7 +31,7 @@ def full_steps(settings: Settings, prepared: Prepared, steps_per_second: float, 
     """Length of a full training.
 
     As given; else the model's own, for budgets that count trials or trainings; for a time budget as many steps as make the
-    search worth `FULL_TRAININGS`, at most the model's own.
+    search worth `FULL_TRAININGS`, between a third of the model's own length and all of it.
     """
     if settings.steps is not None:
         return settings.steps
@@ -38,7 +39,9 @@ def full_steps(settings: Settings, prepared: Prepared, steps_per_second: float, 
     if budget.kind != "seconds":
         return prepared.model_steps or DEFAULT_STEPS
     fitted = max(MIN_STEPS, round(steps_per_second * budget.search_amount * workers / FULL_TRAININGS))
-    return fitted if prepared.model_steps is None else min(fitted, prepared.model_steps)
+    if prepared.model_steps is None:
+        return fitted
+    return min(max(fitted, round(prepared.model_steps * SHORTEST)), prepared.model_steps)
 
 
 def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> float:
@@ -60,7 +63,7 @@ def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: in
     )
     executor.submit(job)
     first: Progress | None = None
-    rate = 0.0
+    rate, asked = 0.0, False
     while True:
         for event in executor.events(0.5):
             if isinstance(event, Progress):
@@ -68,8 +71,9 @@ def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: in
                     first = event  # what came before is warm-up
                 elif event.seconds > first.seconds:
                     rate = (event.step - first.step) / (event.seconds - first.seconds)
-                    if event.seconds - first.seconds > CALIBRATION_SECONDS:
+                    if event.seconds - first.seconds > CALIBRATION_SECONDS and not asked:
                         executor.interrupt()
+                        asked = True
             elif isinstance(event, Ended):
                 shutil.rmtree(folder, ignore_errors=True)
                 return _checked(rate, event)

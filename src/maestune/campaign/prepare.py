@@ -14,6 +14,7 @@ from maestune.data import ImageData, load_images
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
 from maestune.execution.model import OwnTraining, family, image_shape, recipe_of
+from maestune.families.base import Recipe
 from maestune.quality import METRICS, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
@@ -31,6 +32,7 @@ class Prepared:
     data: ImageData | None
     space: Space
     recipe: Config
+    recipe_name: str
     objectives: tuple[Objective, ...]
     setup: Setup
     floor: Mapping[str, list[float]]
@@ -72,7 +74,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     space = _space(settings, own, data)
     objectives = _objectives(settings, own, data)
     judges, floor, failure, notes = _judges(settings, data, say) if data is not None else ({}, {}, {}, [])
-    full_metrics = available_metrics(data) if data is not None else ()
+    full_metrics = tuple(floor)  # what the judge can measure
     asked = [o.name for o in objectives if o.name in full_metrics]
     setup = Setup(
         model=settings.model,
@@ -93,6 +95,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         data=data,
         space=space,
         recipe=space.centre(),
+        recipe_name=_recipe_name(settings, recipe),
         objectives=objectives,
         setup=setup,
         floor=floor,
@@ -108,6 +111,13 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
 def objective_text(objective: Objective) -> str:
     """An objective as it is written on the command line."""
     return f"{objective.name}:{'max' if objective.higher_is_better else 'min'}"
+
+
+def _recipe_name(settings: Settings, recipe: Recipe | None) -> str:
+    if recipe is None or settings.space is not None:
+        return "the starting configuration"
+    changed = " as changed by --set and --range" if settings.set or settings.range else ""
+    return f"the {recipe.name} recipe{changed}"
 
 
 def _in_words(param: Param) -> str:
@@ -181,7 +191,9 @@ def _judges(
         "search": Judge.prepare(data, "search", extractor, n),
         "report": Judge.prepare(data, "report", extractor, n),
     }
-    metrics = available_metrics(data)
+    metrics = available_metrics(data, extractor)
     generator = torch.Generator().manual_seed(derive_seed(settings.seed, "floor"))
+    if judges["report"].floor_note:
+        notes.append(judges["report"].floor_note)
     floor = judges["report"].floor(metrics, generator)
     return judges, score_dict(floor), score_dict(judges["report"].failure(metrics)), notes

@@ -37,6 +37,7 @@ def record_of(store: Store, seconds: float) -> Record:
     return Record(
         folder=store.folder,
         model=facts["model"],
+        recipe_name=facts["recipe_name"],
         data_text=facts["data_text"],
         strategy=facts["settings"]["strategy"],
         budget_text=facts["budget_text"],
@@ -46,7 +47,7 @@ def record_of(store: Store, seconds: float) -> Record:
         rungs=tuple(facts["rungs"]),
         trials=trials,
         finalists=found,
-        best=_best(store, best),
+        best=_best(store, best if facts.get("done") else None),
         verdicts=tuple(v for v in verdicts if v is not None),
         floor=score_values(facts["floor"]),
         seconds=max([seconds, *(t.clock_seconds for t in trials)]),

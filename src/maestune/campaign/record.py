@@ -71,6 +71,7 @@ class Record:
     citations: tuple[str, ...]
     notes: tuple[str, ...]  # things worth telling: skipped files, dead workers, extractor self-test
     done: bool = False  # the finals are over
+    recipe_name: str = "the starting configuration"
 
     @property
     def search_trials(self) -> tuple[Trial, ...]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from maestune.campaign.budget import MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, Budget
+from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, Budget
 from maestune.campaign.observer import Observer
 from maestune.campaign.reading import history_of, ranked, record_of
 from maestune.campaign.record import Record
@@ -257,14 +257,14 @@ class Loop:
             )
 
     def _n_candidates(self, with_recipe: bool) -> int:
-        """As many candidates as leave the verdict four seeds each; at least one."""
+        """As many candidates as leave the verdict five seeds each; at least one."""
         budget = self.plan.budget
         if budget.kind == "seconds":
             expected = self._expected_seconds(self.plan.full_steps) / max(self.plan.workers, 1)
             runs = (budget.amount - REPORT_SECONDS - self.clock()) / expected if expected > 0 else 0.0
         else:
             runs = budget.amount - budget.search_amount
-        return max(1, min(self.plan.finalists, int(runs / 4) - with_recipe))
+        return max(1, min(self.plan.finalists, int(runs / GOOD_FINAL_SEEDS) - with_recipe))
 
     # Finals ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """The verdict: finalists retrained on fresh seeds, paired with the recipe, scored on data nobody has seen.
 
 Intervals are Student's t over seeds; for several candidates the confidence is divided among them (Bonferroni), so that
-picking the best of them afterwards does not make it look surer than it is.
+picking the best of them afterwards does not make it look surer than it is. Scores on a ratio scale (the Fréchet
+distance: its noise over seeds grows with its value) are compared by their logarithms, so that their means are geometric
+and a pair says by which factor the best is better; others by their differences.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from maestune.campaign.record import Finalist, Verdict
+from maestune.quality import METRICS
 from maestune.types import Objective, Score, Trial, TrialState
 
 CONFIDENCE = 0.95
@@ -31,6 +34,18 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score
         return Score(mean)
     half = float(stats.t.ppf(0.5 + confidence / 2, len(data) - 1)) * float(data.std(ddof=1)) / math.sqrt(len(data))
     return Score(mean, mean - half, mean + half)
+
+
+def over_seeds(metric: str, values: Sequence[float], confidence: float = CONFIDENCE) -> Score:
+    """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic.
+
+    >>> round(over_seeds("fd", [2.0, 8.0]).value, 6), over_seeds("coverage", [0.25, 0.75]).value
+    (4.0, 0.5)
+    """
+    if not _by_ratio(metric, values):
+        return t_interval(values, confidence)
+    logs = t_interval(np.log(values).tolist(), confidence)
+    return Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
 
 
 def final_scores(trial: Trial, failure: Mapping[str, Score]) -> Mapping[str, Score]:
@@ -56,7 +71,7 @@ def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Fi
         runs = [per_seed[source] for per_seed in complete]
         scores = [final_scores(t, failure) for t in runs]
         metrics = [m for m in scores[0] if all(m in s for s in scores)]
-        means = {m: t_interval([s[m].value for s in scores]) for m in metrics}
+        means = {m: over_seeds(m, [s[m].value for s in scores]) for m in metrics}
         seconds = float(np.mean([t.seconds for t in runs]))
         numbers = tuple(t.number for t in runs)
         found.append(Finalist(runs[0].role, source, runs[0].config, numbers, means, seconds))
@@ -86,11 +101,16 @@ def verdict(
     def values(finalist: Finalist) -> list[float]:
         return [final_scores(runs[n], failure)[objective.name].value for n in finalist.runs]
 
-    pairs = list(zip(values(recipe), values(best), strict=True))
-    differences = [b - r for r, b in pairs]
-    interval = t_interval(differences, 1 - (1 - CONFIDENCE) / candidates)
-    scale = abs(recipe.scores[objective.name].value)
-    relative = [d / scale if scale > 0 else math.nan for d in (interval.value, interval.low, interval.high)]
+    before, after = values(recipe), values(best)
+    confidence = 1 - (1 - CONFIDENCE) / candidates
+    level = recipe.scores[objective.name].value
+    if _by_ratio(objective.name, [*before, *after]):
+        ratios = t_interval([math.log(b / r) for r, b in zip(before, after, strict=True)], confidence)
+        shares = Score(math.expm1(ratios.value), _exp(ratios.low) - 1, _exp(ratios.high) - 1)
+        interval = Score(level * shares.value, level * shares.low, level * shares.high)
+    else:
+        interval = t_interval([b - r for r, b in zip(before, after, strict=True)], confidence)
+    relative = [d / abs(level) if level else math.nan for d in (interval.value, interval.low, interval.high)]
     return Verdict(
         objective=objective,
         recipe=recipe.scores[objective.name],
@@ -102,8 +122,16 @@ def verdict(
         relative_low=relative[1],
         relative_high=relative[2],
         decision=_decide(interval, objective),
-        seeds=len(pairs),
+        seeds=len(before),
     )
+
+
+def _by_ratio(metric: str, values: Sequence[float]) -> bool:
+    return metric in METRICS and METRICS[metric].ratio_scale and all(v > 0 for v in values)
+
+
+def _exp(value: float) -> float:
+    return math.inf if value > 700 else math.exp(value)
 
 
 def _decide(difference: Score, objective: Objective) -> str:

@@ -80,7 +80,9 @@ def tune(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Length of a full training. [default: fitted to the budget]")
     ] = None,
-    size: Annotated[int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=100, help="How many samples are scored.")] = None,
     device: Device = None,
     workers: Workers = None,

@@ -80,7 +80,7 @@ class Processes:
         for each in self._workers:
             if each.job is not None:
                 with suppress(OSError):  # dead: events() will say so
-                    each.pipe.send("stop")
+                    each.pipe.send(worker.STOP)
 
     def close(self) -> None:
         """End all workers, politely where they are idle."""

@@ -9,6 +9,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+STOP = "stop"  # sent during a job: write a checkpoint and end it
 _in_worker = False
 
 
@@ -38,6 +39,8 @@ def main(pipe: Connection, threads: int, parent: int) -> None:
             job = pipe.recv()
             if job is None:
                 return
+            if job == STOP:
+                continue  # it was meant for a job that had ended in the meantime
             for event in run_segment(training, setup, job, lambda: _asked_to_stop(pipe)):
                 pipe.send(event)
     except (EOFError, BrokenPipeError):
@@ -51,7 +54,7 @@ def _asked_to_stop(pipe: Connection) -> bool:
     if not pipe.poll():
         return False
     request: Any = pipe.recv()
-    return request == "stop"
+    return request == STOP
 
 
 def _die_with(parent: int) -> None:

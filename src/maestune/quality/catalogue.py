@@ -23,6 +23,7 @@ _ALL = (
         meaning="How far the samples as a whole are from real images, in looks and in variety; 0 would be perfect.",
         citation="Heusel et al. 2017, arXiv:1706.08500",
         kind=FRECHET,
+        ratio_scale=True,
     ),
     Metric(
         name="kid",

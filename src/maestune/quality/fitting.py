@@ -20,11 +20,12 @@ from torch.nn import functional
 
 from maestune.data import ImageData, Images, to_float
 from maestune.quality.extractor import Extractor, make_extractor
-from maestune.quality.networks import Decoder, Encoder, Shape, folded, initialised, multiply_adds
+from maestune.quality.networks import Decoder, Encoder, folded, initialised, multiply_adds
 
 BATCH_SIZE = 64
 EPOCHS = 25  # small sets: enough to converge
 MULTIPLY_ADDS = 6e10  # large sets: what two CPU cores do forward and backward in some 10 seconds
+AUTOENCODER_COST = 3.0  # of one image, relative to the classifier: the decoder works at full size
 LEAST_SHOWN, MOST_SHOWN = 10_000, 240_000  # images, whatever the two bounds above say
 LEARNING_RATE = 1e-2  # at the top of the cycle; batch norm and the short course want it high
 WEIGHT_DECAY = 1e-4
@@ -63,7 +64,7 @@ def fit_classifier(data: ImageData, classes: int, generator: torch.Generator) ->
         logits = encoder(_shifted(batch, generator))[1]
         return functional.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
 
-    _learn([encoder], loss, data.train, data.shape, generator)
+    _learn([encoder], loss, data.train, multiply_adds(data.shape), generator)
     network = folded(encoder, data.shape, classes)
     accuracy = _accuracy(network, data.search)
     description = f"a classifier trained on {len(data.train):,} training images; it names {accuracy:.1%} of the search images rightly"
@@ -79,17 +80,18 @@ def fit_autoencoder(data: ImageData, generator: torch.Generator, why: str) -> Ex
         noise = torch.empty_like(batch).normal_(0.0, DENOISING, generator=generator)
         return functional.mse_loss(decoder(encoder(batch + noise)[0]), batch)
 
-    _learn([encoder, decoder], loss, data.train, data.shape, generator)
+    _learn([encoder, decoder], loss, data.train, AUTOENCODER_COST * multiply_adds(data.shape), generator)
     description = f"a denoising autoencoder trained on {len(data.train):,} training images, because {why}"
     return make_extractor("autoencoder", folded(encoder, data.shape, 0), data.train.images, 0, description)
 
 
-def _learn(networks: list[nn.Module], loss: Loss, images: Images, shape: Shape, generator: torch.Generator) -> None:
+def _learn(networks: list[nn.Module], loss: Loss, images: Images, cost: float, generator: torch.Generator) -> None:
     """Fit the networks with AdamW on a one-cycle schedule (Smith & Topin 2018), over a bounded number of images.
 
     The rate ends at 0 at a length known beforehand: time is predictable, and no images are spent on telling when to stop.
+    `cost`: multiply-adds of one image.
     """
-    affordable = min(MULTIPLY_ADDS / multiply_adds(shape), EPOCHS * len(images))
+    affordable = min(MULTIPLY_ADDS / cost, EPOCHS * len(images))
     shown = min(max(affordable, LEAST_SHOWN), MOST_SHOWN)
     batch_size = min(BATCH_SIZE, len(images))
     steps = math.ceil(shown / batch_size)

@@ -61,6 +61,7 @@ class Metric:
     citation: str
     kind: Kind[Any]
     needs_labels: bool = False
+    ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
 
 
 def check_features(values: NDArray[Any], what: str, at_least: int = 2) -> Array:

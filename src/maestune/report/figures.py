@@ -42,6 +42,8 @@ def history(view: HistoryView) -> Drawing:
     figure = new_figure("campaign time (s)" if in_seconds else "trial", axis_title(view.objective))
     scale_y(figure, [v for v in [*values, view.floor] if v is not None])
     extent = [*(p.x for p in view.points), *(x for _, x in view.failed)]
+    if not in_seconds and max(extent, default=0) < 10:
+        figure.update_xaxes(dtick=1)
     if view.best_so_far:
         line = [*view.best_so_far, (max(extent), view.best_so_far[-1][1])]
         figure.add_scatter(
@@ -215,7 +217,7 @@ def _slice(view: SliceView, index: int) -> Drawing:
     if failed:
         failed_strip(figure, [p.position for p in failed], [f"trial {p.number} failed" for p in failed])
     ticks = {"tickvals": [t for t, _ in view.ticks], "ticktext": [plain(text) for _, text in view.ticks]}
-    figure.update_xaxes(range=[-0.04, 1.04], **ticks)
+    figure.update_xaxes(range=[-0.04, 1.04], tickangle=0, **ticks)
     return Drawing(f"slice-{index}", view.name, "", figure, small=True)
 
 

@@ -62,7 +62,7 @@ def score(value: Score | None) -> str:
     """
     if value is None:
         return NOTHING
-    if math.isnan(value.low) or math.isnan(value.high):
+    if math.isnan(value.low) or math.isnan(value.high) or value.low == value.high:
         return number(value.value)
     return f"{number(value.value)} ({number(value.low)} … {number(value.high)})"
 

@@ -41,6 +41,7 @@ from maestune.report.views import (
     trials_view,
     verdict_view,
 )
+from maestune.types import Score
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
@@ -70,7 +71,7 @@ def page(record: Record) -> str:
     drawings: list[Drawing] = []
     sections = [
         _verdict(record, verdict),
-        _pictures(record),
+        _pictures(record, verdict),
         _scores(record),
         _history(record, drawings),
         _curves(record, curves, drawings),
@@ -175,12 +176,13 @@ def _interval_bar(verdict: Verdict) -> str:
     )
 
 
-def _pictures(record: Record) -> str:
+def _pictures(record: Record, verdict: VerdictView) -> str:
     view = samples_view(record)
+    best = "The best candidate" if verdict.decision in ("worse", "inconclusive") else "The best found"
     items = (
         (view.real, "Real images", "from the data"),
         (view.recipe, "The recipe", ""),
-        (view.best, "The best found", ""),
+        (view.best, best, ""),
     )
     shown = [_picture(grid, title, note) for grid, title, note in items if grid is not None]
     if not shown:
@@ -225,8 +227,8 @@ def _scores(record: Record) -> str:
         return _section("scores", "How good it is", "", "<p>Nothing has been scored yet.</p>")
     rows = "".join(
         f'<tr><th scope="row">{escape(labels.sentence_case(labels.metric_name(name)))}</th>'
-        f'<td class="n">{formats.score(recipe_scores.get(name))}</td><td class="n">{formats.score(best_scores.get(name))}</td>'
-        f'<td class="n">{formats.score(record.floor.get(name))}</td><td>{escape(labels.metric_meaning(name))}</td></tr>'
+        f"{_score_cell(recipe_scores.get(name))}{_score_cell(best_scores.get(name))}{_score_cell(record.floor.get(name))}"
+        f"<td>{escape(labels.metric_meaning(name))}</td></tr>"
         for name in names
     )
     lead = (
@@ -240,6 +242,11 @@ def _scores(record: Record) -> str:
         f'<th scope="col">What it says</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
     return _section("scores", "How good it is", lead, table)
+
+
+def _score_cell(score: Score | None) -> str:
+    value, _, interval = formats.score(score).partition(" ")
+    return f'<td class="n">{value}<div class="soft">{interval.strip("()")}</div></td>'
 
 
 def _history(record: Record, drawings: list[Drawing]) -> str:

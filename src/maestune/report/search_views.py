@@ -17,6 +17,7 @@ from maestune.types import Objective, Score, Trial, TrialState, Value
 
 ENOUGH_TRIALS = 12  # for importance: fewer say nothing about twenty parameters
 SLICES = 6
+TICKS = 5
 FOLDS = 5
 TREES = 60
 SHUFFLES = 4
@@ -290,7 +291,12 @@ def _ticks(param: Param) -> tuple[tuple[float, str], ...]:
         return tuple((param.to_unit(v), formats.setting(v)) for v in param.values)
     off = [(param.to_unit(param.off), "off")] if isinstance(param, Float) and param.off is not None else []
     values = [v for v in _round_values(param) if param.low <= v <= param.high]
-    return (*off, *((param.to_unit(v), formats.setting(v)) for v in values))
+    values = values[:: math.ceil(len(values) / TICKS)]  # labels side by side in a small panel
+    return (*off, *((param.to_unit(v), _tick_text(v)) for v in values))
+
+
+def _tick_text(value: float) -> str:
+    return f"{value:.0e}".replace("e-0", "e−") if 0 < value < 1e-3 else formats.setting(value)
 
 
 def _round_values(param: Float | Int) -> list[float]:

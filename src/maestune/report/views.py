@@ -176,11 +176,15 @@ def verdict_view(record: Record, importance: Mapping[str, float] | None = None) 
         return VerdictView("", headline, _finding_so_far(record, recipe, best), changed, cost, changes)
     verdict = record.verdicts[0]
     if not record.done:
-        return VerdictView("", f"So far {_headline(verdict)}", finding(verdict), changed, cost, changes)
-    return VerdictView(verdict.decision, _headline(verdict), finding(verdict), changed, cost, changes)
+        return VerdictView(
+            "", f"So far {_headline(verdict)}", finding(verdict, record.recipe_name), changed, cost, changes
+        )
+    return VerdictView(
+        verdict.decision, _headline(verdict), finding(verdict, record.recipe_name), changed, cost, changes
+    )
 
 
-def finding(verdict: Verdict) -> str:
+def finding(verdict: Verdict, recipe_name: str) -> str:
     """What one verdict says, in a sentence."""
     name = labels.sentence_case(labels.metric_name(verdict.objective.name))
     values = f"{name} {formats.number(verdict.recipe.value)} → {formats.number(verdict.best.value)}"
@@ -193,8 +197,8 @@ def finding(verdict: Verdict) -> str:
     sure = math.isfinite(numbers[1]) and math.isfinite(numbers[2])
     difference = f"{mean}{unit}, 95 % interval {low} … {high}{unit}" if sure else f"{mean}{unit}"
     meaning = {
-        "better": "better than the starting recipe.",
-        "worse": "worse than the starting recipe, so keep the recipe.",
+        "better": f"better than {recipe_name}.",
+        "worse": f"worse than {recipe_name}, so keep that.",
         "inconclusive": "inconclusive, because the interval includes zero; a larger budget can tell."
         if sure
         else "inconclusive, because so few seeds give no interval; a larger budget can tell.",
@@ -347,7 +351,8 @@ def summary(record: Record) -> dict[str, Any]:
     return {
         "campaign": str(record.folder),
         "seconds": _finite(record.seconds),
-        "trials": len(record.search_trials),
+        "trials": len(record.trials),
+        "configurations": len(record.search_trials),
         "states": state_counts(record),
         "done": record.done,
         "full_trainings": _finite(record.full_trainings),

@@ -63,8 +63,9 @@ def estimate_losses(history: History) -> Estimates:
 
 def _estimate(losses: Array) -> tuple[Array, Array]:
     """Estimates and doubts (n,) from the losses (n, rungs) of one objective; NaN: not reached; infinite: failed there."""
-    n, rungs = losses.shape
-    estimates, doubts = np.full(n, np.nan), np.zeros(n)
+    n, rungs = len(losses), losses.shape[1]
+    estimates: Array = np.full(n, np.nan)
+    doubts: Array = np.zeros(n)
     finite = np.isfinite(losses)
     if finite.any() and (losses[finite] > 0).all():
         losses = np.log(losses, where=finite, out=losses.copy())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from maestune.search.strategy import Candidate
-from maestune.space import Int, Param, Space
+from maestune.space import Choice, Int, Param, Space
 from maestune.types import Config, History
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -72,8 +72,8 @@ def _positions(param: Param, points: int) -> list[float]:
     if isinstance(param, Int):
         if param.high - param.low + 1 <= points:
             return [param.to_unit(value) for value in range(param.low, param.high + 1)]
-    elif param.points is not None:
-        return [(index + 0.5) / param.points for index in range(param.points)]
+    elif isinstance(param, Choice):
+        return [(index + 0.5) / len(param.values) for index in range(len(param.values))]
     elif param.off is not None:
         off = param.to_unit(param.off)
         return [off, *(2 * off + (1 - 2 * off) * (index + 0.5) / points for index in range(points))]

@@ -17,7 +17,7 @@ from maestune.types import Config, History, Proposal
 
 Array = NDArray[np.float64]
 
-_MODEL_TRIALS = 150  # a model knows the best of them; with all, its cost would grow with the cube of their number
+_MODEL_TRIALS = 120  # a model knows the best of them; with all, its cost would grow with the cube of their number
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class GuidedSampler:
         if len(history.trials) < self.from_prior:
             return lambda: _from_prior(space, rng)
         estimates = estimate_losses(history)
-        losses = _scalar_losses(estimates.losses, rng)
+        losses, doubts = _one_objective(estimates, rng)
         if len(losses) < self.model_after:
             return self._mixture(space, estimates, losses, rng)
-        kept = np.sort(np.argsort(losses, kind="stable")[:_MODEL_TRIALS])
+        kept = sorted(_ascending(losses)[:_MODEL_TRIALS])
         points = coordinates(space, [estimates.trials[i].config for i in kept])
-        model = Surrogate.fit(points, losses[kept], estimates.doubts[kept].max(axis=1), unordered_mask(space))
+        model = Surrogate.fit(points, losses[kept], doubts[kept], unordered_mask(space))
         expected = np.full(len(losses), np.inf)
-        expected[kept] = model.mean(points)
+        expected[kept] = model.expected
         mixture = self._mixture(space, estimates, expected, rng)
         if rng.random() < self.plain:
             return mixture
@@ -84,13 +84,13 @@ class GuidedSampler:
         new = [draw for draw in draws if draw.config not in seen] or draws
         promise = model.expected_improvement(coordinates(space, [draw.config for draw in new]))
         best = new[int(np.argmax(promise))]
-        return Candidate(best.config, f"{best.reason}, the most promising of {len(new)} such draws")
+        return Candidate(best.config, f"{best.reason}, the most promising of {len(new)} draws")
 
     def _mixture(
         self, space: Space, estimates: Estimates, losses: Array, rng: np.random.Generator
     ) -> Callable[[], Candidate]:
         """Draws from the three sources; parents are the trials of the smallest losses."""
-        order = [i for i in np.argsort(losses, kind="stable") if not estimates.trials[i].state.failed]
+        order = [i for i in _ascending(losses) if not estimates.trials[i].state.failed]
         parents = [estimates.trials[i] for i in order[: self.parents]]
 
         def draw() -> Candidate:
@@ -111,13 +111,19 @@ def _from_prior(space: Space, rng: np.random.Generator) -> Candidate:
     return Candidate(space.sample_prior(rng), "drawn from the priors")
 
 
-def _scalar_losses(losses: Array, rng: np.random.Generator) -> Array:
-    """One loss (n,) a trial from (n, objectives), tamed; several objectives with freshly drawn weights."""
+def _ascending(losses: Array) -> list[int]:
+    return [int(i) for i in np.argsort(losses, kind="stable")]
+
+
+def _one_objective(estimates: Estimates, rng: np.random.Generator) -> tuple[Array, Array]:
+    """One loss (n,) a trial, tamed, and its doubt (n,); several objectives with freshly drawn weights."""
+    losses, doubts = estimates.losses, estimates.doubts
     if not len(losses):
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(0)
     tamed = np.column_stack([half_rank(column) for column in losses.T])
     if tamed.shape[1] == 1:
-        return tamed[:, 0]
-    unit = (tamed - tamed.min(axis=0)) / np.maximum(np.ptp(tamed, axis=0), 1e-12)
-    weighted = unit * rng.dirichlet(np.ones(unit.shape[1]))
-    return weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)
+        return tamed[:, 0], doubts[:, 0]
+    spread = np.maximum(np.ptp(tamed, axis=0), 1e-12)
+    weights = rng.dirichlet(np.ones(tamed.shape[1])) / spread
+    weighted = (tamed - tamed.min(axis=0)) * weights
+    return weighted.max(axis=1) + 0.05 * weighted.sum(axis=1), (doubts * weights).max(axis=1)

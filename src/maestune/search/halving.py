@@ -51,8 +51,13 @@ class Halving:
             return Judgement(Decision.COMPLETE, f"full training; {place}")
         if self._hopeless(standing):
             return Judgement(Decision.STOP, f"{place}; outside the best two thirds")
-        promoted = "to be promoted" if standing.rank <= standing.of // self.eta else "waits"
-        return Judgement(Decision.PAUSE, f"{place}; {promoted}, since the best {standing.of // self.eta} go on")
+        going_on = standing.of // self.eta
+        if going_on == 0:
+            return Judgement(Decision.PAUSE, f"{place}; waits for more to be compared with")
+        next_ = "to be promoted" if standing.rank <= going_on else "waits"
+        return Judgement(
+            Decision.PAUSE, f"{place}; {next_}: the best {f'{going_on} go' if going_on > 1 else 'goes'} on"
+        )
 
     def prune(self, history: History) -> Mapping[int, str]:
         """Paused trials that fell behind since they were judged, and those beyond the number that may stay paused."""

@@ -30,15 +30,17 @@ STRATEGIES: Mapping[str, str] = {
 """Name → what it does, in one line."""
 
 
-def make_strategy(name: str, *, start: Config | None = None, seed: int = 0) -> Strategy:
+def make_strategy(name: str, *, start: Config | None = None, seed: int = 0, eta: int = 3) -> Strategy:
     """A strategy by its name; `start` is trained in full before anything else.
 
-    `seed` fixes what is not drawn from the generator given to `ask` (the scrambling of Sobol points). Raises
-    SettingsError when there is no strategy of that name.
+    `eta`: one in how many goes on to the next rung, for those that halve. `seed` fixes what is not drawn from the
+    generator given to `ask` (the scrambling of Sobol points). Raises SettingsError when there is no strategy of that name.
     """
-    if name not in _FACTORIES:
+    if name not in STRATEGIES:
         raise SettingsError(f"Unknown strategy {name!r}. {did_you_mean(name, STRATEGIES)}")
-    strategy = _FACTORIES[name](seed)
+    schedule, _, sampler = name.rpartition("-") if name != "halving" else ("halving", "", "guided")
+    made = _SAMPLERS[sampler](seed)
+    strategy = Halving(made, eta) if schedule == "halving" else FullTraining(made)
     return strategy if start is None else StartFrom(start, strategy)
 
 
@@ -55,14 +57,11 @@ def _sobol(seed: int) -> Sampler:
     return SobolSampler(seed)
 
 
-_FACTORIES: Mapping[str, Callable[[int], Strategy]] = {
-    "halving": lambda seed: Halving(GuidedSampler()),
-    "halving-random": lambda seed: Halving(RandomSampler()),
-    "halving-tpe": lambda seed: Halving(_optuna("tpe")),
-    "halving-gp": lambda seed: Halving(_optuna("gp")),
-    "random": lambda seed: FullTraining(RandomSampler()),
-    "grid": lambda seed: FullTraining(GridSampler()),
-    "sobol": lambda seed: FullTraining(_sobol(seed)),
-    "tpe": lambda seed: FullTraining(_optuna("tpe")),
-    "gp": lambda seed: FullTraining(_optuna("gp")),
+_SAMPLERS: Mapping[str, Callable[[int], Sampler]] = {
+    "guided": lambda seed: GuidedSampler(),
+    "random": lambda seed: RandomSampler(),
+    "grid": lambda seed: GridSampler(),
+    "sobol": _sobol,
+    "tpe": lambda seed: _optuna("tpe"),
+    "gp": lambda seed: _optuna("gp"),
 }

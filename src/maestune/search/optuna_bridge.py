@@ -9,7 +9,7 @@ import takes most of a second.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from maestune.search.estimate import Estimates, estimate_losses
@@ -46,7 +47,7 @@ class OptunaSampler:
     def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
         """See `Sampler`."""
         estimates = estimate_losses(history)
-        if len(estimates.trials) < self.startup:
+        if len(estimates.trials) < self.startup or not np.ptp(estimates.losses, axis=0).any():
             return RandomSampler(from_prior=self.startup).propose(space, history, n, rng)
         with _quiet():
             study = self._study(space, history, estimates, seed=int(rng.integers(1 << 31)))
@@ -58,7 +59,7 @@ class OptunaSampler:
             sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
         else:
             sampler = optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
-        study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(history.objectives))
+        study = optuna.create_study(sampler=sampler, directions=[StudyDirection.MINIMIZE] * len(history.objectives))
         distributions = {param.name: _distribution(param) for param in space}
         losses = {t.number: row.tolist() for t, row in zip(estimates.trials, estimates.losses, strict=True)}
         study.add_trials(
@@ -110,7 +111,7 @@ def _frozen(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None, None, None]:
     """Optuna's messages (a study was created; a conditional parameter was drawn on its own) silenced meanwhile."""
     logger = logging.getLogger("optuna")
     level = logger.level

@@ -77,7 +77,7 @@ def ranking(losses: NDArray[np.float64]) -> tuple[list[int], NDArray[np.int64]]:
 def _fronts(losses: NDArray[np.float64]) -> NDArray[np.int64]:
     no_worse = (losses[:, None, :] <= losses[None, :, :]).all(axis=2)  # (n, n): row i is nowhere worse than row j
     better = (losses[:, None, :] < losses[None, :, :]).any(axis=2)
-    dominates = no_worse & better
+    dominates: NDArray[np.bool_] = np.logical_and(no_worse, better)
     fronts = np.zeros(len(losses), dtype=np.int64)
     front = 0
     while (left := fronts == 0).any():

@@ -24,7 +24,8 @@ class SobolSampler:
 
     def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
         """See `Sampler`."""
-        sequence = qmc.Sobol(len(space), scramble=True, seed=self.seed)
+        # Called rng since scipy 1.15; every version understands seed.
+        sequence = qmc.Sobol(len(space), scramble=True, seed=self.seed)  # pyright: ignore[reportCallIssue]
         tried = len(history.trials)
         if tried:
             sequence.fast_forward(tried)

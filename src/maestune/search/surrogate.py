@@ -10,6 +10,7 @@ highest marginal likelihood on a coarse grid: with tens of results, a finer fit 
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.special import ndtr, ndtri
 
 from maestune.space import Choice, Param, Space
-from maestune.types import Config
+from maestune.types import Config, Value
 
 Array = NDArray[np.float64]
 
@@ -66,6 +67,12 @@ class Surrogate:
         assert best is not None
         return best[1]
 
+    @property
+    def expected(self) -> Array:
+        """Expected standardised losses (n,) at its own points."""
+        # kernel · weights, since (kernel + noise) · weights = targets
+        return self.targets - self.noise * self.weights
+
     def mean(self, points: Array) -> Array:
         """Expected standardised losses (m,) at points (m, d)."""
         return self._kernel(points) @ self.weights
@@ -86,7 +93,7 @@ class Surrogate:
         mean = kernel @ self.weights
         explained = (solve_triangular(self.factor[0], kernel.T, lower=True) ** 2).sum(axis=0)
         deviation = np.sqrt(self.scale * np.maximum(1.0 - explained, 1e-9))
-        z = (self.mean(self.points).min() - mean) / deviation
+        z = (self.expected.min() - mean) / deviation
         return deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
 
     def _kernel(self, points: Array) -> Array:
@@ -127,7 +134,8 @@ def coordinates(space: Space, configs: list[Config]) -> Array:
     An inactive parameter is at its neutral place (the prior's centre, else the middle or the first choice), so that it
     makes no difference between configs that do without it.
     """
-    return np.array([[coordinate(param, config) for param in space] for config in configs]).reshape(-1, len(space))
+    rows = [dict(config) for config in configs]
+    return np.array([[coordinate(param, row) for param in space] for row in rows]).reshape(-1, len(space))
 
 
 def unordered_mask(space: Space) -> NDArray[np.bool_]:
@@ -140,7 +148,7 @@ def is_unordered(param: Param) -> bool:
     return isinstance(param, Choice) and not param.ordered
 
 
-def coordinate(param: Param, config: Config) -> float | int:
+def coordinate(param: Param, config: Mapping[str, Value]) -> float | int:
     """One coordinate of a config: see `coordinates`."""
     value = config.get(param.name)
     if value is None and param.prior is not None:

@@ -27,7 +27,7 @@ LARGEST_MLP_SIDE = 16  # pixels
 
 RECIPES: Mapping[str, Recipe] = {
     "dcgan": Recipe(
-        name="dcgan",
+        name="DCGAN",
         config=Config.of(
             loss="ns",
             optimizer="adam",

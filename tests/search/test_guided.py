@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from maestune.search.guided import GuidedSampler
+from maestune.search.halving import Halving
+from maestune.search.samplers import FROM_PRIOR, RandomSampler
+from maestune.search.strategy import FullTraining, Sampler
+from maestune.space import Choice, Float, Prior, Space
+from maestune.testing.simulate import simulate
+from maestune.types import Config, History, Objective, Rung, Score, Trial, TrialState
+
+SPACE = Space(
+    (
+        *(Float(f"x{i}", 0.0, 1.0, prior=Prior(0.5, "low")) for i in range(6)),
+        Choice("loss", ("ns", "hinge", "ls"), prior=Prior("ns", "low")),
+    )
+)
+RUNGS = (10, 30, 90)
+
+
+def truth(config: Config) -> float:
+    distance = sum((config.number(f"x{i}") - 0.2) ** 2 for i in range(3))
+    return 5 * distance + {"ns": 0.5, "hinge": 0.0, "ls": 0.8}[config.text("loss")]
+
+
+def curve(config: Config, seed: int, step: int) -> Mapping[str, float]:
+    noise = np.random.default_rng((seed, step)).normal(0, 0.1)
+    return {"fd": math.exp(truth(config) + noise + 3 / math.sqrt(step)), "kid": math.exp(5 - truth(config))}
+
+
+def regret(sampler: Sampler, seed: int) -> float:
+    history = simulate(Halving(sampler), SPACE, curve, rungs=RUNGS, budget_full=10, workers=2, seed=seed)
+    done = [t for t in history.trials if t.state is TrialState.COMPLETE]
+    return truth(min(done, key=lambda t: t.rungs[-1].scores["fd"].value).config)
+
+
+def test_it_beats_uniform_draws_and_its_model_helps() -> None:
+    def mean(sampler: Sampler) -> float:
+        return float(np.mean([regret(sampler, seed) for seed in range(12)]))
+
+    guided = mean(GuidedSampler())
+    assert guided < 0.8 * mean(GuidedSampler(model_after=10**6))
+    assert guided < 0.8 * mean(RandomSampler())
+
+
+def past(n: int, state: TrialState = TrialState.PAUSED) -> History:
+    rng = np.random.default_rng(7)
+    trials: list[Trial] = []
+    for number in range(n):
+        config = SPACE.sample(rng)
+        rungs = (Rung(10, {k: Score(v) for k, v in curve(config, number, 10).items()}, 1.0),)
+        trials.append(Trial(number, config, 0, "search", state, 10, "", rungs if not state.failed else ()))
+    return History(tuple(trials), (Objective("fd"),), RUNGS)
+
+
+def test_the_first_are_drawn_from_the_priors() -> None:
+    candidates = GuidedSampler().propose(SPACE, past(1), 5, np.random.default_rng(0))
+    assert [c.reason for c in candidates[: FROM_PRIOR - 1]] == ["drawn from the priors"] * (FROM_PRIOR - 1)
+
+
+def test_no_source_is_ever_dropped() -> None:
+    history = past(40)
+    reasons = Counter(
+        " ".join(
+            GuidedSampler()
+            .propose(SPACE, history, 1, np.random.default_rng(seed))[0]
+            .reason.replace(",", "")
+            .split()[:2]
+        )
+        for seed in range(150)
+    )
+    assert set(reasons) == {"drawn uniformly", "drawn from", "a variation"}
+    assert reasons["a variation"] > 50
+
+
+def test_variations_are_of_the_best() -> None:
+    history = past(40)
+    best = sorted(history.trials, key=lambda t: truth(t.config))[:12]
+    for seed in range(20):
+        reason = GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(seed))[0].reason
+        if reason.startswith("a variation of trial"):
+            assert int(reason.split(",")[0].split()[-1]) in [t.number for t in best]
+
+
+def test_after_failures_only_it_goes_on_and_varies_none_of_them() -> None:
+    history = past(12, TrialState.DIVERGED)
+    for seed in range(20):
+        (candidate,) = GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(seed))
+        assert "variation" not in candidate.reason
+
+
+@pytest.mark.parametrize("names", [("fd", "kid")])
+def test_with_two_objectives_proposals_spread_over_both(names: tuple[str, str]) -> None:
+    history = past(40)
+    history = History(history.trials, tuple(Objective(name) for name in names), RUNGS)
+    sampler = GuidedSampler(plain=0.0, uniform=0.0, prior=0.1)
+    found = [
+        truth(c.config) for seed in range(30) for c in sampler.propose(SPACE, history, 1, np.random.default_rng(seed))
+    ]
+    known = [truth(t.config) for t in history.trials]
+    assert min(found) < np.quantile(known, 0.2)  # good for fd
+    assert max(found) > np.quantile(known, 0.8)  # good for kid, which is opposed
+
+
+def test_model_and_pending_trials_of_a_full_schedule() -> None:
+    history = simulate(FullTraining(GuidedSampler()), SPACE, curve, rungs=RUNGS, budget_full=14, workers=4, seed=1)
+    assert len({t.config for t in history.trials}) == 14
