@@ -1,5 +1,6 @@
 """Campaigns in worker processes: killed workers, killed campaigns, full disks."""
 
+import contextlib
 import os
 import random
 import signal
@@ -153,7 +154,7 @@ def test_ctrl_c_checkpoints_and_resume_goes_on(uninterrupted, tmp_path, table):
 def small_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("mounting a small tmpfs needs root")
     yield disk
@@ -183,13 +184,9 @@ class _Filler:
     def event(self, text):
         self.events += 1
         if self.events == 6:
-            with self.ballast.open("wb") as file:
-                try:
-                    while True:
-                        file.write(b"\0" * 1024)
-                        file.flush()
-                except OSError:
-                    pass
+            with contextlib.suppress(OSError), self.ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"\0" * 1024)
 
     def update(self, record, elapsed_seconds, left_seconds, activity):
         pass

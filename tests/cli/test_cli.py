@@ -121,7 +121,8 @@ def test_samples_of_a_gan(tmp_path):
     run("tune", "gan", "--budget", "4trials", "--steps", 40, "--samples", 100, "--workers", 0, "--out", out, "--json")
     grid = tmp_path / "grid.png"
     run("generate", out, "--n", 20, "--out", grid)
-    assert Image.open(grid).size[0] > 8 * 8
+    with Image.open(grid) as picture:
+        assert picture.size[0] > 8 * 8
     again, recipe = tmp_path / "again.png", tmp_path / "recipe.png"
     run("generate", out, "--n", 20, "--out", again)
     run("generate", out, "--n", 20, "--out", recipe, "--recipe")

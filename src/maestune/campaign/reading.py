@@ -27,6 +27,7 @@ def read_record(folder: Path) -> Record:
 def record_of(store: Store, seconds: float) -> Record:
     """The record of an open store; `seconds` is the wall time so far (what the trials say, where that is more)."""
     facts = store.facts
+    done = bool(facts.get("done", False))
     trials = store.trials
     failure = score_values(facts["failure"])
     found = verdict.finalists(trials, failure)
@@ -47,14 +48,14 @@ def record_of(store: Store, seconds: float) -> Record:
         rungs=tuple(facts["rungs"]),
         trials=trials,
         finalists=found,
-        best=_best(store, best if facts.get("done") else None),
+        best=_best(store, best if done else None),
         verdicts=tuple(v for v in verdicts if v is not None),
         floor=score_values(facts["floor"]),
-        seconds=max([seconds, *(t.clock_seconds for t in trials)]),
+        seconds=facts["seconds"] if done else max([seconds, *(t.clock_seconds for t in trials)]),
         environment=facts["environment"],
         citations=tuple(facts["citations"]),
         notes=tuple(facts["notes"]),
-        done=bool(facts.get("done", False)),
+        done=done,
     )
 
 

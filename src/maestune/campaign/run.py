@@ -79,7 +79,7 @@ class Loop:
         if not self.interrupted:
             self._drive(self._next_final)
             if not self.interrupted:
-                self.store.set_facts(done=True, seconds=self.clock())
+                self.store.set_facts(done=True, seconds=round(self.clock(), 3))
                 self._keep_best_checkpoints()
         record = self.record()
         self._tell(lambda o: o.finish(record))

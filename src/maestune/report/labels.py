@@ -17,6 +17,15 @@ STATES: Mapping[TrialState, str] = {
 }
 
 
+SIGNALS: Mapping[str, str] = {
+    "lr": "learning rate",
+    "score_real": "discriminator's score, real",
+    "score_fake": "discriminator's score, samples",
+    "d_accuracy": "discriminator's accuracy",
+    "sample_std": "spread of samples (1: as real)",
+}
+
+
 def metric_name(name: str) -> str:
     """A metric's name for people; its own name, underscores as spaces, where none is known.
 
@@ -52,9 +61,11 @@ def sentence_case(text: str) -> str:
 def signal_name(name: str) -> str:
     """A signal's name for people.
 
-    >>> signal_name("loss_generator"), signal_name("grad_norm_discriminator")
-    ('generator', 'discriminator')
+    >>> signal_name("loss_generator"), signal_name("grad_norm_discriminator"), signal_name("lr")
+    ('generator', 'discriminator', 'learning rate')
     """
+    if name in SIGNALS:
+        return SIGNALS[name]
     for prefix in ("loss_", "grad_norm_"):
         if name.startswith(prefix) and len(name) > len(prefix):
             return name.removeprefix(prefix).replace("_", " ")

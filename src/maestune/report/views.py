@@ -131,12 +131,13 @@ def changes_between(
 ) -> tuple[Change, ...]:
     """What differs between two configs, the most important first: by weight × size where weights are known, else size.
 
-    A weight is a parameter's importance; negative ones count as zero.
+    A weight is a parameter's importance; negative ones count as zero. Parameters that fell out of use are left out: the
+    change that put them out of use is told.
     """
     changes: list[Change] = []
     for param in params:
         old, new = before.get(param.name), after.get(param.name)
-        if old != new and (size := _change_size(param, old, new)) >= NEGLIGIBLE_CHANGE:
+        if new is not None and old != new and (size := _change_size(param, old, new)) >= NEGLIGIBLE_CHANGE:
             changes.append(Change(param.name, old, new, size, _change_text(param, old, new)))
     return tuple(sorted(changes, key=lambda c: (-max(weight.get(c.name, 0.0), 0.0) * c.size, -c.size)))
 

@@ -1,0 +1,85 @@
+"""How often a short campaign on digits finds something better than the published recipe.
+
+Runs the command of the README once a seed, each in a fresh folder, and writes the verdicts as a table.
+
+    python benchmarks/verdicts.py --budget 90s --seeds 5 --out benchmarks/results/verdicts.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HEAD = """# Verdicts of short campaigns on digits
+
+`{command}` on {machine}, {cores} cores. Each row is one campaign: scores of the
+recipe and of the best configuration are geometric means over fresh seeds, on images that neither training nor search has seen.
+
+| seed | recipe | best | change | 95 % interval | paired seeds | configurations | full trainings | wall time | verdict |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def run(budget: str, seed: int, folder: Path) -> tuple[dict[str, Any], float]:
+    """One campaign; its summary and its wall time with start-up and report."""
+    command = [sys.executable, "-m", "maestune", "tune", "gan", "--data", "digits", "--budget", budget]
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--seed", str(seed), "--out", str(folder), "--json"], check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout), time.perf_counter() - begun
+
+
+def row(seed: int, summary: dict[str, Any], wall: float) -> str:
+    """A line of the table."""
+    verdict = summary["verdict"]
+    low, high = sorted((verdict["relative_low"], verdict["relative_high"]))
+    cells = [
+        str(seed),
+        f"{verdict['recipe']:.2f}",
+        f"{verdict['best']:.2f}",
+        f"{100 * verdict['relative']:+.0f} %",
+        f"{100 * low:+.0f} … {100 * high:+.0f} %",
+        str(verdict["seeds"]),
+        str(summary["configurations"]),
+        f"{summary['full_trainings']:.1f}",
+        f"{wall:.0f} s",
+        verdict["decision"],
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    """Run the campaigns one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", default="90s")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    given = f"python benchmarks/verdicts.py --budget {arguments.budget} --seeds {arguments.seeds}"
+    text = HEAD.format(command=given, machine=platform.machine(), cores=os.cpu_count())
+    better = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
+            summary, wall = run(arguments.budget, seed, Path(folder) / str(seed))
+            better += summary["verdict"]["decision"] == "better"
+            text += row(seed, summary, wall)
+            print(row(seed, summary, wall), end="", flush=True)
+    text += f"\nBetter on {better} of {arguments.seeds} seeds.\n"
+    print(f"better on {better} of {arguments.seeds} seeds")
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
