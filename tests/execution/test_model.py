@@ -14,7 +14,10 @@ SPACE = "from maestune import Float, Space\nspace = Space((Float('lr', 0.1, 1.0)
 
 
 def test_a_file_says_what_it_needs(tmp_path):
-    path = write(tmp_path, SPACE + "data = 'digits'\nobjective = ['fd', 'coverage']\nfull_steps = 7\ndef train(config, run): yield\n")
+    path = write(
+        tmp_path,
+        SPACE + "data = 'digits'\nobjective = ['fd', 'coverage']\nfull_steps = 7\ndef train(config, run): yield\n",
+    )
     own = load_own(f"{path}:train")
     assert (own.data, own.objectives, own.full_steps, own.generate) == ("digits", ("fd", "coverage"), 7, None)
     assert load_own(str(path)).training.__name__ == "train"

@@ -83,7 +83,10 @@ def test_verdict_is_one_sentence_with_number_interval_and_cost(full: Record) -> 
 
 @pytest.mark.parametrize(
     ("decision", "words"),
-    [("worse", "worse than the starting configuration"), ("inconclusive", "inconclusive, because the interval includes zero")],
+    [
+        ("worse", "worse than the starting configuration"),
+        ("inconclusive", "inconclusive, because the interval includes zero"),
+    ],
 )
 def test_other_verdicts_say_so(folder: Path, decision: str, words: str) -> None:
     view = verdict_view(records.build(folder, decision=decision, files=False))

@@ -161,6 +161,8 @@ class Loop:
         if trial.stage == "search":
             self._prune()
             self._check_failures()
+            if trial.state == TrialState.COMPLETE:
+                self._drop_surpassed()
 
     def _judge(self, trial: Trial) -> Trial:
         if trial.stage == "finals":
@@ -174,6 +176,13 @@ class Loop:
         for number, reason in self.strategy.prune(history_of(self.store)).items():
             self.store.save(self.store.trials[number].with_(state=TrialState.STOPPED, decision=reason))
             self.store.drop_checkpoints(number)
+
+    def _drop_surpassed(self) -> None:
+        """Of the fully trained, only the best keeps its checkpoint: the others are not trained on, finals start afresh."""
+        best = self.record().best
+        for trial in self.store.trials:
+            if trial.stage == "search" and trial.state == TrialState.COMPLETE and trial.number != best:
+                self.store.drop_checkpoints(trial.number)
 
     def _check_failures(self) -> None:
         """Stop at once when nothing works at all: the data or the code is at fault, and the budget is worth keeping."""

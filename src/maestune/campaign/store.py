@@ -22,6 +22,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
+from sqlalchemy import event
+from sqlalchemy.exc import DatabaseError
 
 from maestune.errors import StoreError
 from maestune.execution.jobs import score_dict, score_values
@@ -57,8 +59,12 @@ class Store:
                 )
         else:
             self._take(folder)
-        with self._disk():
-            self._storage = _open(folder / "study.db")
+        try:
+            with self._disk():
+                self._storage = _open(folder / "study.db")
+        except BaseException:
+            self._release()
+            raise
         self._study_id: int | None = None
         self._objectives: tuple[Objective, ...] = ()
         self._trials: list[Trial] = []
@@ -159,8 +165,7 @@ class Store:
                 self.flush(number)
         self._storage.remove_session()
         self._storage.engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
+        self._release()
 
     # Inside ------------------------------------------------------------------------------------------------------
 
@@ -176,6 +181,10 @@ class Store:
         except OSError as error:
             raise disk_error(folder, error) from error
 
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
         try:
@@ -183,6 +192,11 @@ class Store:
         except StorageInternalError as error:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise disk_error(self.folder, OSError(0, f"the study cannot be written ({cause})")) from error
+        except DatabaseError as error:
+            raise StoreError(
+                f"{self.folder / 'study.db'} cannot be used as a study ({error.orig}); restore it from a copy, or choose "
+                "another folder with --out."
+            ) from error
         except OSError as error:
             raise disk_error(self.folder, error) from error
 
@@ -267,8 +281,6 @@ class _Log:
 
 
 def _open(path: Path) -> RDBStorage:
-    from sqlalchemy import event
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -24,13 +24,13 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Budget = Annotated[
     str | None,
-    typer.Option("--budget", help="Time (90s, 2m, 4h), trials (40trials) or full trainings (10full). [default: 2m]"),
+    typer.Option("--budget", help="Time (90s, 2m, 4h), trials (40trials) or full trainings (10full). (default: 2m)"),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=0, help="Worker processes; 0: train in this process. [default: one per core]"),
+    typer.Option("--workers", min=0, help="Worker processes; 0: train in this process. (default: one per core)"),
 ]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. [default: auto]")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. (default: auto)")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.", show_default=False)]
 
 
@@ -63,12 +63,12 @@ def tune(
     budget: Budget = None,
     objective: Annotated[
         list[str] | None,
-        typer.Option(help="Score to improve; repeat for a Pareto front; NAME:max for your own. [default: fd]"),
+        typer.Option(help="Score to improve; repeat for a Pareto front; NAME:max for your own. (default: fd)"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole campaign. [default: 0]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the campaign. [default: runs/MODEL-DATA-seedS]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole campaign. (default: 0)")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the campaign. (default: runs/MODEL-DATA-seedS)")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="How to search; `maestune strategies` lists them. [default: halving]")
+        str | None, typer.Option(help="How to search; `maestune strategies` lists them. (default: halving)")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Fix a parameter; repeatable.")
@@ -78,7 +78,7 @@ def tune(
         typer.Option("--range", metavar="NAME=LOW:HIGH", help="Another range for a parameter; repeatable."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Length of a full training. [default: fitted to the budget]")
+        int | None, typer.Option(min=1, help="Length of a full training. (default: fitted to the budget)")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")

@@ -26,6 +26,13 @@ from maestune.types import Config
 FAMILIES: Mapping[str, type[Family]] = {"gan": GAN}
 
 
+GUARD_NEEDED = (
+    "A campaign was started while its own training was being loaded. In a script that holds both the training and the "
+    "call, put the call under: if __name__ == '__main__':"
+)
+_loading: set[str] = set()  # files being executed right now
+
+
 @dataclass(frozen=True)
 class OwnTraining:
     """A user's training and what its file says about it: `space`; optionally `data`, `objective`, `full_steps`, `generate`."""
@@ -108,6 +115,8 @@ def _load_file(path: Path) -> ModuleType:
         raise SettingsError(f"No file {path}; a training of your own is named path/to/file.py:function.")
     # Named after its path, so that two files of the same name do not meet; its folder can be imported from, as with python.
     module_name = f"maestune_own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if module_name in _loading:
+        raise SettingsError(GUARD_NEEDED)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise SettingsError(f"{path} cannot be loaded as Python; its name must end in .py.")
@@ -116,9 +125,12 @@ def _load_file(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    _loading.add(module_name)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[module_name]
+        sys.modules.pop(module_name, None)
         raise SettingsError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        _loading.discard(module_name)
     return module

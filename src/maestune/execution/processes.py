@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from maestune.errors import MaestuneError, SettingsError
 from maestune.execution import worker
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Setup
+from maestune.execution.model import GUARD_NEEDED
 
 GRACE_SECONDS = 5.0
 
@@ -35,10 +36,7 @@ class Processes:
 
     def __init__(self, workers: int, threads: int) -> None:
         if worker.in_worker():
-            raise SettingsError(
-                "A campaign was started inside one of its own workers. In a script that holds both the training and the "
-                "call, put the call under: if __name__ == '__main__':"
-            )
+            raise SettingsError(GUARD_NEEDED)
         self._threads = threads
         self._setup: Setup | None = None
         self._workers = [self._spawn() for _ in range(workers)]

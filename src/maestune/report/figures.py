@@ -262,4 +262,4 @@ def pareto(view: ParetoView) -> Drawing:
         "Trials on the green line are beaten by no other in both objectives at once; choose among them by what matters "
         "more to you. Only trials with the longest training can be on it."
     )
-    return Drawing("pareto", "The front", caption, figure)
+    return Drawing("pareto", "The Pareto front", caption, figure)

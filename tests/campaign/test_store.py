@@ -1,0 +1,133 @@
+import json
+import math
+
+import optuna
+import pytest
+
+from maestune.campaign.store import Store
+from maestune.errors import StoreError
+from maestune.space import Choice, Float, Int, Space
+from maestune.types import Config, Objective, Rung, Score, Trial, TrialState
+
+SPACE = Space(
+    (
+        Float("noise", 0.01, 1.0, scale="log", off=0.0),
+        Int("depth", 1, 3),
+        Choice("kind", ("a", "b")),
+        Float("rate", 0.9, 0.999, scale="logit"),
+    )
+)
+CONFIG = Config.of(noise=0.0, depth=2, kind="b", rate=0.99)
+FD = (Objective("fd"),)
+
+
+def new_trial(config=CONFIG):
+    return Trial(-1, config, 7, "search", TrialState.RUNNING, 30, "drawn")
+
+
+def filled(folder, objectives=FD):
+    store = Store(folder)
+    store.create(objectives, {"rungs": [10, 30]})
+    return store
+
+
+def study(folder):
+    return optuna.load_study(study_name="maestune", storage=f"sqlite:///{folder}/study.db")
+
+
+def test_trials_read_back_as_they_were_saved(tmp_path):
+    store = filled(tmp_path)
+    trial = store.add(new_trial(), SPACE)
+    scores = {"fd": Score(3.0, 2.0, 4.0), "coverage": Score(0.5)}
+    store.save(
+        trial.with_(state=TrialState.COMPLETE, rungs=(Rung(30, scores, 1.5),), decision="done", clock_seconds=9.0)
+    )
+    expected = store.trials[0]
+    store.close()
+    again = Store(tmp_path, read_only=True).trials[0]
+    assert again.with_(rungs=()) == expected.with_(rungs=())
+    assert again.rungs[0].scores["fd"] == Score(3.0, 2.0, 4.0)
+    assert math.isnan(again.rungs[0].scores["coverage"].low)
+    assert study(tmp_path).trials[0].params == dict(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("state", "theirs"),
+    [
+        (TrialState.PAUSED, "RUNNING"),
+        (TrialState.COMPLETE, "COMPLETE"),
+        (TrialState.STOPPED, "PRUNED"),
+        (TrialState.DIVERGED, "FAIL"),
+        (TrialState.CRASHED, "FAIL"),
+    ],
+)
+def test_states_in_optunas_words(tmp_path, state, theirs):
+    store = filled(tmp_path)
+    store.save(store.add(new_trial(), SPACE).with_(state=state, rungs=(Rung(10, {"fd": Score(3.0)}, 1.0),)))
+    store.close()
+    assert study(tmp_path).trials[0].state.name == theirs
+    assert study(tmp_path).trials[0].intermediate_values == {10: 3.0}
+
+
+def test_a_crash_between_our_record_and_optunas_fields_is_repaired(tmp_path, monkeypatch):
+    store = filled(tmp_path)
+    trial = store.add(new_trial(), SPACE)
+
+    def crash(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "_derive", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.save(trial.with_(state=TrialState.COMPLETE, rungs=(Rung(30, {"fd": Score(3.0)}, 1.0),)))
+    store.close()
+    assert study(tmp_path).trials[0].state.name == "RUNNING"
+    Store(tmp_path).close()
+    assert study(tmp_path).trials[0].state.name == "COMPLETE"
+    assert study(tmp_path).trials[0].value == 3.0
+
+
+def test_a_crash_before_the_facts_leaves_a_folder_to_begin_in(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    monkeypatch.setattr(Store, "set_facts", lambda self, **facts: None)
+    store.create(FD, {})
+    store.close()
+    monkeypatch.undo()
+    again = Store(tmp_path)
+    assert not again.exists
+    again.create(FD, {"rungs": [1]})
+    again.close()
+
+
+def test_several_objectives(tmp_path):
+    objectives = (Objective("fd"), Objective("coverage", higher_is_better=True))
+    store = filled(tmp_path, objectives)
+    scores = {"fd": Score(3.0), "coverage": Score(0.5)}
+    store.save(store.add(new_trial(), SPACE).with_(state=TrialState.COMPLETE, rungs=(Rung(30, scores, 1.0),)))
+    store.close()
+    assert study(tmp_path).trials[0].values == [3.0, 0.5]
+    assert [d.name for d in study(tmp_path).directions] == ["MINIMIZE", "MAXIMIZE"]
+
+
+def test_events_are_whole_lines_written_once(tmp_path):
+    store = filled(tmp_path)
+    store.log(0, {"kind": "signals", "step": 10, "signals": {"loss": 1.0}})
+    store.log(0, {"kind": "signals", "step": 10, "signals": {"loss": 1.0}})
+    store.flush(0)
+    store.close()
+    path = tmp_path / "trials" / "0000" / "events.jsonl"
+    with path.open("a") as file:
+        file.write('{"kind": "signals", "st')  # torn by a crash
+    again = Store(tmp_path)
+    again.log(0, {"kind": "signals", "step": 10, "signals": {"loss": 1.0}})
+    again.log(0, {"kind": "scores", "step": 10, "scores": {}})
+    again.log(0, {"kind": "signals", "step": 20, "signals": {"loss": 0.5}})
+    again.close()
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(e["kind"], e["step"]) for e in events] == [("signals", 10), ("scores", 10), ("signals", 20)]
+
+
+def test_a_file_that_is_no_study(tmp_path):
+    (tmp_path / "study.db").write_text("this is no database, and long enough to be read as one" * 50)
+    with pytest.raises(StoreError, match=r"cannot be used as a study \(file is not a database\)"):
+        Store(tmp_path)

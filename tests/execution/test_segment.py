@@ -1,0 +1,121 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from maestune.errors import StoreError
+from maestune.execution.jobs import Ended, Job, Outcome, Scored, Setup
+from maestune.execution.segment import checkpoint_path, checkpoints, newest_checkpoint, run_segment
+from maestune.types import Config, Objective, Report
+
+
+def counting(config, run):
+    """A training whose score is how far it has come, and which tells where it started."""
+    total = run.state["total"] if run.state is not None else 0
+    for step in run.steps():
+        total += 1
+        if run.due(step):
+            value = math.nan if config.get("breaks") == step else float(total)
+            yield Report(step, {"total": value}, scores={"score": float(total)}, state=lambda t=total: {"total": t})
+
+
+SETUP = Setup("own", "cpu", None, {}, (), (), (Objective("score"),), 0, report_every=5)
+
+
+def job(folder, until=20, **config):
+    return Job(0, Config.of(x=1.0, **config), 0, 0, "search", Path(folder), until, 40, (10, 20, 40), ())
+
+
+def run(folder, until=20, stop=lambda: False, training=counting, setup=SETUP, **config):
+    return list(run_segment(training, setup, job(folder, until, **config), stop))
+
+
+def test_a_segment_scores_at_its_rungs_and_ends_with_one_checkpoint(tmp_path):
+    events = run(tmp_path)
+    assert [e.rung.step for e in events if isinstance(e, Scored)] == [10, 20]
+    ended = events[-1]
+    assert (ended.outcome, ended.step, [r.step for r in ended.rungs]) == (Outcome.REACHED, 20, [10, 20])
+    assert checkpoints(tmp_path) == [checkpoint_path(tmp_path, 20)]
+
+
+def test_the_next_segment_goes_on_from_the_checkpoint(tmp_path):
+    run(tmp_path)
+    ended = run(tmp_path, until=40)[-1]
+    assert [(r.step, r.scores["score"].value) for r in ended.rungs] == [(10, 10.0), (20, 20.0), (40, 40.0)]
+
+
+def test_a_segment_that_was_finished_before_the_crash_is_told_again(tmp_path):
+    first = run(tmp_path)[-1]
+    again = run(tmp_path)[-1]
+    assert (again.outcome, again.step) == (Outcome.REACHED, 20)
+    assert [r.scores["score"].value for r in again.rungs] == [r.scores["score"].value for r in first.rungs]
+
+
+def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_later(tmp_path):
+    ended = run(tmp_path, stop=lambda: True)[-1]
+    assert (ended.outcome, ended.step) == (Outcome.INTERRUPTED, 5)
+    assert run(tmp_path)[-1].rungs[-1].scores["score"].value == 20.0
+
+
+def test_a_corrupt_checkpoint_is_passed_over(tmp_path):
+    run(tmp_path)
+    checkpoint_path(tmp_path, 30).write_bytes(b"half a file")
+    assert newest_checkpoint(tmp_path, 40)["step"] == 20
+    assert run(tmp_path, until=40)[-1].rungs[-1].scores["score"].value == 40.0
+
+
+def test_a_checkpoint_beyond_the_segment_is_not_used(tmp_path):
+    run(tmp_path, until=40)
+    assert newest_checkpoint(tmp_path, 20) is None
+
+
+def test_nan_is_divergence_with_its_step_and_signal(tmp_path):
+    ended = run(tmp_path, breaks=15)[-1]
+    assert (ended.outcome, ended.step) == (Outcome.DIVERGED, 15)
+    assert "total is nan" in ended.message
+    assert [r.step for r in ended.rungs] == [10]
+
+
+def test_an_error_of_the_training_is_an_outcome_with_its_traceback(tmp_path):
+    def broken(config, run):
+        yield Report(5, {"loss": 1.0})
+        raise RuntimeError("the tensor is too large\nsecond line")
+
+    ended = run(tmp_path, training=broken)[-1]
+    assert (ended.outcome, ended.message) == (Outcome.FAILED, "RuntimeError: the tensor is too large")
+    assert "second line" in (tmp_path / "error.txt").read_text()
+
+
+def test_a_training_that_ends_early_is_told_what_it_owes(tmp_path):
+    def short(config, run):
+        yield Report(5, {"loss": 1.0})
+
+    assert "without a report at step 20" in run(tmp_path, training=short)[-1].message
+
+
+def test_samples_are_pictured_and_infinite_ones_are_divergence(tmp_path):
+    def sampling(config, run):
+        for step in run.steps():
+            if run.due(step):
+                images = torch.full((64, 1, 8, 8), config["level"])
+                yield Report(step, samples=images, scores={"score": 1.0}, state=dict)
+
+    fine = Job(0, Config.of(level=0.5), 0, 0, "search", tmp_path / "a", 10, 10, (10,), (4,))
+    assert list(run_segment(sampling, SETUP, fine, lambda: False))[-1].outcome == Outcome.REACHED
+    assert sorted(p.name for p in (tmp_path / "a").glob("*.png")) == ["samples-00000004.png", "samples-00000010.png"]
+    bad = Job(0, Config.of(level=math.inf), 0, 0, "search", tmp_path / "b", 10, 10, (10,), (4,))
+    assert "samples are not finite" in list(run_segment(sampling, SETUP, bad, lambda: False))[-1].message
+
+
+def test_a_disk_that_cannot_be_written_is_not_the_trials_fault(tmp_path, monkeypatch):
+    def full(path, state):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("maestune.execution.segment.save_checkpoint", full)
+    with pytest.raises(StoreError, match=r"No space left on device.*same command again"):
+        run(tmp_path)
+
+
+def test_every_segment_ends_with_exactly_one_end(tmp_path):
+    assert [isinstance(e, Ended) for e in run(tmp_path)].count(True) == 1
