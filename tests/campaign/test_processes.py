@@ -1,6 +1,7 @@
 """Campaigns in worker processes: killed workers, killed campaigns, full disks."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -58,9 +59,9 @@ def test_a_trial_that_kills_every_worker_is_told_to_the_search_as_bad(tmp_path, 
     assert [t.state for t in crashed] == [TrialState.CRASHED] * 3
 
 
-def _killed_and_resumed(folder, expected, table, delay_seconds):
+def _killed_and_resumed(folder, expected, table, delay_seconds, command=COMMAND):
     """Start the command, kill its whole process group after a while, start it again; True if the kill came in time."""
-    command = [*COMMAND, "--out", str(folder)]
+    command = [*command, "--out", str(folder)]
     environment = {**os.environ, "SYNTHETIC_FOLDER": str(folder.parent)}
     process = subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -78,8 +79,9 @@ def _killed_and_resumed(folder, expected, table, delay_seconds):
     assert record.done
     assert table(record) == table(expected)
     for trial in record.trials:  # each event is there once
-        lines = (record.trial_folder(trial.number) / "events.jsonl").read_text().splitlines()
-        assert len(lines) == len(set(lines))
+        events = map(json.loads, (record.trial_folder(trial.number) / "events.jsonl").read_text().splitlines())
+        steps = [(e["kind"], e["step"]) for e in events if "step" in e]
+        assert len(steps) == len(set(steps))
     return in_time
 
 
@@ -96,6 +98,40 @@ def test_kill_9_at_many_random_moments(uninterrupted, tmp_path, moment, table):
     (tmp_path / "slow").touch()
     delay = random.Random(1000 + moment).uniform(0.0, 3.5)
     _killed_and_resumed(tmp_path / "c", uninterrupted, table, delay)
+
+
+GAN = [
+    *COMMAND[:4],
+    "gan",
+    "--data",
+    "digits",
+    "--budget",
+    "10trials",
+    "--steps",
+    "270",
+    "--samples",
+    "300",
+    "--workers",
+    "1",
+]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_gan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gan") / "c"
+    subprocess.run([*GAN, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
+    return read_record(folder)
+
+
+def test_kill_9_of_a_gan_campaign(uninterrupted_gan, tmp_path, table):
+    _killed_and_resumed(tmp_path / "c", uninterrupted_gan, table, 1.7, GAN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(20))
+def test_kill_9_of_a_gan_campaign_at_many_random_moments(uninterrupted_gan, tmp_path, moment, table):
+    delay = random.Random(2000 + moment).uniform(0.0, 6.0)
+    _killed_and_resumed(tmp_path / "c", uninterrupted_gan, table, delay, GAN)
 
 
 def test_workers_do_not_outlive_a_killed_campaign(tmp_path):

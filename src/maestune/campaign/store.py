@@ -131,11 +131,12 @@ class Store:
 
     def save(self, trial: Trial) -> Trial:
         """A trial's new standing: its own record first (that is the commit), Optuna's fields after it."""
-        if trial != self._trials[trial.number]:
+        before = self._trials[trial.number]
+        if trial != before:
             with self._disk():
                 self._storage.set_trial_user_attr(self._ids[trial.number], TRIAL_KEY, _to_json(trial))
             self._trials[trial.number] = trial
-            self._derive(trial, known_steps=())
+            self._derive(trial, known_steps=[r.step for r in before.rungs])
         return trial
 
     def drop_checkpoints(self, number: int) -> None:

@@ -191,7 +191,7 @@ def _pictures(record: Record, verdict: VerdictView) -> str:
     if view.training:
         strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
         body += f'<h3 class="apart">The best over its training</h3><div class="strip">{strip}</div>'
-    lead = "Recipe and best are drawn from the same latents, and none of the images is hand-picked."
+    lead = "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked."
     return _section("pictures", "What it makes", lead, body)
 
 
