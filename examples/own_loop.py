@@ -52,7 +52,7 @@ def mmd(fake: Tensor, real: Tensor, bandwidth: float) -> Tensor:
     both = torch.cat((fake, real)).flatten(1)
     squared = torch.cdist(both, both).square()
     scale = bandwidth * squared.detach().mean()
-    kernel = sum(torch.exp(-squared / (scale * factor)) for factor in (0.1, 0.3, 1.0))
+    kernel = torch.stack([torch.exp(-squared / (scale * factor)) for factor in (0.1, 0.3, 1.0)]).sum(0)
     n = len(fake)
     return kernel[:n, :n].mean() - 2 * kernel[:n, n:].mean() + kernel[n:, n:].mean()
 

@@ -13,6 +13,7 @@ from maestune.campaign import Campaign, Observer, Record
 from maestune.campaign.reading import read_record
 from maestune.errors import SettingsError
 from maestune.execution.model import own_model_name
+from maestune.execution.segment import disk_error
 from maestune.report.console import make_console
 from maestune.report.views import summary
 from maestune.space import Space
@@ -58,8 +59,11 @@ def write_report(record: Record) -> Path:
     from maestune.report.html import render  # plotly and scikit-learn: only when there is something to draw
 
     text = json.dumps(summary(record), indent=2, ensure_ascii=False, allow_nan=False)
-    (record.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-    return render(record, record.folder / "report.html")
+    try:
+        (record.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        return render(record, record.folder / "report.html")
+    except OSError as error:
+        raise disk_error(record.folder, error) from error
 
 
 def tune(train: Training, space: Space, *, verbose: bool = True, **settings: Any) -> Result:

@@ -229,10 +229,13 @@ class Campaign:
             if worse
             else f"trial {number}, {decision} against the recipe"
         )
-        text = f"# {what}; campaign of {record.data_text}, budget {record.budget_text}\n"
+        told = f"{what}; campaign of {record.data_text}, budget {record.budget_text}"
+        text = (
+            f"# {''.join(c if c.isprintable() else ' ' for c in told)}\n"  # names of data are not ours: no line breaks
+        )
         body = toml_text(record.trial(number).config)
         try:
-            (record.folder / "best.toml").write_text(text.replace("\r", " ") + body + "\n", encoding="utf-8")
+            (record.folder / "best.toml").write_text(text + body + "\n", encoding="utf-8")
         except OSError as error:
             raise disk_error(record.folder, error) from error
 

@@ -13,7 +13,7 @@ from maestune.campaign.settings import Settings, parse_objective, toml_text
 from maestune.data import ImageData, load_images
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
-from maestune.execution.model import OwnTraining, family, image_shape, recipe_of
+from maestune.execution.model import OwnTraining, family, image_shape, is_own, recipe_of
 from maestune.families.base import Recipe
 from maestune.quality import METRICS, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
 from maestune.space import Choice, Float, Param, Space
@@ -44,7 +44,7 @@ class Prepared:
     def identity(self, settings: Settings) -> dict[str, str]:
         """What must not change within a campaign, in words."""
         return {
-            "model": settings.model,
+            "model": _located(settings.model),
             "data": self.data.fingerprint if self.data else "none",
             "objectives": ", ".join(map(objective_text, self.objectives)),
             "seed": str(settings.seed),
@@ -57,7 +57,11 @@ class Prepared:
     def resolved(self, settings: Settings, steps: int) -> str:
         """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere."""
         values = settings.model_dump(mode="json", exclude_none=True, exclude={"set", "range", "out"})
-        values |= {"objective": [objective_text(o) for o in self.objectives], "steps": steps}
+        values |= {
+            "model": _located(settings.model),
+            "objective": [objective_text(o) for o in self.objectives],
+            "steps": steps,
+        }
         if self.data is not None:
             assert self.source is not None
             values["data"] = self.source if self.source == "digits" else str(Path(self.source).resolve())
@@ -111,6 +115,12 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
 def objective_text(objective: Objective) -> str:
     """An objective as it is written on the command line."""
     return f"{objective.name}:{'max' if objective.higher_is_better else 'min'}"
+
+
+def _located(model: str) -> str:
+    """A model's name that holds from every folder: the file of an own training by its whole path."""
+    path, colon, function = model.partition(":")
+    return f"{Path(path).resolve()}{colon}{function}" if is_own(model) else model
 
 
 def _recipe_name(settings: Settings, recipe: Recipe | None) -> str:
