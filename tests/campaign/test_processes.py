@@ -88,7 +88,7 @@ def _killed_and_resumed(folder, expected, table, delay_seconds, command=COMMAND)
 @pytest.mark.parametrize("moment", range(3))
 def test_kill_9_and_the_same_command_again(uninterrupted, tmp_path, moment, table):
     (tmp_path / "slow").touch()
-    delay = random.Random(moment).uniform(0.0, 2.5)
+    delay = random.Random(moment).uniform(0.0, 1.5)
     assert _killed_and_resumed(tmp_path / "c", uninterrupted, table, delay)
 
 
@@ -148,18 +148,18 @@ def test_workers_do_not_outlive_a_killed_campaign(tmp_path):
         time.sleep(0.05)
     process.kill()  # the campaign alone
     process.wait()
-    deadline = time.monotonic() + 10
-    while _group_alive(process.pid) and time.monotonic() < deadline:
+    assert _group_ends(process.pid)
+
+
+def _group_ends(group, within_seconds=10):
+    deadline = time.monotonic() + within_seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
         time.sleep(0.1)
-    assert not _group_alive(process.pid)
-
-
-def _group_alive(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    return False
 
 
 def test_ctrl_c_checkpoints_and_resume_goes_on(uninterrupted, tmp_path, table):
@@ -184,6 +184,32 @@ def test_ctrl_c_checkpoints_and_resume_goes_on(uninterrupted, tmp_path, table):
         stdout=subprocess.DEVNULL,
     )
     assert table(read_record(tmp_path / "c")) == table(uninterrupted)
+
+
+def test_ctrl_c_twice_quits_at_once(tmp_path):
+    (tmp_path / "endless.py").write_text(
+        "import time\n"
+        "from maestune import Float, Report, Space\n"
+        "space, objective = Space((Float('x', 0.0, 1.0),)), 'score:max'\n"
+        "def train(config, run):\n"
+        "    time.sleep(600)\n"
+        "    yield Report(run.until_steps, scores={'score': 1.0})\n"
+    )
+    command = [*COMMAND[:4], "endless.py", "--budget", "4trials", "--workers", "1", "--out", "c"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list((tmp_path / "c").rglob("trials/*")) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None, "the first waits for checkpoints"
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert _group_ends(process.pid)
 
 
 @pytest.fixture

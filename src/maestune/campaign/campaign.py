@@ -296,9 +296,9 @@ def _on_interrupt(loop: Loop) -> Iterator[None]:
         return
 
     def handle(_number: int, _frame: object) -> None:
-        if loop.interrupted:
+        if loop.stop_asked:
             raise KeyboardInterrupt
-        loop.interrupt()
+        loop.stop_asked = True
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -64,6 +64,7 @@ class Loop:
     executor: Executor
     observers: Sequence[Observer]
     clock: Callable[[], float]  # campaign seconds so far, over all runs
+    stop_asked: bool = False  # set by signal handlers, which must do nothing else
     interrupted: bool = False
     running: dict[int, Progress] = field(default_factory=dict)
     deaths: dict[int, int] = field(default_factory=dict)
@@ -72,7 +73,9 @@ class Loop:
     def run(self) -> Record:
         """Search, then finals. Returns the record; after an interruption, what there is so far."""
         self._tell(lambda o: o.start(self.record()))
+        self._tidy()
         if "finals" not in self.store.facts:
+            self._prune()
             self._drive(self._next_search)
             if not self.interrupted:
                 self._end_search()
@@ -85,13 +88,6 @@ class Loop:
         self._tell(lambda o: o.finish(record))
         return record
 
-    def interrupt(self) -> None:
-        """Checkpoint what runs and end; the same command goes on later."""
-        if not self.interrupted:
-            self.interrupted = True
-            self.executor.interrupt()
-            self._say("interrupted: writing checkpoints")
-
     def record(self) -> Record:
         """The campaign as it stands."""
         return record_of(self.store, self.clock())
@@ -100,6 +96,8 @@ class Loop:
 
     def _drive(self, next_trial: Callable[[], Trial | None]) -> None:
         while True:
+            if self.stop_asked and not self.interrupted:
+                self._interrupt()
             while self.executor.free and not self.interrupted:
                 trial = self._left_running() or next_trial()
                 if trial is None:
@@ -111,6 +109,12 @@ class Loop:
             for event in self.executor.events(WAIT_SECONDS):
                 self._handle(event)
             self._show()
+
+    def _interrupt(self) -> None:
+        """Checkpoint what runs and end; the same command goes on later."""
+        self.interrupted = True
+        self.executor.interrupt()
+        self._say("interrupted: writing checkpoints (once more to quit at once)")
 
     def _left_running(self) -> Trial | None:
         """A trial that should be running but is not: the campaign, or its worker, was killed."""
@@ -172,7 +176,14 @@ class Loop:
         judgement = self.strategy.judge(replace(history, trials=trials), trial)
         return trial.with_(state=_STATES[judgement.decision], decision=judgement.reason)
 
+    def _tidy(self) -> None:
+        """What a crash after a decision left undone: checkpoints of trials that will not go on."""
+        for trial in self.store.trials:
+            if trial.state.final and trial.state != TrialState.COMPLETE:
+                self.store.drop_checkpoints(trial.number)
+
     def _prune(self) -> None:
+        """Give up paused trials that fell behind. On the same history it does nothing twice."""
         for number, reason in self.strategy.prune(history_of(self.store)).items():
             self.store.save(self.store.trials[number].with_(state=TrialState.STOPPED, decision=reason))
             self.store.drop_checkpoints(number)

@@ -204,7 +204,11 @@ def _run(campaign: Any, as_json: bool) -> None:
     from maestune.api import run_campaign
     from maestune.report.console import make_console
 
-    result = run_campaign(campaign, [make_console(sys.stderr if as_json else sys.stdout)])
+    try:
+        result = run_campaign(campaign, [make_console(sys.stderr if as_json else sys.stdout)])
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command again to go on\n")
+        raise typer.Exit(130) from None
     done = result.record.done
     if as_json:
         _print_json(result.summary)
@@ -270,6 +274,3 @@ def main() -> None:
     except MaestuneError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command again to go on\n")
-        raise SystemExit(130) from None
