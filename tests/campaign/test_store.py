@@ -99,6 +99,12 @@ def test_a_crash_before_the_facts_leaves_a_folder_to_begin_in(tmp_path, monkeypa
     again.close()
 
 
+def test_a_folder_in_which_nothing_has_begun_is_told_so(tmp_path):
+    Store(tmp_path).close()
+    with pytest.raises(StoreError, match="no campaign yet"):
+        Store(tmp_path, read_only=True)
+
+
 def test_several_objectives(tmp_path):
     objectives = (Objective("fd"), Objective("coverage", higher_is_better=True))
     store = filled(tmp_path, objectives)

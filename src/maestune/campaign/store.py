@@ -72,6 +72,11 @@ class Store:
         self._logs: dict[int, _Log] = {}
         self.facts: dict[str, Any] = {}
         self._load()
+        if read_only and not self.exists:
+            self.close()
+            raise StoreError(
+                f"{folder} holds no campaign yet: it was stopped before it began. Run its `maestune tune` command again."
+            )
 
     # Campaign ----------------------------------------------------------------------------------------------------
 
