@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,36 @@ def test_json_is_the_only_thing_on_stdout_and_says_what_was_found(folder):
     assert set(verdict) >= {"objective", "recipe", "best", "difference", "low", "high", "decision", "seeds"}
     assert verdict["decision"] == "better"
     assert json.loads((path / "summary.json").read_text()) == summary
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_that_prints_does_not_get_into_the_json(tmp_path, workers):
+    (tmp_path / "loud.py").write_text(
+        "from maestune import Float, Report, Space\n"
+        "space, objective = Space((Float('x', 0.0, 1.0),)), 'score:max'\n"
+        "def train(config, run):\n"
+        "    print('hello from the training')\n"
+        "    yield Report(run.until_steps, scores={'score': config['x']}, state=dict)\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "maestune",
+        "tune",
+        "loud.py",
+        "--budget",
+        "6trials",
+        "--steps",
+        "1",
+        "--out",
+        "c",
+        "--json",
+    ]
+    done = subprocess.run(
+        [*command, "--workers", str(workers)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["done"]
+    assert "hello from the training" in done.stderr
 
 
 def test_the_same_command_again_prints_the_same(folder):

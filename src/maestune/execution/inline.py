@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 
 from maestune.execution.jobs import Ended, Event, Job, Setup
 from maestune.execution.segment import run_segment
@@ -47,7 +49,8 @@ class Inline:
             self._current = run_segment(self._training, self._setup, self._waiting.popleft(), lambda: self._stop)
         if self._current is None:
             return ()
-        event = next(self._current)
+        with redirect_stdout(sys.stderr):  # what a training prints must not get into --json
+            event = next(self._current)
         if isinstance(event, Ended):
             self._current = None
         return (event,)

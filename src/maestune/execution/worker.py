@@ -22,6 +22,7 @@ def main(pipe: Connection, threads: int, parent: int) -> None:
     """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker."""
     global _in_worker
     _in_worker = True
+    os.dup2(2, 1)  # what a training prints must not get between the campaign's own lines, or its --json, on stdout
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
