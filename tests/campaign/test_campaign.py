@@ -188,6 +188,8 @@ def test_a_different_space_in_the_same_folder_is_refused(finished, tmp_path):
     with pytest.raises(StoreError, match=r"different campaign:\n  parameter lr: 1e-05:1 log.*→ 0.001:1 log"):
         campaign(folder, range={"lr": (1e-3, 1.0)}).run()
     record, _ = finished
+    with pytest.raises(StoreError, match="steps: 90 → 45"):
+        campaign(folder, steps=45).run()
     with pytest.raises(StoreError, match="seed: 0 → 5"):
         campaign(record.folder, seed=5).run()
 

@@ -165,7 +165,8 @@ class Campaign:
         settings, budget = self.settings, Budget.parse(self.settings.budget)
         identity = prepared.identity(settings)
         if store.exists:
-            _check_identity(store, identity)
+            given = {} if settings.steps is None else {"steps": str(settings.steps)}
+            _check_identity(store, {**identity, "steps": store.facts["identity"]["steps"], **given})
             store.set_facts(budget_text=budget.describe())
             return
         workers = max(self._workers(device), 1)
@@ -183,7 +184,7 @@ class Campaign:
         store.create(
             prepared.objectives,
             {
-                "identity": identity,
+                "identity": {**identity, "steps": str(steps)},
                 "model": settings.model,
                 "recipe_name": prepared.recipe_name,
                 "settings": settings.model_dump(mode="json"),
@@ -203,11 +204,25 @@ class Campaign:
     def _finished(self, store: Store, observers: Sequence[Observer]) -> Record:
         """The result of a campaign that is done; its data need not be loaded again to see whether it is the same."""
         old, new = store.facts["settings"], self.settings.model_dump(mode="json")
-        fixed = ("model", "data", "objective", "seed", "strategy", "set", "range", "rungs", "eta")
+        fixed = (
+            "model",
+            "data",
+            "objective",
+            "seed",
+            "strategy",
+            "set",
+            "range",
+            "rungs",
+            "eta",
+            "steps",
+            "size",
+            "samples",
+        )
         changed = [f"{name}: {old[name]} → {new[name]}" for name in fixed if new[name] != old[name]]
         if changed and self.settings.space is None:
             raise StoreError(_different(store.folder, changed))
         record = record_of(store, 0.0)
+        self._write_best(record)  # a crash may have come just before it
         for observer in observers:
             observer.start(record)
         _tell(

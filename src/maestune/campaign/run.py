@@ -17,6 +17,7 @@ from maestune.campaign.reading import history_of, ranked, record_of
 from maestune.campaign.record import Record
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
+from maestune.campaign.verdict import winner
 from maestune.errors import SettingsError
 from maestune.execution.jobs import Ended, Event, Executor, Job, Outcome, Progress, Scored, score_dict
 from maestune.search import Strategy
@@ -82,8 +83,8 @@ class Loop:
         if not self.interrupted:
             self._drive(self._next_final)
             if not self.interrupted:
-                self.store.set_facts(done=True, seconds=round(self.clock(), 3))
                 self._keep_best_checkpoints()
+                self.store.set_facts(done=True, seconds=round(self.clock(), 3))
         record = self.record()
         self._tell(lambda o: o.finish(record))
         return record
@@ -326,9 +327,8 @@ class Loop:
     def _keep_best_checkpoints(self) -> None:
         """Keep the checkpoints of the recipe's and the winner's first final training; they are what `generate` draws from."""
         record = self.record()
-        kept = {f.runs[0] for f in record.finalists if f.role == "recipe" or f.trial == record.best}
-        if not record.finalists:
-            kept = {record.best}
+        best = winner(record.finalists, self.store.objectives[0])
+        kept = {f.runs[0] for f in record.finalists if f.role == "recipe" or f == best} or {record.best}
         for trial in record.trials:
             if trial.number not in kept:
                 self.store.drop_checkpoints(trial.number)
