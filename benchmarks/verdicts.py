@@ -80,8 +80,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     strategies = arguments.strategy or ["halving"]
+    first = f" --first {arguments.first}" if arguments.first else ""
     named = "".join(f" --strategy {name}" for name in arguments.strategy or [])
-    given = f"python benchmarks/verdicts.py --budget {arguments.budget} --seeds {arguments.seeds}{named}"
+    given = f"python benchmarks/verdicts.py --budget {arguments.budget} --seeds {arguments.seeds}{first}{named}"
     text = HEAD.format(command=given, machine=platform.machine(), cores=os.cpu_count())
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in strategies}
     with tempfile.TemporaryDirectory() as folder:
