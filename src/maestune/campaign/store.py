@@ -29,7 +29,7 @@ from maestune.errors import StoreError
 from maestune.execution.jobs import score_dict, score_values
 from maestune.execution.segment import checkpoints, disk_error
 from maestune.space import Choice, Float, Int, Param, Space
-from maestune.types import Config, Objective, Rung, Trial, TrialState, Value
+from maestune.types import Config, Objective, Rung, Trial, TrialState
 
 # All keys we write into Optuna's user attributes.
 TRIAL_KEY = "maestune:trial"
@@ -126,7 +126,7 @@ class Store:
         frozen = optuna.create_trial(
             state=OptunaState.RUNNING,
             params=dict(trial.config),
-            distributions={name: distribution(space[name], value) for name, value in trial.config.items()},
+            distributions={name: distribution(space[name]) for name in trial.config},
             user_attrs={TRIAL_KEY: _to_json(trial)},
         )
         with self._disk():
@@ -241,8 +241,8 @@ class Store:
                 self._storage.set_trial_state_values(identity, state)
 
 
-def distribution(param: Param, value: Value) -> BaseDistribution:
-    """Optuna's distribution of a parameter (wide enough for its off value and for `value`)."""
+def distribution(param: Param) -> BaseDistribution:
+    """Optuna's distribution of a parameter (wide enough for its off value)."""
     if isinstance(param, Choice):
         return CategoricalDistribution(param.values)
     if isinstance(param, Int):
@@ -250,7 +250,6 @@ def distribution(param: Param, value: Value) -> BaseDistribution:
     assert isinstance(param, Float)
     if param.off is not None:
         return FloatDistribution(min(param.off, param.low), max(param.off, param.high))
-    del value
     return FloatDistribution(param.low, param.high, log=param.scale == "log")
 
 
