@@ -18,7 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def taskset_space() -> Space:
 def taskset_problem(path: Path) -> Problem:
     """Recorded curves; the true loss is the test loss at the end, observed is the validation loss on the way."""
     data = np.load(path)
-    space = taskset_space().without_priors()
+    space = Space(tuple(replace(param, prior=None) for param in taskset_space()))
     assert [str(name) for name in data["names"]] == [p.name for p in space]
     points = np.array([[p.to_unit(float(x)) for p, x in zip(space, row, strict=True)] for row in data["hp"]])
     observed, final = data["valid_loss"].astype(float), data["test_loss"][:, -1].astype(float)

@@ -15,7 +15,7 @@ from maestune.errors import SettingsError
 from maestune.execution.model import own_model_name
 from maestune.execution.segment import disk_error
 from maestune.report.console import make_console
-from maestune.report.views import summary
+from maestune.report.summary import summary
 from maestune.space import Space
 from maestune.training.run import Training
 

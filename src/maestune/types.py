@@ -148,11 +148,16 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Rung:
-    """What a trial had reached at a step: its scores, and the seconds of training it took from its start."""
+    """What a trial had reached at a step: its scores, and the seconds of training it took from its start.
+
+    `classes`: share of the samples in each class of the data, in their order; empty where there are no classes, and
+    before the full training.
+    """
 
     step: int
     scores: Mapping[str, Score]
     seconds: float
+    classes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

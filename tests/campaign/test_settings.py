@@ -39,7 +39,7 @@ def test_settings_survive_their_toml(tmp_path):
         out=str(tmp_path),
     )
     path = tmp_path / "campaign.toml"
-    path.write_text(settings.to_toml())
+    path.write_text(toml_text(settings.model_dump(exclude_none=True)))
     assert Settings.from_toml(path) == settings
 
 

@@ -33,39 +33,39 @@ def samples(digits: ImageData) -> torch.Tensor:
 def test_scores_are_those_of_the_metrics(judge: Judge, samples: torch.Tensor, digits: ImageData) -> None:
     real = judge.extractor.extract(digits.search.images).values
     generated = judge.extractor.extract(samples).values
-    scores = {name: score.value for name, score in judge.score(samples, ALL).items()}
+    scores = {name: score.value for name, score in judge.score(judge.look(samples), ALL).items()}
     assert tuple(scores) == ALL
     assert scores["fd"] == pytest.approx(frechet_distance(real, generated))
     assert scores["kid"] == pytest.approx(kernel_distance(real, generated))
     for name, value in neighbour_metrics(real, generated).items():
         assert scores[name] == pytest.approx(value)
-    assert scores["modes"] == sum(share > 0 for share in judge.real_histogram)
+    assert scores["modes"] == sum(share > 0 for share in judge.real_classes)
 
 
 def test_each_split_is_its_own_reference(judge: Judge, samples: torch.Tensor, digits: ImageData) -> None:
     report = Judge.prepare(digits, "report", judge.extractor, N)
-    assert report.score(samples, ["fd"]) != judge.score(samples, ["fd"])
+    assert report.score(report.look(samples), ["fd"]) != judge.score(judge.look(samples), ["fd"])
 
 
 def test_intervals_hold_the_value_and_change_nothing_else(judge: Judge, samples: torch.Tensor) -> None:
-    plain, sure = judge.score(samples, ALL), judge.score(samples, ALL, intervals=True)
+    plain, sure = judge.score(judge.look(samples), ALL), judge.score(judge.look(samples), ALL, intervals=True)
     for name in ALL:
         assert math.isnan(plain[name].low)
         assert sure[name].value == pytest.approx(plain[name].value, abs=1e-9)
         assert sure[name].low <= sure[name].value <= sure[name].high
     for name in ("fd", "kid", "density", "precision"):
         assert sure[name].low < sure[name].high
-    assert sure == judge.score(samples, ALL, intervals=True)
+    assert sure == judge.score(judge.look(samples), ALL, intervals=True)
 
 
 def test_another_number_of_samples_is_refused(judge: Judge, samples: torch.Tensor) -> None:
     with pytest.raises(MetricError, match=f"399 samples were given to a judge of {N}"):
-        judge.score(samples[:-1], ["fd"])
+        judge.look(samples[:-1])
 
 
 def test_unknown_metrics_are_answered_with_the_nearest(judge: Judge, samples: torch.Tensor) -> None:
     with pytest.raises(MetricError, match="Did you mean precision"):
-        judge.score(samples, ["precison"])
+        judge.score(judge.look(samples), ["precison"])
     assert all(find_metric(name).name == name for name in METRICS)
 
 
@@ -73,13 +73,13 @@ def test_samples_that_are_not_finite_are_refused(judge: Judge, samples: torch.Te
     broken = samples.clone()
     broken[3] = float("nan")
     with pytest.raises(MetricError, match="diverged"):
-        judge.score(broken, ["fd"])
+        judge.look(broken)
 
 
 def test_better_samples_score_better_on_everything(judge: Judge, samples: torch.Tensor) -> None:
     floor = judge.floor(ALL, torch.Generator().manual_seed(0))
     noise = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    middling, bad = judge.score(samples, ALL), judge.score(noise, ALL)
+    middling, bad = judge.score(judge.look(samples), ALL), judge.score(judge.look(noise), ALL)
     for name, metric in METRICS.items():
         sign = 1 if metric.higher_is_better else -1
         good, middle, worst = (sign * s[name].value for s in (floor, middling, bad))
@@ -100,38 +100,38 @@ def test_floor_takes_what_is_there_and_says_so(digits: ImageData, classifier: Ex
 
 
 def test_failure_is_finite_and_no_better_than_any_sample(judge: Judge, samples: torch.Tensor) -> None:
-    failure, middling = judge.failure(ALL), judge.score(samples, ALL)
+    failure, middling = judge.failure(ALL), judge.score(judge.look(samples), ALL)
     for name, metric in METRICS.items():
         assert math.isfinite(failure[name].value)
         sign = 1 if metric.higher_is_better else -1
         assert sign * failure[name].value < sign * middling[name].value, name
     # One image, over and over: only the spread of the real features and the way to their mean are left.
     mean = to_float(judge.train.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
-    assert failure["fd"].value == pytest.approx(judge.score(mean, ["fd"])["fd"].value, rel=1e-3)
+    assert failure["fd"].value == pytest.approx(judge.score(judge.look(mean), ["fd"])["fd"].value, rel=1e-3)
 
 
-def test_histogram(judge: Judge, digits: ImageData) -> None:
+def test_classes(judge: Judge, digits: ImageData) -> None:
     labels = digits.search.labels
     assert labels is not None
-    zeros = digits.search.images[labels == 0]
-    assert judge.histogram(zeros)[0] > 0.9
-    assert sum(judge.histogram(to_float(zeros))) == pytest.approx(1)
-    np.testing.assert_allclose(judge.real_histogram, torch.bincount(labels) / len(labels), atol=0.03)
+    zeros = digits.train.images[digits.train.labels == 0]
+    shares = judge.classes(judge.look(to_float(zeros.repeat(N, 1, 1, 1)[:N])))
+    assert shares[0] > 0.9
+    assert sum(shares) == pytest.approx(1)
+    np.testing.assert_allclose(judge.real_classes, torch.bincount(labels) / len(labels), atol=0.03)
 
 
 def test_travels_to_other_processes(judge: Judge, samples: torch.Tensor) -> None:
-    assert pickle.loads(pickle.dumps(judge)).score(samples, ALL) == judge.score(samples, ALL)
+    assert pickle.loads(pickle.dumps(judge)).score(judge.look(samples), ALL) == judge.score(judge.look(samples), ALL)
 
 
 def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: torch.Tensor) -> None:
     metrics = available_metrics(unlabelled, autoencoder)
     assert set(metrics) == set(ALL) - {"modes", "modes_js"}
     judge = Judge.prepare(unlabelled, "search", autoencoder, N)
-    assert set(judge.score(samples, metrics, intervals=True)) == set(metrics)
+    assert set(judge.score(judge.look(samples), metrics, intervals=True)) == set(metrics)
     with pytest.raises(MetricError, match="no labels"):
-        judge.score(samples, ["modes"])
-    with pytest.raises(MetricError, match="no labels"):
-        judge.histogram(samples)
+        judge.score(judge.look(samples), ["modes"])
+    assert judge.classes(judge.look(samples)) == judge.real_classes == ()
 
 
 def test_what_is_available_and_how_many_samples(digits: ImageData, classifier: Extractor) -> None:

@@ -77,6 +77,8 @@ def build(
         citations=("Radford et al. 2016, arXiv 1511.06434", "Heusel et al. 2017, arXiv 1706.08500", HOSTILE),
         notes=("one truncated file was skipped: a<b>.png", HOSTILE),
         done=finals,
+        class_names=(*"01234567", "a long name", HOSTILE),
+        real_classes=(0.1,) * 10,
     )
     if files:
         write_files(record, rng)
@@ -157,7 +159,8 @@ def _search_trial(number: int, rng: np.random.Generator) -> Trial:
 
 
 def _final_run(number: int, source: Trial, round_: int, rng: np.random.Generator) -> Trial:
-    rungs = (Rung(1000, _scores(source.config, 1000, rng), 2.0),)
+    classes = tuple(np.random.default_rng(number).dirichlet([8.0] * 9).tolist())
+    rungs = (Rung(1000, _scores(source.config, 1000, rng), 2.0, (*classes, 0.0)),)  # the last class is lost
     return Trial(
         number=number,
         config=source.config,
@@ -182,7 +185,8 @@ def _finalist(source: Trial, runs: list[Trial]) -> Finalist:
         half = 2.776 * values.std(ddof=1) / math.sqrt(len(values))
         scores[name] = Score(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
     role = "recipe" if source.role == "recipe" else "candidate"
-    return Finalist(role, source.number, source.config, tuple(r.number for r in runs), scores, 2.2)
+    classes = tuple(np.mean([r.rungs[-1].classes for r in runs], axis=0).tolist())
+    return Finalist(role, source.number, source.config, tuple(r.number for r in runs), scores, 2.2, classes)
 
 
 def _verdict(objective: Objective, recipe: Finalist, best: Finalist, decision: str) -> Verdict:

@@ -8,7 +8,7 @@ from pathlib import Path
 import records
 
 from maestune.campaign.record import Record
-from maestune.report.training_views import POINTS_A_CURVE, curves_view, read_events, samples_view
+from maestune.report.training_views import POINTS_A_CURVE, classes_view, curves_view, read_events, samples_view
 from maestune.types import TrialState
 
 
@@ -101,3 +101,23 @@ def test_many_grids_are_spread_over_the_training(folder: Path) -> None:
 def test_values_that_are_not_finite_stay_marked(full: Record) -> None:
     points = dict(curves_view(full).curves[0].signals["real_score"])
     assert math.isnan(points[60])
+
+
+def test_classes_are_those_of_the_finals_where_there_are_such(full: Record) -> None:
+    view = classes_view(full)
+    assert view is not None
+    assert view.names == full.class_names
+    winner = next(f for f in full.finalists if f.trial == full.best)
+    assert view.shares == {"real": (0.1,) * 10, "recipe": full.finalists[0].classes, "best": winner.classes}
+
+
+def test_classes_of_the_search_before_the_finals(folder: Path) -> None:
+    record = records.build(folder, n=9, finals=False, files=False)
+    assert classes_view(record) is None  # nothing has told its classes yet
+    recipe = record.trials[0]
+    last = replace(recipe.rungs[-1], classes=(0.2,) * 5 + (0.0,) * 5)
+    told = replace(record, trials=(recipe.with_(rungs=(last,)), *record.trials[1:]), best=None)
+    view = classes_view(told)
+    assert view is not None
+    assert set(view.shares) == {"real", "recipe"}
+    assert classes_view(replace(told, real_classes=(), class_names=())) is None

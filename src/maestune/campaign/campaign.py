@@ -195,6 +195,8 @@ class Campaign:
                 "rungs": rung_steps(steps, settings.rungs, settings.eta),
                 "floor": prepared.floor,
                 "failure": prepared.failure,
+                "class_names": prepared.data.class_names if prepared.data else (),
+                "real_classes": prepared.setup.judges["report"].real_classes if prepared.data else (),
                 "environment": _environment(device, workers),
                 "citations": prepared.citations,
                 "notes": prepared.notes,

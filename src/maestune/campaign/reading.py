@@ -56,6 +56,8 @@ def record_of(store: Store, seconds: float) -> Record:
         citations=tuple(facts["citations"]),
         notes=tuple(facts["notes"]),
         done=done,
+        class_names=tuple(facts["class_names"]),
+        real_classes=tuple(facts["real_classes"]),
     )
 
 

@@ -20,6 +20,7 @@ class Finalist:
     runs: tuple[int, ...]  # numbers of the final trials, in the order of the seeds
     scores: Mapping[str, Score]
     seconds: float  # mean seconds of one full training
+    classes: tuple[float, ...] = ()  # mean share of the samples in each class; empty where there are no classes
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Record:
     notes: tuple[str, ...]  # things worth telling: skipped files, dead workers, extractor self-test
     done: bool = False  # the finals are over
     recipe_name: str = "the starting configuration"
+    class_names: tuple[str, ...] = ()  # empty where there are no classes
+    real_classes: tuple[
+        float, ...
+    ] = ()  # share of the report split's images in each, as the judge's classifier sees them
 
     @property
     def search_trials(self) -> tuple[Trial, ...]:

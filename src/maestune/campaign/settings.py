@@ -86,10 +86,6 @@ class Settings(BaseModel):
         data = "" if self.data is None else f"-{Path(self.data).resolve().name if self.data != 'digits' else 'digits'}"
         return Path("runs") / f"{model}{data}-seed{self.seed}"
 
-    def to_toml(self) -> str:
-        """The settings as TOML text, empty ones left out."""
-        return toml_text(self.model_dump(exclude_none=True, exclude_defaults=False))
-
 
 def parse_objective(text: str, known: Mapping[str, bool]) -> Objective:
     """An objective from "fd", "coverage" (direction known) or "name:min" / "name:max" (a score of the user's own)."""

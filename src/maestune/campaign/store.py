@@ -26,10 +26,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 
 from maestune.errors import StoreError
-from maestune.execution.jobs import score_dict, score_values
+from maestune.execution.jobs import rung_data, rung_from
 from maestune.execution.segment import checkpoints, disk_error
 from maestune.space import Choice, Float, Int, Param, Space
-from maestune.types import Config, Objective, Rung, Trial, TrialState
+from maestune.types import Config, Objective, Trial, TrialState
 
 # All keys we write into Optuna's user attributes.
 TRIAL_KEY = "maestune:trial"
@@ -314,19 +314,11 @@ def _to_json(trial: Trial) -> dict[str, Any]:
         "role": trial.role,
         "source": trial.source,
         "clock_seconds": trial.clock_seconds,
-        "rungs": [[r.step, _nan_to_none(score_dict(r.scores)), r.seconds] for r in trial.rungs],
+        "rungs": [rung_data(rung) for rung in trial.rungs],
     }
 
 
 def _from_json(number: int, data: Mapping[str, Any]) -> Trial:
-    rungs = tuple(Rung(step, score_values(_none_to_nan(scores)), seconds) for step, scores, seconds in data["rungs"])
+    rungs = tuple(rung_from(rung) for rung in data["rungs"])
     plain = {k: v for k, v in data.items() if k not in ("config", "state", "rungs")}
     return Trial(number=number, config=Config.of(data["config"]), state=TrialState(data["state"]), rungs=rungs, **plain)
-
-
-def _nan_to_none(scores: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
-    return {name: [v if math.isfinite(v) else None for v in values] for name, values in scores.items()}
-
-
-def _none_to_nan(scores: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
-    return {name: [math.nan if v is None else v for v in values] for name, values in scores.items()}

@@ -74,7 +74,9 @@ def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Fi
         means = {m: over_seeds(m, [s[m].value for s in scores]) for m in metrics}
         seconds = float(np.mean([t.seconds for t in runs]))
         numbers = tuple(t.number for t in runs)
-        found.append(Finalist(runs[0].role, source, runs[0].config, numbers, means, seconds))
+        shares = [t.rungs[-1].classes for t in runs if t.rungs and t.rungs[-1].classes]
+        classes = tuple(np.mean(shares, axis=0).tolist()) if shares else ()
+        found.append(Finalist(runs[0].role, source, runs[0].config, numbers, means, seconds, classes))
     return tuple(sorted(found, key=lambda f: f.role != "recipe"))
 
 

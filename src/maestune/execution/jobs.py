@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from maestune.data import ImageData
 from maestune.quality import Judge
@@ -118,6 +119,20 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all workers; running jobs are lost back to their last checkpoint."""
         ...
+
+
+def rung_data(rung: Rung) -> dict[str, Any]:
+    """A rung as plain data for JSON and checkpoints; what is not a number becomes None."""
+    scores = {
+        name: [v if math.isfinite(v) else None for v in values] for name, values in score_dict(rung.scores).items()
+    }
+    return {"step": rung.step, "scores": scores, "seconds": rung.seconds, "classes": list(rung.classes)}
+
+
+def rung_from(data: Mapping[str, Any]) -> Rung:
+    """The rung that `rung_data` wrote down."""
+    scores = {name: [math.nan if v is None else v for v in values] for name, values in data["scores"].items()}
+    return Rung(data["step"], score_values(scores), data["seconds"], tuple(data["classes"]))
 
 
 def score_dict(scores: Mapping[str, Score]) -> dict[str, list[float]]:

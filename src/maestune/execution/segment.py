@@ -20,7 +20,7 @@ import torch
 from maestune.data import to_float
 from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, MaestuneError, MetricError, StoreError
-from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, score_dict, score_values
+from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
 from maestune.training.checkpoint import load_checkpoint, save_checkpoint
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung, Score
@@ -90,7 +90,7 @@ class _Segment:
         if saved is None:
             return
         self.state, self.step, self.seconds_before = saved["state"], saved["step"], saved["seconds"]
-        self.rungs = [Rung(r["step"], score_values(r["scores"]), r["seconds"]) for r in saved["rungs"]]
+        self.rungs = [rung_from(data) for data in saved["rungs"]]
 
     def events(self, stop: Callable[[], bool]) -> Iterator[Event]:
         self.job.folder.mkdir(parents=True, exist_ok=True)
@@ -110,9 +110,8 @@ class _Segment:
                     yield self.ended(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
                     return
                 if self.step in self.job.score_at or (self.step == self.job.until_steps):
-                    rung = Rung(self.step, self.score(report), self.seconds())
-                    self.rungs.append(rung)
-                    yield Scored(self.job.trial, rung)
+                    self.rungs.append(self.rung(report))
+                    yield Scored(self.job.trial, self.rungs[-1])
                 if report.samples is not None and (self.step in self.job.picture_at or self.step in self.job.score_at):
                     self.picture(report)
                 reached = self.step >= self.job.until_steps
@@ -149,9 +148,10 @@ class _Segment:
             split=job.split,
         )
 
-    def score(self, report: Report) -> dict[str, Score]:
-        """Scores of a report: the judge's on its samples, and the training's own."""
+    def rung(self, report: Report) -> Rung:
+        """What a report is worth: the judge's scores of its samples, and the training's own."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
+        classes: tuple[float, ...] = ()
         judge = self.setup.judges.get(self.job.split)
         if judge is not None:
             if report.samples is None:
@@ -161,14 +161,16 @@ class _Segment:
                 )
             full = report.step >= self.job.full_steps
             metrics = self.setup.full_metrics if full else self.setup.metrics
-            scores |= judge.score(report.samples, metrics, intervals=full)
+            features = judge.look(report.samples)
+            scores |= judge.score(features, metrics, intervals=full)
+            classes = judge.classes(features) if full else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:
             raise MetricError(
                 f"The objective {missing[0]!r} is not among the scores of the report at step {report.step} "
                 f"({', '.join(scores) or 'none'}); yield Report(scores={{{missing[0]!r}: value}}) there."
             )
-        return scores
+        return Rung(report.step, scores, self.seconds(), classes)
 
     def picture(self, report: Report) -> None:
         assert report.samples is not None
@@ -184,7 +186,7 @@ class _Segment:
         assert report.state is not None
         older = checkpoints(self.job.folder)
         path = checkpoint_path(self.job.folder, report.step)
-        rungs = [{"step": r.step, "scores": score_dict(r.scores), "seconds": r.seconds} for r in self.rungs]
+        rungs = [rung_data(rung) for rung in self.rungs]
         state = {"state": report.state(), "step": report.step, "seconds": self.seconds(), "rungs": rungs}
         with _disk(self.job.folder):
             save_checkpoint(path, state)

@@ -82,18 +82,41 @@ class Judge:
             raise MetricError(f"{n_samples} samples cannot be scored with an interval; use at least 4, better 1000.")
         return Judge(split, extractor, n_samples, extractor.extract(images), data.train.images)
 
-    def score(self, samples: Tensor, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
-        """Scores of samples (n_samples, C, H, W), float in [-1, 1] on any device, by name of the metric.
+    def look(self, samples: Tensor) -> Features:
+        """Features of samples (n_samples, C, H, W), float in [-1, 1] on any device: what is scored.
 
-        `intervals`: with 95 % intervals over the choice of samples (see `interval`), else their bounds are NaN.
-        Raises MetricError for another number of samples, unknown metrics, and images that are not finite.
+        Raises MetricError for another number of samples, and for images that are not finite.
         """
         if samples.shape[0] != self.n_samples:
             raise MetricError(
                 f"{samples.shape[0]} samples were given to a judge of {self.n_samples}. Scores at different numbers of "
                 f"samples cannot be compared; give exactly {self.n_samples}, or make a judge for another number."
             )
-        return self._scores(self.extractor.extract(samples.detach().cpu()), metrics, intervals)
+        return self.extractor.extract(samples.detach().cpu())
+
+    def score(self, features: Features, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
+        """Scores of what `look` saw, by name of the metric.
+
+        `intervals`: with 95 % intervals over the choice of samples (see `interval`), else their bounds are NaN.
+        Raises MetricError for unknown metrics.
+        """
+        wanted = [find_metric(name) for name in metrics]
+        n = len(features)
+        members = everyone(n)
+        if intervals:
+            members = np.concatenate([members, half_samples(n, np.random.default_rng(HALVES_SEED))])
+        kinds = {metric.kind.name: metric.kind for metric in wanted}
+        computed = {name: kind.compute(self._reference(kind), features, members) for name, kind in kinds.items()}
+        scores: dict[str, Score] = {}
+        for metric in wanted:
+            values = computed[metric.kind.name][metric.name]
+            value = float(values[0])
+            if intervals:
+                limits = metric.kind.limits(self._reference(metric.kind))[metric.name]
+                scores[metric.name] = half_sample_interval(value, values[1:], limits)
+            else:
+                scores[metric.name] = Score(value)
+        return scores
 
     def floor(self, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Score]:
         """What a perfect model would score: training images, drawn without replacement, in place of samples.
@@ -102,7 +125,7 @@ class Judge:
         distance at fewer samples comes out larger.
         """
         chosen = torch.randperm(len(self.train), generator=generator)[: self.n_samples]
-        return self._scores(self.extractor.extract(self.train[chosen]), metrics, intervals=True)
+        return self.score(self.extractor.extract(self.train[chosen]), metrics, intervals=True)
 
     @property
     def floor_note(self) -> str:
@@ -124,7 +147,7 @@ class Judge:
         probabilities = None if one.probabilities is None else np.repeat(one.probabilities, n, axis=0)
         copies = Features(np.repeat(one.values, n, axis=0), probabilities)
         scores: dict[str, Score] = {}
-        for name, score in self._scores(copies, metrics, intervals=False).items():
+        for name, score in self.score(copies, metrics, intervals=False).items():
             metric = METRICS[name]
             low, high = metric.kind.limits(self._reference(metric.kind))[name]
             worst = low if metric.higher_is_better else high
@@ -132,33 +155,14 @@ class Judge:
             scores[name] = Score(value, value, value)
         return scores
 
-    def histogram(self, samples: Tensor) -> tuple[float, ...]:
-        """Share of the samples (N, C, H, W) in each class; MetricError where the extractor knows no classes."""
-        return tuple(class_histogram(self.extractor.extract(samples.detach().cpu())).tolist())
+    def classes(self, features: Features) -> tuple[float, ...]:
+        """Share of the samples in each class, as the extractor's classifier sees them; empty where it knows none."""
+        return tuple(class_histogram(features).tolist()) if self.extractor.classes else ()
 
     @property
-    def real_histogram(self) -> tuple[float, ...]:
-        """The same of the real images of the split, as the same classifier sees them."""
-        return tuple(class_histogram(self.real).tolist())
-
-    def _scores(self, features: Features, metrics: Sequence[str], intervals: bool) -> dict[str, Score]:
-        wanted = [find_metric(name) for name in metrics]
-        n = len(features)
-        members = everyone(n)
-        if intervals:
-            members = np.concatenate([members, half_samples(n, np.random.default_rng(HALVES_SEED))])
-        kinds = {metric.kind.name: metric.kind for metric in wanted}
-        computed = {name: kind.compute(self._reference(kind), features, members) for name, kind in kinds.items()}
-        scores: dict[str, Score] = {}
-        for metric in wanted:
-            values = computed[metric.kind.name][metric.name]
-            value = float(values[0])
-            if intervals:
-                limits = metric.kind.limits(self._reference(metric.kind))[metric.name]
-                scores[metric.name] = half_sample_interval(value, values[1:], limits)
-            else:
-                scores[metric.name] = Score(value)
-        return scores
+    def real_classes(self) -> tuple[float, ...]:
+        """The same of the real images of the split, with the errors of the same classifier."""
+        return self.classes(self.real)
 
     def _reference(self, kind: Kind[Any]) -> Any:
         if kind.name not in self._references:

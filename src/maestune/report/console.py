@@ -26,7 +26,8 @@ from maestune.campaign.observer import Observer
 from maestune.campaign.record import Record
 from maestune.report import formats, labels
 from maestune.report.search_views import importance_view
-from maestune.report.views import TrialRow, best_trial, plain, progress_view, recipe_trial, trials_view, verdict_view
+from maestune.report.summary import plain
+from maestune.report.views import TrialRow, best_trial, progress_view, recipe_trial, trials_view, verdict_view
 from maestune.types import Score, Trial, TrialState
 
 REFRESH_SECONDS = 0.5  # drawing costs about 5 ms of a core that trains: a hundredth of it
@@ -258,6 +259,7 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
         {
             "step": rung.step,
             "seconds": plain(rung.seconds),
+            "classes": list(rung.classes),
             "scores": {
                 name: {"value": plain(s.value), "low": plain(s.low), "high": plain(s.high)}
                 for name, s in rung.scores.items()

@@ -30,8 +30,11 @@ from maestune.report.search_views import (
     SliceView,
     axis_title,
 )
+from maestune.report.training_views import ClassesView
 
 IMPORTANCES_SHOWN = 12
+CLASSES_NAMED = 40  # names of more would overlap
+CLASS_LETTERS = 14
 
 
 def history(view: HistoryView) -> Drawing:
@@ -146,6 +149,34 @@ def finals(view: FinalsView) -> Drawing:
         "that nothing had seen; large points are means with 95 % intervals."
     )
     return Drawing("finals", "The finals", caption, figure)
+
+
+def classes(view: ClassesView) -> Drawing:
+    """Bars of the share of each class: real images, recipe and best side by side."""
+    figure = new_figure("class", "share of the images (%)", height=300)
+    for who, colour in (("real", GREY), ("recipe", ORANGE), ("best", GREEN)):
+        if who in view.shares:
+            figure.add_bar(
+                x=list(range(len(view.names))),
+                y=[100 * share for share in view.shares[who]],
+                marker={"color": colour},
+                name=who,
+                hovertext=[
+                    f"{plain(name)}: {formats.number(100 * share, 2)} % of {who}"
+                    for name, share in zip(view.names, view.shares[who], strict=True)
+                ],
+                hoverinfo="text",
+            )
+    ticks = view.names if len(view.names) <= CLASSES_NAMED else ()
+    figure.update_xaxes(
+        tickvals=list(range(len(ticks))), ticktext=[plain(formats.shortened(name, CLASS_LETTERS)) for name in ticks]
+    )
+    figure.update_layout(barmode="group", bargap=0.3)
+    caption = (
+        "How often each class of the data is seen in the samples, by the judge's classifier: green beside grey is as it "
+        "should be, and a class without a bar is a mode that the model has lost."
+    )
+    return Drawing("classes", "Which classes it makes", caption, figure)
 
 
 def importance(view: ImportanceView) -> Drawing:

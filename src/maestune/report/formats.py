@@ -119,6 +119,16 @@ def one_line(text: str) -> str:
     return " ".join(clean(" ".join(text.split())).split())
 
 
+def shortened(text: str, letters: int) -> str:
+    """Text from data on one line, cut to so many letters.
+
+    >>> shortened("pneumonia bacterial", 12)
+    'pneumonia b…'
+    """
+    line = one_line(text)
+    return line if len(line) <= letters else line[: letters - 1] + "…"
+
+
 def count(n: int, singular: str, plural: str = "") -> str:
     """A number of things.
 

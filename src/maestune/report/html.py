@@ -30,7 +30,7 @@ from maestune.report.search_views import (
     pareto_view,
     slice_views,
 )
-from maestune.report.training_views import CurvesView, Grid, curves_view, samples_view
+from maestune.report.training_views import CurvesView, Grid, classes_view, curves_view, samples_view
 from maestune.report.views import (
     TrialRow,
     VerdictView,
@@ -72,7 +72,7 @@ def page(record: Record) -> str:
     sections = [
         _verdict(record, verdict),
         _pictures(record, verdict),
-        _scores(record),
+        _scores(record, drawings),
         _history(record, drawings),
         _curves(record, curves, drawings),
         _reasons(record, importance, drawings),
@@ -218,7 +218,7 @@ def _data_uri(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _scores(record: Record) -> str:
+def _scores(record: Record, drawings: list[Drawing]) -> str:
     recipe, best = recipe_trial(record), best_trial(record)
     recipe_scores, best_scores = scores_of(record, recipe), scores_of(record, best)
     names = list(dict.fromkeys([*(o.name for o in record.objectives), *best_scores, *recipe_scores]))
@@ -241,6 +241,10 @@ def _scores(record: Record) -> str:
         '<th scope="col" class="n">Best</th><th scope="col" class="n">Floor: real against real</th>'
         f'<th scope="col">What it says</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
+    classes = classes_view(record)
+    if classes is not None:
+        drawings.append(figures.classes(classes))
+        table += f'<div class="apart">{_plots(drawings[-1:])}</div>'
     return _section("scores", "How good it is", lead, table)
 
 

@@ -182,3 +182,29 @@ def _spread(grids: tuple[Grid, ...], n: int) -> tuple[Grid, ...]:
     if len(grids) <= n:
         return grids
     return tuple(grids[round(i * (len(grids) - 1) / (n - 1))] for i in range(n))
+
+
+@dataclass(frozen=True)
+class ClassesView:
+    """Shares of the images in each class: `shares` by "real", "recipe" and "best", as far as they are known."""
+
+    names: tuple[str, ...]
+    shares: Mapping[str, tuple[float, ...]]
+
+
+def classes_view(record: Record) -> ClassesView | None:
+    """Which classes the samples show; None without classes, and before a full training has been scored."""
+    shares = {"real": record.real_classes}
+    for who, trial in (("recipe", recipe_trial(record)), ("best", best_trial(record))):
+        found = _classes_of(record, trial)
+        if found:
+            shares[who] = found
+    known = record.real_classes and len(shares) > 1
+    return ClassesView(record.class_names, shares) if known else None
+
+
+def _classes_of(record: Record, trial: Trial | None) -> tuple[float, ...]:
+    final = finalist(record, trial)
+    if final is not None:
+        return final.classes
+    return trial.rungs[-1].classes if trial is not None and trial.rungs else ()

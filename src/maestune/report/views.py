@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from maestune.campaign.record import Finalist, Record, Verdict
 from maestune.report import formats, labels
@@ -343,62 +342,3 @@ def losses(record: Record, trial: Trial) -> tuple[float, ...] | None:
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
-
-
-def summary(record: Record) -> dict[str, Any]:
-    """The campaign as plain data, ready for JSON: what `--json` prints. NaN and infinities become null."""
-    recipe, best = recipe_trial(record), best_trial(record)
-    verdicts = [_verdict_data(v) for v in record.verdicts]
-    return {
-        "campaign": str(record.folder),
-        "seconds": _finite(record.seconds),
-        "trials": len(record.trials),
-        "configurations": len(record.search_trials),
-        "states": state_counts(record),
-        "done": record.done,
-        "full_trainings": _finite(record.full_trainings),
-        "best": None if best is None else {"trial": best.number, **_config_data(record, best)},
-        "recipe": None if recipe is None else {"trial": recipe.number, **_config_data(record, recipe)},
-        "verdict": verdicts[0] if verdicts else None,
-        "verdicts": verdicts,
-        "floor": _scores_data(record.floor),
-        "front": [{"trial": t.number, **_config_data(record, t)} for t in front(record)],
-        "notes": list(record.notes),
-    }
-
-
-def _config_data(record: Record, trial: Trial) -> dict[str, Any]:
-    held_out = finalist(record, trial) is not None
-    return {
-        "config": {name: plain(value) for name, value in trial.config.items()},
-        "scores": _scores_data(scores_of(record, trial)),
-        "scored_on": "report" if held_out else "search",
-    }
-
-
-def _scores_data(scores: Mapping[str, Score]) -> dict[str, dict[str, float | None]]:
-    return {
-        name: {"value": _finite(score.value), "low": _finite(score.low), "high": _finite(score.high)}
-        for name, score in scores.items()
-    }
-
-
-def _verdict_data(verdict: Verdict) -> dict[str, Any]:
-    numbers = ("difference", "low", "high", "relative", "relative_low", "relative_high")
-    return {
-        "objective": verdict.objective.name,
-        "recipe": _finite(verdict.recipe.value),
-        "best": _finite(verdict.best.value),
-        **{name: _finite(getattr(verdict, name)) for name in numbers},
-        "decision": verdict.decision,
-        "seeds": verdict.seeds,
-    }
-
-
-def plain(value: Value) -> Value | None:
-    """A parameter's value for JSON: a number that is not finite becomes None."""
-    return _finite(value) if isinstance(value, float) else value
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -6,8 +6,6 @@ exactly the active parameters, in the order of the space.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from maestune.errors import SpaceError, did_you_mean
-from maestune.space.params import OFF_SHARE, PRIOR_MASS, PRIOR_SPREAD, Choice, Float, Int, Param, Prior, Role
+from maestune.space.params import PRIOR_MASS, PRIOR_SPREAD, Choice, Float, Int, Param, Prior, Role
 from maestune.types import Config, Value
 
 # Chance that one value is changed, and how far (in the unit interval), when a config is varied; PriorBand's setting
@@ -149,25 +147,6 @@ class Space:
                 values[param.name] = param.from_unit(_reflect(param.to_unit(config[param.name]) + step))
         return Config.of(values)
 
-    def log_prior(self, config: Mapping[str, Value]) -> float:
-        """Log density of a config under the priors, in the unit cube (0 for parameters without a prior)."""
-        return sum(_log_prior(p, config[p.name]) for p in self.params if p.name in config)
-
-    def log_near(
-        self, config: Mapping[str, Value], centre: Mapping[str, Value], spread: float = MUTATION_SPREAD
-    ) -> float:
-        """Log density of a config around another one: what `mutate` draws from, up to a constant."""
-        total = 0.0
-        for param in self.params:
-            if param.name not in config:
-                continue
-            if param.name not in centre or (isinstance(param, Choice) and not param.ordered):
-                total += 0.0 if config[param.name] == centre.get(param.name) else -1.0
-            else:
-                distance = (param.to_unit(config[param.name]) - param.to_unit(centre[param.name])) / spread
-                total += -0.5 * distance**2
-        return total
-
     def fix(self, name: str, value: Value) -> Space:
         """The space with one parameter fixed; a number outside its range is allowed, another kind of value is not."""
         param = self[name]
@@ -212,10 +191,6 @@ class Space:
             changed = replace(changed, prior=_moved(param.prior, float(low), float(high), param.off))
         return replace(self, params=tuple(changed if p.name == name else p for p in self.params))
 
-    def without_priors(self) -> Space:
-        """The same space with every prior removed."""
-        return replace(self, params=tuple(replace(p, prior=None) for p in self.params))
-
     @property
     def varying(self) -> tuple[Param, ...]:
         """The parameters with more than one value."""
@@ -229,11 +204,6 @@ class Space:
     def from_dict(data: Mapping[str, Mapping[str, Any]]) -> Space:
         """A space from plain data, as `to_dict` writes it; unknown keys are errors."""
         return Space(tuple(_param_from_dict(name, definition) for name, definition in data.items()))
-
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that change when any definition changes."""
-        text = json.dumps(self.to_dict(), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check_condition(name: str, parent: str, allowed: object) -> None:
@@ -271,21 +241,6 @@ def _draw_prior(param: Param, rng: np.random.Generator) -> Value:
     if isinstance(param, Float) and param.off is not None and prior.centre == param.off:
         return param.off if at_centre else param.from_unit(uniform)
     return param.from_unit(_reflect(param.to_unit(prior.centre) + PRIOR_SPREAD[prior.confidence] * normal))
-
-
-def _log_prior(param: Param, value: Value) -> float:
-    prior = param.prior
-    if prior is None:
-        return 0.0
-    mass, spread = PRIOR_MASS[prior.confidence], PRIOR_SPREAD[prior.confidence]
-    if isinstance(param, Choice) and not param.ordered:
-        rest = (1 - mass) / len(param.values)
-        return math.log((mass + rest if value == prior.centre else rest) * len(param.values))
-    if isinstance(param, Float) and param.off is not None and prior.centre == param.off:
-        # Drawn as the off value, or else uniformly: the off value's share of the interval gets a part of both.
-        return math.log(mass / OFF_SHARE + 1 - mass if value == param.off else 1 - mass)
-    distance = (param.to_unit(value) - param.to_unit(prior.centre)) / spread
-    return -0.5 * distance**2 - math.log(spread * math.sqrt(2 * math.pi))
 
 
 def _moved(prior: Prior | None, low: float, high: float, off: float | None) -> Prior | None:
