@@ -7,6 +7,8 @@ Two kinds of learning curves:
 - *taskset* (with --taskset DIR): recorded curves of 1000 settings of Adam on four recurrent networks (Metz et al. 2020,
   arXiv 2002.11887, as packaged with DyHPO); a proposed config is trained as the recorded one nearest to it.
 
+With --members 1 8 16 it is asked instead what the default gains when workers train several configs as one.
+
 A campaign of B full trainings ends with its three best full trainings being retrained, so the measure is the true
 (noise-free) loss of the best of these, as the log ratio to the starting recipe: -0.7 is half the recipe's loss.
 """
@@ -30,11 +32,17 @@ from maestune.search.named import make_strategy
 from maestune.search.samplers import RandomSampler
 from maestune.search.start import StartFrom
 from maestune.search.strategy import FullTraining, Strategy
-from maestune.space import Choice, Float, Int, Prior, Space
+from maestune.space import Choice, Float, Fusible, Int, Prior, Space
 from maestune.testing.simulate import simulate
 from maestune.types import Config, TrialState
 
 RUNGS = (100, 300, 900)
+TASKSET = ("learning_rate", "beta1", "beta2", "epsilon", "l1", "l2", "linear_decay", "exponential_decay")
+# What the members of a group may differ in: of the GANs' 18 parameters ten, of TaskSet's all.
+FUSIBLE = Fusible(
+    numbers=frozenset({"lr", "ratio", "beta1", "beta2", "gp", "smooth", "ema", *TASKSET}),
+    switches=frozenset({"r1", "noise", "dropout"}),
+)
 
 
 @dataclass(frozen=True)
@@ -194,9 +202,25 @@ def variants() -> dict[str, Callable[[Config], Strategy]]:
     }
 
 
-def measure(problem: Problem, strategy: Strategy, budget: float, seed: int) -> float:
+def speedup(size: int) -> float:
+    """How many times faster so many small networks are trained as one than one after the other (an assumption)."""
+    return min(3.0, 1 + 0.25 * (size - 1))
+
+
+def measure(problem: Problem, strategy: Strategy, budget: float, seed: int, members: int = 1) -> float:
     """Log ratio to the recipe of the best of the three finalists."""
-    history = simulate(strategy, problem.space, problem.curve, rungs=RUNGS, budget_full=budget, workers=2, seed=seed)
+    history = simulate(
+        strategy,
+        problem.space,
+        problem.curve,
+        rungs=RUNGS,
+        budget_full=budget,
+        workers=2,
+        seed=seed,
+        fusible=FUSIBLE,
+        members=members,
+        speedup=speedup,
+    )
     done = [t for t in history.trials if t.state is TrialState.COMPLETE and "fd" in t.rungs[-1].scores]
     done.sort(key=lambda t: t.rungs[-1].scores["fd"].value)
     finalists = [problem.recipe, *(t.config for t in done[:3])]
@@ -230,25 +254,53 @@ def table(taskset: Path | None, seeds: int) -> str:
             for build, budget, seed in campaigns:
                 problem = build()
                 results.append(measure(problem, make(problem.recipe), budget, seed))
-            values = np.array(results)
-            worse = values - default.setdefault(column, values)
-            error = worse.std(ddof=1) / math.sqrt(len(worse))
-            compared = f" ({worse.mean():+.2f} ± {error:.2f})" if worse.any() else ""
-            cells.append(f"{values.mean():.2f}{compared}")
+            cells.append(_cell(np.array(results), default.setdefault(column, np.array(results))))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
         print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
+
+
+def members_table(taskset: Path | None, seeds: int, sizes: list[int], names: list[str]) -> str:
+    """Strategies by the size of their groups, for the same time of workers; differences are paired with size 1."""
+    columns = suites(taskset, seeds)
+    lines = ["| strategy, members | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in names:
+        alone: dict[str, np.ndarray] = {}
+        for members in sizes:
+            cells: list[str] = []
+            for column, campaigns in columns.items():
+                results: list[float] = []
+                for build, budget, seed in campaigns:
+                    problem = build()
+                    strategy = make_strategy(name, start=problem.recipe, fusible=FUSIBLE, members=members)
+                    results.append(measure(problem, strategy, budget, seed, members))
+                cells.append(_cell(np.array(results), alone.setdefault(column, np.array(results))))
+            lines.append(f"| {name}, {members} | " + " | ".join(cells) + " |")
+            print(lines[-1], file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def _cell(values: np.ndarray, reference: np.ndarray) -> str:
+    """The mean, and the mean difference to the reference ± one standard error where there is any."""
+    worse = values - reference
+    error = worse.std(ddof=1) / math.sqrt(len(worse))
+    return f"{values.mean():.2f}" + (f" ({worse.mean():+.2f} ± {error:.2f})" if worse.any() else "")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Simulated campaigns: which strategy finds better configs?")
     parser.add_argument("--taskset", type=Path, help="folder with TaskSet's *.npz files; left out when absent")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--members", type=int, nargs="+", help="compare these sizes of groups instead, such as 1 8 16")
+    parser.add_argument("--strategies", nargs="+", default=["halving"], help="compared with --members")
     parser.add_argument("--out", type=Path, help="write the page here instead of standard output")
     args = parser.parse_args()
     taskset = args.taskset if args.taskset is not None and args.taskset.is_dir() else None
     if args.taskset is not None and taskset is None:
         print(f"{args.taskset} is not a folder: its column is left out.", file=sys.stderr)
+    if args.members is not None:
+        print(members_table(taskset, args.seeds, args.members, args.strategies))
+        return
     start = time.perf_counter()
     results = table(taskset, args.seeds)
     page = PAGE.format(

@@ -7,7 +7,7 @@ import pytest
 from maestune.search import STRATEGIES, Strategy, make_strategy
 from maestune.search.halving import Halving
 from maestune.search.samplers import RandomSampler
-from maestune.testing.strategy import MIXED, StrategySuite, bowl
+from maestune.testing.strategy import FUSIBLE, MIXED, StrategySuite, bowl
 
 
 class TestEveryNamedStrategy(StrategySuite):
@@ -22,6 +22,23 @@ class TestGaussianProcess(StrategySuite):
     @pytest.fixture
     def strategy(self) -> Strategy:
         return make_strategy("halving-gp")
+
+
+class TestGroups(StrategySuite):
+    members = 4
+
+    @pytest.fixture(params=["halving", "halving-random", "halving-tpe", "random", "tpe"])
+    def strategy(self, request: pytest.FixtureRequest) -> Strategy:
+        return make_strategy(request.param, fusible=FUSIBLE, members=4)
+
+
+class TestGroupsOfGaussianProcess(StrategySuite):
+    budget_full = 4.5
+    members = 3
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return make_strategy("halving-gp", fusible=FUSIBLE, members=3)
 
 
 class TestFromAStart(StrategySuite):
@@ -82,3 +99,11 @@ def test_the_suite_finds_a_fault(fault: str) -> None:
     with pytest.raises(AssertionError):
         StrategySuite().campaign(_Faulty(RandomSampler(), fault=fault), MIXED, bowl)
     StrategySuite().campaign(_Faulty(RandomSampler()), MIXED, bowl)
+
+
+def test_the_suite_finds_a_strategy_that_does_not_propose_in_groups() -> None:
+    suite = StrategySuite()
+    suite.members = 4
+    suite.test_new_configs_come_in_groups_once_enough_was_tried(make_strategy("random", fusible=FUSIBLE, members=4))
+    with pytest.raises(AssertionError):
+        suite.test_new_configs_come_in_groups_once_enough_was_tried(make_strategy("random"))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maestune.errors import SpaceError
 from maestune.search.estimate import Estimates, estimate_losses
 from maestune.search.samplers import FROM_PRIOR
 from maestune.search.strategy import Candidate, propose_distinct, with_pending
 from maestune.search.surrogate import Surrogate, coordinates, half_rank, unordered_mask
 from maestune.space import Space
-from maestune.types import Config, History, Proposal
+from maestune.types import Config, History, Proposal, Trial, Value
 
 Array = NDArray[np.float64]
 
@@ -43,36 +46,49 @@ class GuidedSampler:
     screened: int = 32
     plain: float = 0.25
 
-    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
-        """See `Sampler`."""
+    def propose(
+        self, space: Space, history: History, n: int, rng: np.random.Generator, part: Space | None = None
+    ) -> Sequence[Candidate]:
+        """See `ConfinableSampler`: draws are confined to the part, the model knows the trials of the whole space."""
+        drawn_from = space if part is None else part
+        estimates = estimate_losses(history)  # the same for all n: what is pending has none
+        learnt: _Learnt | None = None
         found: list[Candidate] = []
         for _ in range(n):
-            new = propose_distinct(self._source(space, history, rng), space, history, 1, rng)
+            if len(history.trials) < self.from_prior:
+                draw = partial(_from_prior, drawn_from, rng)
+            else:
+                if learnt is None or len(history.objectives) > 1:  # several: each proposal draws its own weights
+                    learnt = self._learn(space, estimates, rng)
+                draw = self._source(space, drawn_from, learnt, history, rng)
+            new = propose_distinct(draw, drawn_from, history, 1, rng)
             if not new:
                 break
             found += new
             history = with_pending(history, Proposal(new[0].config, history.rungs[0], new[0].reason))
         return found
 
-    def _source(self, space: Space, history: History, rng: np.random.Generator) -> Callable[[], Candidate]:
-        """Where the next proposal comes from."""
-        if len(history.trials) < self.from_prior:
-            return lambda: _from_prior(space, rng)
-        estimates = estimate_losses(history)
+    def _learn(self, space: Space, estimates: Estimates, rng: np.random.Generator) -> _Learnt:
         losses, doubts = _one_objective(estimates, rng)
-        if len(losses) < self.model_after:
-            return self._mixture(space, estimates, losses, rng)
-        kept = sorted(_ascending(losses)[:_MODEL_TRIALS])
-        points = coordinates(space, [estimates.trials[i].config for i in kept])
-        model = Surrogate.fit(points, losses[kept], doubts[kept], unordered_mask(space))
-        expected = np.full(len(losses), np.inf)
-        expected[kept] = model.expected
-        mixture = self._mixture(space, estimates, expected, rng)
-        if rng.random() < self.plain:
+        model = None
+        if len(losses) >= self.model_after:
+            kept = sorted(_ascending(losses)[:_MODEL_TRIALS])
+            points = coordinates(space, [estimates.trials[i].config for i in kept])
+            model = Surrogate.fit(points, losses[kept], doubts[kept], unordered_mask(space))
+            losses = np.full(len(losses), np.inf)
+            losses[kept] = model.expected
+        order = [i for i in _ascending(losses) if not estimates.trials[i].state.failed]
+        return _Learnt(tuple(estimates.trials[i] for i in order[: self.parents]), model)
+
+    def _source(
+        self, space: Space, drawn_from: Space, learnt: _Learnt, history: History, rng: np.random.Generator
+    ) -> Callable[[], Candidate]:
+        """Where the next proposal comes from."""
+        mixture = self._mixture(drawn_from, learnt.parents, rng)
+        if learnt.model is None or rng.random() < self.plain:
             return mixture
         pending = [t.config for t in history.trials if not t.rungs and not t.state.failed]
-        if pending:
-            model = model.believing(coordinates(space, pending))
+        model = learnt.model.believing(coordinates(space, pending)) if pending else learnt.model
         seen = {trial.config for trial in history.trials}
         return lambda: self._screened(space, mixture, model, seen)
 
@@ -87,24 +103,42 @@ class GuidedSampler:
         return Candidate(best.config, f"{best.reason}, the most promising of {len(new)} draws")
 
     def _mixture(
-        self, space: Space, estimates: Estimates, losses: Array, rng: np.random.Generator
+        self, drawn_from: Space, parents: Sequence[Trial], rng: np.random.Generator
     ) -> Callable[[], Candidate]:
-        """Draws from the three sources; parents are the trials of the smallest losses."""
-        order = [i for i in _ascending(losses) if not estimates.trials[i].state.failed]
-        parents = [estimates.trials[i] for i in order[: self.parents]]
+        """Draws from the three sources."""
+        known = [_admitted(drawn_from, parent.config) for parent in parents]
 
         def draw() -> Candidate:
             source = float(rng.random())
             if source < self.uniform:
-                return Candidate(space.sample(rng), "drawn uniformly")
+                return Candidate(drawn_from.sample(rng), "drawn uniformly")
             if not parents or source < self.uniform + self.prior:
-                return _from_prior(space, rng)
-            parent = parents[int(rng.integers(len(parents)))]
+                return _from_prior(drawn_from, rng)
+            index = int(rng.integers(len(parents)))
             # Wide and narrow steps: at first the neighbourhood's size is not known, later both are wanted.
             spread = self.spread * 2.0 ** rng.uniform(-1.5, 0.5)
-            return Candidate(space.mutate(parent.config, rng, spread), f"a variation of trial {parent.number}")
+            config = drawn_from.mutate(known[index], rng, spread)
+            return Candidate(config, f"a variation of trial {parents[index].number}")
 
         return draw
+
+
+@dataclass(frozen=True, eq=False)
+class _Learnt:
+    """What the results tell: the trials worth varying, best first, and the model once there are enough results."""
+
+    parents: tuple[Trial, ...]
+    model: Surrogate | None
+
+
+def _admitted(space: Space, config: Config) -> Config:
+    """The values of a config that a space allows; where a part of a space fixes another value, it is left out."""
+    kept: dict[str, Value] = {}
+    for param in space:
+        if param.name in config:
+            with suppress(SpaceError):
+                kept[param.name] = param.check(config[param.name])
+    return Config.of(kept)
 
 
 def _from_prior(space: Space, rng: np.random.Generator) -> Candidate:

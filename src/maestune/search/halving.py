@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from maestune.search.groups import side_by_side
 from maestune.search.rungs import Standing, standings
 from maestune.search.strategy import Sampler
-from maestune.space import Space
+from maestune.space import Fusible, Space
 from maestune.types import Decision, History, Judgement, Proposal, Trial, TrialState
 
 
@@ -24,16 +25,23 @@ class Halving:
 
     So that disk use is bounded, a trial outside the best two thirds of a rung with at least `settled` results is given
     up, and at most `max_paused` trials stay paused.
+
+    Promotions that are `fusible` (by default none are) stand side by side, so that they can be trained as one.
     """
 
     sampler: Sampler
     eta: int = 3
     settled: int = 6
     max_paused: int = 32
+    fusible: Fusible = field(default_factory=Fusible)
 
     def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
-        """Promotions first, from the top rung down; then new configs, to the first rung."""
-        proposals = [p for p, _ in zip(self._promotions(history), range(n), strict=False)]
+        """Promotions first, from the top rung down, the best first with its like beside it; then new configs.
+
+        Who takes only the first of the proposals loses nothing: asked again with a history in which those are running,
+        the rest is proposed again, in the light of what has become known meanwhile.
+        """
+        proposals = list(side_by_side(space, history, list(self._promotions(history)), self.fusible)[:n])
         if len(proposals) < n:
             first = history.rungs[0]
             candidates = self.sampler.propose(space, history, n - len(proposals), rng)

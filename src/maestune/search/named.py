@@ -7,11 +7,13 @@ from typing import Literal
 
 from maestune.errors import SettingsError, did_you_mean
 from maestune.search.grid import GridSampler
+from maestune.search.groups import ConfinableSampler, Grouped
 from maestune.search.guided import GuidedSampler
 from maestune.search.halving import Halving
 from maestune.search.samplers import RandomSampler
 from maestune.search.start import StartFrom
 from maestune.search.strategy import FullTraining, Sampler, Strategy
+from maestune.space import Fusible
 from maestune.types import Config
 
 DEFAULT_STRATEGY = "halving"
@@ -30,22 +32,39 @@ STRATEGIES: Mapping[str, str] = {
 """Name → what it does, in one line."""
 
 
-def make_strategy(name: str, *, start: Config | None = None, seed: int = 0, eta: int = 3) -> Strategy:
+def make_strategy(
+    name: str,
+    *,
+    start: Config | None = None,
+    seed: int = 0,
+    eta: int = 3,
+    fusible: Fusible = Fusible(),
+    members: int = 1,
+) -> Strategy:
     """A strategy by its name; `start` is trained in full before anything else.
 
     `eta`: one in how many goes on to the next rung, for those that halve. `seed` fixes what is not drawn from the
     generator given to `ask` (the scrambling of Sobol points). Raises SettingsError when there is no strategy of that name.
+
+    With `members` above 1, new configs come in runs of up to as many that differ only in what is `fusible`, and
+    promotions that do stand side by side. A run is at most one config and one more for every four trials so far. Grid and Sobol points keep their own order, which is what they are for: of them,
+    only neighbours that happen to share a structure can be trained as one.
     """
     if name not in STRATEGIES:
         raise SettingsError(f"Unknown strategy {name!r}. {did_you_mean(name, STRATEGIES)}")
     schedule, _, sampler = name.rpartition("-") if name != "halving" else ("halving", "", "guided")
-    made = _SAMPLERS[sampler](seed)
-    strategy = Halving(made, eta) if schedule == "halving" else FullTraining(made)
+    made = _IN_ORDER[sampler](seed) if sampler in _IN_ORDER else _grouped(_CONFINABLE[sampler](), fusible, members)
+    together = fusible if members > 1 else Fusible()
+    strategy = Halving(made, eta, fusible=together) if schedule == "halving" else FullTraining(made)
     return strategy if start is None else StartFrom(start, strategy)
 
 
+def _grouped(sampler: ConfinableSampler, fusible: Fusible, members: int) -> Sampler:
+    return sampler if members == 1 else Grouped(sampler, fusible, members)
+
+
 # Optuna and scipy.stats take up to a second to import, as long as several trials: only strategies that need them do.
-def _optuna(kind: Literal["tpe", "gp"]) -> Sampler:
+def _optuna(kind: Literal["tpe", "gp"]) -> ConfinableSampler:
     from maestune.search.optuna_bridge import OptunaSampler
 
     return OptunaSampler(kind)
@@ -57,11 +76,10 @@ def _sobol(seed: int) -> Sampler:
     return SobolSampler(seed)
 
 
-_SAMPLERS: Mapping[str, Callable[[int], Sampler]] = {
-    "guided": lambda seed: GuidedSampler(),
-    "random": lambda seed: RandomSampler(),
-    "grid": lambda seed: GridSampler(),
-    "sobol": _sobol,
-    "tpe": lambda seed: _optuna("tpe"),
-    "gp": lambda seed: _optuna("gp"),
+_IN_ORDER: Mapping[str, Callable[[int], Sampler]] = {"grid": lambda seed: GridSampler(), "sobol": _sobol}
+_CONFINABLE: Mapping[str, Callable[[], ConfinableSampler]] = {
+    "guided": GuidedSampler,
+    "random": RandomSampler,
+    "tpe": lambda: _optuna("tpe"),
+    "gp": lambda: _optuna("gp"),
 }

@@ -24,7 +24,7 @@ from maestune.search.estimate import Estimates, estimate_losses
 from maestune.search.samplers import RandomSampler
 from maestune.search.strategy import Candidate, propose_distinct
 from maestune.search.surrogate import coordinate
-from maestune.space import Choice, Param, Space
+from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, History, Value
 
 _UNIT = FloatDistribution(0.0, 1.0)
@@ -38,21 +38,29 @@ class OptunaSampler:
 
     "tpe": tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018); inactive parameters
     are unknown to it. "gp": Gaussian process with log expected improvement (Ament et al. 2023); a Gaussian process
-    needs all coordinates, so it sees inactive parameters at the centre of their prior.
+    needs all coordinates, so it sees inactive parameters at the centre of their prior. Confined to a part of the space,
+    both choose all coordinates, of which those that the part fixes are then replaced.
     """
 
     kind: Literal["tpe", "gp"]
     startup: int = _STARTUP
 
-    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
-        """See `Sampler`."""
+    def propose(
+        self, space: Space, history: History, n: int, rng: np.random.Generator, part: Space | None = None
+    ) -> Sequence[Candidate]:
+        """See `ConfinableSampler`."""
+        asked_for = space if part is None else part
         estimates = estimate_losses(history)
         if len(estimates.trials) < self.startup or not np.ptp(estimates.losses, axis=0).any():
-            return RandomSampler(from_prior=self.startup).propose(space, history, n, rng)
+            return RandomSampler(from_prior=self.startup).propose(space, history, n, rng, part)
         with _quiet():
             study = self._study(space, history, estimates, seed=int(rng.integers(1 << 31)))
             reason = f"proposed by {'TPE' if self.kind == 'tpe' else 'a Gaussian process'} from {len(estimates.trials)} trials"
-            return propose_distinct(lambda: Candidate(self._ask(study, space), reason), space, history, n, rng)
+
+            def draw() -> Candidate:
+                return Candidate(self._ask(study, space, asked_for, rng), reason)
+
+            return propose_distinct(draw, asked_for, history, n, rng)
 
     def _study(self, space: Space, history: History, estimates: Estimates, seed: int) -> optuna.Study:
         if self.kind == "tpe":
@@ -68,16 +76,20 @@ class OptunaSampler:
         )
         return study
 
-    def _ask(self, study: optuna.Study, space: Space) -> Config:
-        # The trial stays in the study as a running one, which keeps the next question away from it.
+    def _ask(self, study: optuna.Study, space: Space, part: Space, rng: np.random.Generator) -> Config:
+        # The trial stays in the study as a running one, which keeps the next question away from it. What it is told to
+        # be, it is: an enqueued trial (the sampler for partly fixed spaces is experimental, and no better informed).
+        fixed = {p.name: p.values[0] for p in part if isinstance(p, Choice) and len(p.values) == 1}
+        if part is not space:
+            study.enqueue_trial({name: coordinate(space[name], fixed) for name in fixed})
         trial = study.ask()
         values: dict[str, Value] = {}
-        for param in space:
+        for param, allowed in zip(space, part, strict=True):
             active = space.active(param, values)
             if active or self.kind == "gp":
                 value = _suggest(trial, param)
                 if active:
-                    values[param.name] = value
+                    values[param.name] = fixed.get(param.name, _on(value, param, allowed, rng))
         return Config.of(values)
 
     def _seen(self, space: Space, config: Config) -> dict[str, float | int]:
@@ -95,6 +107,13 @@ def _suggest(trial: optuna.Trial, param: Param) -> Value:
     if isinstance(param, Choice) and not param.ordered:
         return param.values[trial.suggest_categorical(param.name, tuple(range(len(param.values))))]
     return param.from_unit(trial.suggest_float(param.name, 0.0, 1.0))
+
+
+def _on(value: Value, param: Param, allowed: Param, rng: np.random.Generator) -> Value:
+    """The value; a uniform draw instead where it is the off value, which the part of the space does not allow."""
+    if isinstance(param, Float) and isinstance(allowed, Float) and value == param.off != allowed.off:
+        return allowed.from_unit(float(rng.random()))
+    return value
 
 
 def _frozen(

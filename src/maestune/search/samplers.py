@@ -21,15 +21,18 @@ class RandomSampler:
 
     from_prior: int = FROM_PRIOR
 
-    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
-        """See `Sampler`."""
+    def propose(
+        self, space: Space, history: History, n: int, rng: np.random.Generator, part: Space | None = None
+    ) -> Sequence[Candidate]:
+        """See `ConfinableSampler`."""
+        drawn_from = space if part is None else part
         tried = len(history.trials)
 
         def draw() -> Candidate:
             nonlocal tried
             tried += 1
             if tried <= self.from_prior:
-                return Candidate(space.sample_prior(rng), "drawn from the priors")
-            return Candidate(space.sample(rng), "drawn uniformly")
+                return Candidate(drawn_from.sample_prior(rng), "drawn from the priors")
+            return Candidate(drawn_from.sample(rng), "drawn uniformly")
 
-        return propose_distinct(draw, space, history, n, rng)
+        return propose_distinct(draw, drawn_from, history, n, rng)

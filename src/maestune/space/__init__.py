@@ -1,5 +1,8 @@
-"""What may vary: parameters, priors, conditions, the unit cube."""
+"""What may vary: parameters, priors, conditions, the unit cube; what may differ among trainings that run as one."""
 
+from maestune.space.fusible import Fusible as Fusible
+from maestune.space.fusible import structure as structure
+from maestune.space.fusible import within as within
 from maestune.space.params import Choice as Choice
 from maestune.space.params import Float as Float
 from maestune.space.params import Int as Int

@@ -6,6 +6,9 @@ class TestMine(StrategySuite):
     def strategy(self) -> Strategy:
         return Mine()
 ```
+
+A strategy made for groups of several trainings (`make_strategy(…, fusible=FUSIBLE, members=4)`) is tested in groups when
+the subclass also says `members = 4`.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ import numpy as np
 import pytest
 
 from maestune.search.strategy import Strategy
-from maestune.space import Choice, Float, Int, Prior, Space
+from maestune.space import Choice, Float, Fusible, Int, Prior, Space, structure
 from maestune.testing.simulate import Curve, simulate
-from maestune.types import Config, Decision, History, Judgement, Objective, Proposal, Trial, TrialState
+from maestune.types import Config, Decision, History, Judgement, Objective, Proposal, Rung, Score, Trial, TrialState
 
 RUNGS = (10, 30, 90)
 FD = (Objective("fd"),)
@@ -44,6 +47,7 @@ CONDITIONAL = Space(
         Choice("nesterov", ("yes", "no"), when={"kind": ("sgd",), "warmup": (1, 2, 3)}),
     )
 )
+FUSIBLE = Fusible(frozenset({"lr", "beta1"}), frozenset({"penalty"}))  # in these spaces
 SINGLE = Space((Choice("loss", ("ns",)), Int("width", 8, 8)))
 SMALL = Space((Choice("loss", ("ns", "hinge")), Int("width", 1, 3)))
 
@@ -115,6 +119,7 @@ class StrategySuite:
     """Laws of strategies; override the fixture `strategy`."""
 
     budget_full = 12.0  # full trainings of each simulated campaign
+    members = 1  # up to how many trainings that differ in what is FUSIBLE a worker trains as one
 
     @pytest.fixture
     def strategy(self) -> Strategy:
@@ -134,6 +139,8 @@ class StrategySuite:
             objectives=objectives,
             workers=workers,
             seed=3,
+            fusible=FUSIBLE,
+            members=self.members,
         )
 
     def test_campaign_on_a_mixed_space_trains_something_in_full(self, strategy: Strategy) -> None:  # noqa: D102
@@ -181,3 +188,17 @@ class StrategySuite:
         )
         proposals = Checked(strategy).ask(MIXED, History(trials, FD, RUNGS), n, rng)
         assert len(proposals) == n
+
+    def test_new_configs_come_in_groups_once_enough_was_tried(self, strategy: Strategy) -> None:  # noqa: D102
+        rng = np.random.default_rng(1)
+        trials: list[Trial] = []
+        for number in range(8 * self.members):
+            config = MIXED.sample(rng)
+            rung = Rung(RUNGS[0], {k: Score(v) for k, v in bowl(config, number, RUNGS[0]).items()}, 1.0)
+            trials.append(Trial(number, config, 0, "search", TrialState.STOPPED, RUNGS[0], "", (rung,)))
+        n = 2 * self.members + 1
+        proposals = Checked(strategy).ask(MIXED, History(tuple(trials), FD, RUNGS), n, rng)
+        assert len(proposals) == n
+        for begin in range(0, n, self.members):
+            group = proposals[begin : begin + self.members]
+            assert len({structure(MIXED, p.config, FUSIBLE) for p in group}) == 1

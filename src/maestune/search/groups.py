@@ -1,0 +1,103 @@
+"""Proposals that can be trained as one: new configs in groups of one structure, promotions beside their like.
+
+Trainings that share everything but plain numbers (see `maestune.space.fusible`) run as one fused step, several for
+little more than the price of one. A sampler that thinks of one config at a time would hardly ever propose two of the
+same structure; `Grouped` has it propose one freely, and the others of the group within the structure of that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Protocol
+
+import numpy as np
+
+from maestune.search.strategy import Candidate, with_pending
+from maestune.space import Fusible, Space, structure, within
+from maestune.types import Config, History, Proposal
+
+
+class ConfinableSampler(Protocol):
+    """A sampler that can also be confined to a part of the space."""
+
+    def propose(
+        self, space: Space, history: History, n: int, rng: np.random.Generator, part: Space | None = None
+    ) -> Sequence[Candidate]:
+        """As `Sampler.propose`; given a `part` of the space, only configs of it.
+
+        A part has the parameters of the space, some of them fixed or without their off value. What is learnt, is learnt
+        from trials anywhere in the space.
+        """
+        ...
+
+
+# Trials that must have been tried for each sibling of a new config. Groups of 8 from the start, when hardly anything is
+# known, lose more to the few structures seen than they win by their speed (benchmarks/search.py --members).
+_TRIED_A_SIBLING = 4
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A sampler that proposes in runs of up to `members` configs of one structure.
+
+    The first of a run is the inner sampler's free choice, the others its choice within that one's structure, knowing
+    those before them as pending. Early runs are short, so that no structure takes much of what is tried before something
+    is known of others: one config, and one more for every four trials so far. A run is shorter also where the
+    structure has no more configs or no more are asked for.
+    """
+
+    sampler: ConfinableSampler
+    fusible: Fusible
+    members: int
+
+    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
+        """See `Sampler`."""
+        found: list[Candidate] = []
+        while len(found) < n:
+            tried = len(history.trials)
+            leader = self.sampler.propose(space, history, 1, rng)
+            if not leader:
+                break
+            history = _with_candidates(history, leader)
+            size = min(self.members, 1 + tried // _TRIED_A_SIBLING, n - len(found))
+            siblings = self._siblings(space, leader[0].config, history, size - 1, rng)
+            history = _with_candidates(history, siblings)
+            found += [*leader, *siblings]
+        return found
+
+    def _siblings(
+        self, space: Space, leader: Config, history: History, n: int, rng: np.random.Generator
+    ) -> list[Candidate]:
+        part = within(space, leader, self.fusible)
+        if n < 1 or not any(param.name in leader for param in part.varying):
+            return []  # a structure of one config: no sampler need look for another
+        siblings = self.sampler.propose(space, history, n, rng, part)
+        return [Candidate(c.config, f"{c.reason}, sharing the architecture of its group") for c in siblings]
+
+
+def side_by_side(space: Space, history: History, proposals: Sequence[Proposal], fusible: Fusible) -> Sequence[Proposal]:
+    """The proposals, those that can be trained as one moved up beside the first of their kind."""
+    groups: dict[tuple[Config, int, int], list[Proposal]] = {}
+    for proposal in proposals:
+        groups.setdefault(group_key(space, history, proposal, fusible), []).append(proposal)
+    return [proposal for group in groups.values() for proposal in group]
+
+
+def group_key(space: Space, history: History, proposal: Proposal, fusible: Fusible) -> tuple[Config, int, int]:
+    """Structure, first and last step of a proposal's segment: equal for those that can be trained as one."""
+    begun = next((t.step for t in history.trials if t.number == proposal.parent), 0)
+    return structure(space, proposal.config, fusible), begun, proposal.until_steps
+
+
+def first_group(proposals: Sequence[Proposal], space: Space, history: History, fusible: Fusible) -> Sequence[Proposal]:
+    """The first proposal and those right after it that can be trained as one with it."""
+    keys = [group_key(space, history, proposal, fusible) for proposal in proposals]
+    return [p for p, _ in takewhile(lambda pair: pair[1] == keys[0], zip(proposals, keys, strict=True))]
+
+
+def _with_candidates(history: History, candidates: Sequence[Candidate]) -> History:
+    for candidate in candidates:
+        history = with_pending(history, Proposal(candidate.config, history.rungs[0], candidate.reason))
+    return history
