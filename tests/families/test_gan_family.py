@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from maestune.errors import SpaceError
+from maestune.families.base import Shape, drawer
 from maestune.families.gan import GAN, RECIPES, family
+from maestune.families.gan.networks import GanModel
 from maestune.space import Role
 from maestune.types import Config
 
@@ -24,6 +26,12 @@ def rng(seed: int = 0) -> torch.Generator:
 def model_of(seed: int = 0, **values: object):
     config = FAMILY.space(DIGITS).complete(values)  # type: ignore[arg-type]
     return FAMILY.build(config, DIGITS, rng(seed)), config
+
+
+def generated(
+    model: GanModel, config: Config, n: int, generator: torch.Generator, shape: Shape = DIGITS
+) -> torch.Tensor:
+    return FAMILY.generate(model, drawer(FAMILY.latents(config, shape, n))(generator))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)])
@@ -94,7 +102,7 @@ def test_every_config_of_the_space_builds_plays_and_generates(shape: tuple[int, 
             loss = player.loss(model, batch, hyper, noise)
             assert loss.shape == (4,)
             assert torch.isfinite(loss).all(), dict(config)
-        assert FAMILY.generate(model, 5, rng(i)).shape == (5, *shape)
+        assert generated(model, config, 5, rng(i), shape).shape == (5, *shape)
 
 
 def test_instance_noise_falls_linearly_to_nothing() -> None:
@@ -114,10 +122,10 @@ def test_players_move_as_the_config_says() -> None:
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_generating_changes_nothing_and_depends_only_on_the_generator(norm: str) -> None:
-    model, _ = model_of(norm_g=norm, norm_d="spectral", ema=0.9)
+    model, config = model_of(norm_g=norm, norm_d="spectral", ema=0.9)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
-    a, b, c = (FAMILY.generate(model, 40, rng(seed)) for seed in (1, 1, 2))
+    a, b, c = (generated(model, config, 40, rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
     assert a.shape == (40, *DIGITS)
@@ -127,26 +135,28 @@ def test_generating_changes_nothing_and_depends_only_on_the_generator(norm: str)
 
 
 def test_a_sample_does_not_depend_on_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, _ = model_of(norm_g="batch")
-    whole = FAMILY.generate(model, 50, rng())
+    model, config = model_of(norm_g="batch")
+    whole = generated(model, config, 50, rng())
     monkeypatch.setattr(family, "CHUNK", 7)
-    torch.testing.assert_close(FAMILY.generate(model, 50, rng()), whole)
+    torch.testing.assert_close(generated(model, config, 50, rng()), whole)
 
 
 def test_samples_come_from_the_average_where_it_is_kept() -> None:
-    model, _ = model_of(ema=0.9, norm_g="none")
+    model, config = model_of(ema=0.9, norm_g="none")
     assert model.average is not None
     with torch.no_grad():
         for parameter in model.generator.parameters():
             parameter.fill_(float("nan"))
-    assert torch.isfinite(FAMILY.generate(model, 4, rng())).all()
+    assert torch.isfinite(generated(model, config, 4, rng())).all()
 
 
 def test_signals_say_what_the_discriminator_thinks() -> None:
     model, config = model_of()
     batch = torch.rand(64, *DIGITS, generator=rng()) * 2 - 1
-    latent = torch.randn(64, model.latent_dim, generator=rng())
-    signals = FAMILY.signals(model, batch, FAMILY.hyper(config, 0.0), {"discriminator": {"latent": latent}})
+    latent = torch.randn(64, int(config.number("latent_dim")), generator=rng())
+    found = FAMILY.signals(model, batch, FAMILY.hyper(config, 0.0), {"discriminator": {"latent": latent}})
+    assert all(value.shape == () and not value.requires_grad for value in found.values())
+    signals = {name: value.item() for name, value in found.items()}
     fake = model.generator(latent)
     r, f = model.discriminator(batch), model.discriminator(fake)
     assert signals["score_real"] == pytest.approx(r.mean().item(), abs=1e-6)

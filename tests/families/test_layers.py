@@ -17,7 +17,7 @@ from maestune.families.layers import (
     Stack,
     initialise,
     power_iteration,
-    refresh_spectral,
+    refreshed_spectral,
     standing_statistics,
 )
 
@@ -31,6 +31,14 @@ def filled(module: Any, rng: torch.Generator) -> Any:
     for tensor in module.parameters():
         tensor.data.normal_(generator=rng)
     return module
+
+
+def refresh(module: nn.Module) -> None:
+    """Bring the singular vectors of all spectral norms inside a module up to date."""
+    buffers = dict(module.named_buffers())
+    with torch.no_grad():
+        for name, fresh in refreshed_spectral({**dict(module.named_parameters()), **buffers}).items():
+            buffers[name].copy_(fresh)
 
 
 SHAPES = [(16, 5), (8, 5, 6, 7)]
@@ -77,7 +85,7 @@ def test_spectral_norm_reaches_a_largest_singular_value_of_one(make, rng: torch.
     layer = make()
     initialise(layer, rng, 0.02)
     for _ in range(300):
-        refresh_spectral(layer)
+        refresh(layer)
     matrix = layer.normalised().flatten(1)
     assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1.0, abs=1e-4)
     # The same direction, only scaled.
@@ -115,6 +123,27 @@ def test_a_refresh_is_pytorchs_power_iteration(rng: torch.Generator) -> None:
     new_u, _ = power_iteration(matrix, u)
     torch.testing.assert_close(new_u, reference._u)
     torch.testing.assert_close(power_iteration(matrix, new_u)[1], reference._v)
+
+
+def test_a_refresh_finds_every_spectral_norm_and_writes_nothing(rng: torch.Generator) -> None:
+    stack = Stack(
+        [SpectralConv2d(1, 3, 4, 2, 1), nn.ReLU(), Stack([nn.Flatten(), SpectralLinear(12, 7)]), BatchNorm(7)]
+    )
+    initialise(stack, rng)
+    tensors = {**dict(stack.named_parameters()), **dict(stack.named_buffers())}
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    fresh = refreshed_spectral({name: tensor.detach() for name, tensor in tensors.items()})
+    assert set(fresh) == {f"{layer}.{kind}" for layer in ("layers.0", "layers.2.layers.1") for kind in "uv"}
+    for layer in ("layers.0", "layers.2.layers.1"):
+        u, v = power_iteration(before[f"{layer}.weight"].flatten(1), before[f"{layer}.u"])
+        assert torch.equal(fresh[f"{layer}.u"], u)
+        assert torch.equal(fresh[f"{layer}.v"], v)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tensors.items())
+    # A spectral layer that stands alone.
+    alone = stack.layers[0]
+    bare = refreshed_spectral({**dict(alone.named_parameters()), **dict(alone.named_buffers())})
+    assert torch.equal(bare["u"], fresh["layers.0.u"])
+    assert torch.equal(bare["v"], fresh["layers.0.v"])
 
 
 def test_forward_writes_nothing(rng: torch.Generator) -> None:

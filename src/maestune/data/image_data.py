@@ -63,8 +63,8 @@ class ImageData:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 0…255 to float32 in [-1, 1], shape unchanged."""
-    return images.to(torch.float32).div_(127.5).sub_(1.0)
+    """uint8 0…255 to float (the default type) in [-1, 1], shape unchanged."""
+    return images.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ random number in `forward`, writes a buffer there, or branches on the value of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ NORM_EPS = 1e-5
 # Singular vectors start from this many power iterations, so that the first steps already see the right scale
 # (torch.nn.utils.parametrizations.spectral_norm does the same).
 FIRST_ITERATIONS = 15
+FEW_CHANNELS = 4
 
 Statistics = tuple[Tensor, Tensor]  # mean (C,), variance (C,)
 
@@ -75,7 +76,7 @@ class GroupNorm(nn.Module):
 class _Spectral(nn.Module):
     """Spectral norm (Miyato et al. 2018): the weight divided by its largest singular value sigma = uᵀ W v.
 
-    `u` and `v` are constants of the loss; `refresh` moves them by a power iteration between updates.
+    `u` and `v` are constants of the loss; `refreshed_spectral` moves them by a power iteration between updates.
     """
 
     weight: nn.Parameter
@@ -93,12 +94,29 @@ class _Spectral(nn.Module):
         return self.weight / sigma
 
     @torch.no_grad()
-    def refresh(self, iterations: int = 1) -> None:
-        """Bring `u` and `v` closer to the leading singular vectors of the present weight."""
-        for _ in range(iterations):
+    def start(self, generator: torch.Generator) -> None:
+        """Draw `u` and bring it and `v` close to the leading singular vectors of the present weight."""
+        self.u.normal_(generator=generator)
+        for _ in range(FIRST_ITERATIONS):
             u, v = power_iteration(self.weight.flatten(1), self.u)
             self.u.copy_(u)
             self.v.copy_(v)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution, computed by `conv2d`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H', W')."""
+        return conv2d(input, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution, computed by `conv_transpose2d`."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H', W')."""
+        return conv_transpose2d(input, self.weight, self.bias, self.stride[0], int(self.padding[0]))
 
 
 class SpectralLinear(nn.Linear, _Spectral):
@@ -122,7 +140,7 @@ class SpectralConv2d(nn.Conv2d, _Spectral):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H', W')."""
-        return F.conv2d(input, self.normalised(), self.bias, self.stride, self.padding)
+        return conv2d(input, self.normalised(), self.bias, self.stride[0], int(self.padding[0]))
 
 
 class Stack(nn.Module):
@@ -161,17 +179,46 @@ class Stack(nn.Module):
         return any(isinstance(layer, BatchNorm) for layer in self.layers)
 
 
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """(B, C, H, W) with a weight (O, C, k, k) → (B, O, H', W').
+
+    Of few channels, as at the image, as a product with a matrix of patches: there a CPU's convolutions, made for many
+    channels, take twice as long.
+    """
+    outputs, channels, kernel, _ = weight.shape
+    if channels > FEW_CHANNELS or x.device.type != "cpu":
+        return F.conv2d(x, weight, bias, stride, padding)
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in x.shape[2:])
+    patches = F.unfold(x, kernel, padding=padding, stride=stride)  # (B, C·k², H'·W')
+    y = (weight.flatten(1) @ patches).reshape(x.shape[0], outputs, height, width)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """(B, C, H, W) with a weight (C, O, k, k) → (B, O, H', W'); of few outputs as `conv2d` of few channels."""
+    _, outputs, kernel, _ = weight.shape
+    if outputs > FEW_CHANNELS or x.device.type != "cpu":
+        return F.conv_transpose2d(x, weight, bias, stride, padding)
+    height, width = ((side - 1) * stride - 2 * padding + kernel for side in x.shape[2:])
+    patches = weight.flatten(1).t() @ x.flatten(2)  # (B, O·k², H·W)
+    y = F.fold(patches, (height, width), kernel, padding=padding, stride=stride)
+    return y if bias is None else y + bias[:, None, None]
+
+
 def power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """One power iteration: new left and right singular vectors (rows,), (columns,) from the last left one. Pure."""
     v = F.normalize(torch.mv(matrix.t(), u), dim=0, eps=1e-12)
     return F.normalize(torch.mv(matrix, v), dim=0, eps=1e-12), v
 
 
-def refresh_spectral(module: nn.Module) -> None:
-    """One power iteration of every spectral norm inside a module (writes its buffers)."""
-    for layer in module.modules():
-        if isinstance(layer, _Spectral):
-            layer.refresh()
+def refreshed_spectral(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every `u` and `v` after one power iteration, from a module's named parameters and buffers. Pure."""
+    fresh: dict[str, Tensor] = {}
+    for name, u in tensors.items():
+        if name.rpartition(".")[2] == "u":
+            layer = name.removesuffix("u")  # with its dot; empty for a layer that stands alone
+            fresh[name], fresh[f"{layer}v"] = power_iteration(tensors[f"{layer}weight"].flatten(1), u)
+    return fresh
 
 
 @torch.no_grad()
@@ -213,8 +260,7 @@ def initialise(module: nn.Module, generator: torch.Generator, spread: float | No
         elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             _initialise_weight(layer, generator, spread)
         if isinstance(layer, _Spectral):
-            layer.u.normal_(generator=generator)
-            layer.refresh(FIRST_ITERATIONS)
+            layer.start(generator)
 
 
 def _initialise_weight(

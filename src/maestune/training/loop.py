@@ -2,7 +2,8 @@
 
 In each step every player whose turn it is draws its noise, computes its per-sample losses, and moves. Everything
 random comes from generators of the run, one a purpose, so that configs of a stage see the same data order, and a
-training that was paused continues bit by bit as if it had not been.
+training that was paused continues bit by bit as if it had not been. `fused` trains many members in one step; both
+read and write the same checkpoints.
 """
 
 from __future__ import annotations
@@ -15,20 +16,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from maestune.data import ImageData, to_float
+from maestune.data import ImageData
 from maestune.errors import CheckpointError, SettingsError
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
-from maestune.training.optimisers import make_optimiser
+from maestune.families.base import Family, Hyper, Noise, Player, drawer
+from maestune.training.optimisers import numbers_of, optimiser_of
 from maestune.training.run import Run, Training
 from maestune.training.schedules import schedule_of
+from maestune.training.stream import Stream, prepared
 from maestune.types import Config, Report
 
 # What torch.optim.swa_utils averages with: one call for all tensors.
-_foreach_lerp_: Callable[[list[nn.Parameter], list[nn.Parameter], float], None] = getattr(torch, "_foreach_lerp_")  # noqa: B009
-
-# Images are turned to float once when that takes no more than this; a larger set costs more to turn, at the start of
-# each segment of each trial, than its batches do one by one.
-FLOAT_ONCE_BYTES = 64 * 2**20
+_foreach_lerp_: Callable[[list[Tensor], list[Tensor], float], None] = getattr(torch, "_foreach_lerp_")  # noqa: B009
 
 
 def family_training(family: Family) -> Training:
@@ -44,69 +42,92 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
     the family's. A report with a signal that is not finite says that the training diverged, and is the last.
     Raises SettingsError without data, CheckpointError when the run's state does not fit.
     """
-    data = _data(run)
+    data = data_of(run)
     model = family.build(config, data.shape, run.generator("weights"))
-    noise_generator = run.generator("noise")
-    batches = _Batches(data.train.images.to(run.device), int(config.number("batch_size")), run.generator("order"))
-    seats = [_Seat(player, model, config) for player in family.players(config, data.shape)]
+    players = family.players(config, data.shape)
+    stream = Stream(prepared(data.train.images, run.device), int(config.number("batch_size")), players, run)
+    seats = [_Seat(player, model, config) for player in players]
     if run.state is not None or run.start_steps:
-        _restore(run, model, seats, batches, noise_generator)
+        _restore(run, model, seats, stream)
 
     base_lr, schedule = config.number("lr"), schedule_of(config)
     lr = base_lr
     for step in run.steps():
-        # The middle of the step: with warm-up or decay neither the first step nor the last has a rate of 0.
-        progress = (step - 0.5) / run.full_steps
+        progress = progress_of(step, run)
         hyper = family.hyper(config, progress)
         if schedule is not None:
             lr = base_lr * schedule(progress)
-        batch = batches.next()
-        noise: dict[str, Noise] = {}
+        batch, noise = stream.next(step)
         for seat in seats:
-            if step % seat.player.every == 0:
-                noise[seat.player.name] = seat.draw(noise_generator)
-                seat.move(model, batch, hyper, noise[seat.player.name], lr if schedule is not None else None)
+            if seat.player.name in noise:
+                seat.move(model, batch, hyper, noise[seat.player.name], lr)
         if not run.due(step):
             continue
         signals = {"lr": lr}
         for seat in seats:
             signals |= seat.signals()
-        signals |= family.signals(model, batch, hyper, noise)
+        watched = family.signals(model, batch, hyper, noise)
+        signals |= {name: float(value) for name, value in watched.items()}
         n = run.n_samples(step)
-        samples = family.generate(model, n, run.sample_generator()) if n else None
-        yield Report(step, signals, samples, state=partial(_state, step, model, seats, batches, noise_generator))
+        samples = None
+        if n:
+            samples = family.generate(model, drawer(family.latents(config, data.shape, n))(run.sample_generator()))
+        yield Report(step, signals, samples, state=partial(_state, step, model, seats, stream))
         if not all(map(math.isfinite, signals.values())):
             return
 
 
-class _Batches:
-    """An endless row of batches: the images shuffled, over and over, each seen once before any is seen again."""
+def progress_of(step: int, run: Run) -> float:
+    """Progress in (0, 1) of the full training at a step.
 
-    def __init__(self, images: Tensor, size: int, generator: torch.Generator) -> None:
-        small = images.numel() * 4 <= FLOAT_ONCE_BYTES
-        self.images = to_float(images) if small else images
-        self.size = size
-        self.generator = generator
-        self.order = torch.empty(0, dtype=torch.int64, device=images.device)
-        self.position = 0
+    The middle of the step: with warm-up or decay neither the first step nor the last has a rate of 0.
+    """
+    return (step - 0.5) / run.full_steps
 
-    def next(self) -> Tensor:
-        """The next batch (B, C, H, W), float in [-1, 1]."""
-        end = self.position + self.size
-        while end > len(self.order):
-            shuffled = torch.randperm(len(self.images), generator=self.generator, device=self.images.device)
-            self.order = torch.cat((self.order[self.position :], shuffled))
-            self.position, end = 0, end - self.position
-        batch = self.images.index_select(0, self.order[self.position : end])
-        self.position = end
-        return batch if batch.dtype == torch.float32 else to_float(batch)
 
-    def state(self) -> dict[str, Any]:
-        return {"generator": self.generator.get_state(), "ahead": self.order[self.position :].clone()}
+def averaging(decay: float, moves: int) -> float:
+    """The weight of the newest parameters in their moving average after so many moves.
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.generator.set_state(state["generator"])
-        self.order, self.position = state["ahead"].to(self.images.device), 0
+    Short at first, so that the average is not held back by the initial weights (tf.train.ExponentialMovingAverage
+    with num_updates).
+    """
+    return 1.0 - min(decay, (1.0 + moves) / (10.0 + moves))
+
+
+def data_of(run: Run) -> ImageData:
+    """The run's data; SettingsError where there is none."""
+    if run.data is None:
+        raise SettingsError("This model learns from images, and none were given; name them with --data.")
+    return run.data
+
+
+def member_state(
+    step: int, tensors: Mapping[str, Tensor], players: Mapping[str, Mapping[str, Any]], stream: Stream
+) -> dict[str, Any]:
+    """Everything from which a member's training continues exactly; copies, so that going on does not change it.
+
+    `tensors`: the model's parameters and buffers. `players`: of each its optimiser's `slots`, the number of its
+    `moves`, and its last `signals`.
+    """
+    return copied({"step": step, "model": dict(tensors), "players": dict(players), "stream": stream.state()})
+
+
+def checked_state(run: Run) -> Mapping[str, Any]:
+    """The state that a run goes on from; CheckpointError where it is not of the step at which the run starts."""
+    state = run.state or {}
+    if state.get("step") != run.start_steps:
+        given = f"the one given is of step {state.get('step')!r}" if state else "none was given"
+        raise CheckpointError(
+            f"The training goes on from step {run.start_steps}, which needs the checkpoint of that step; {given}."
+        )
+    return state
+
+
+def foreign_state(run: Run, error: Exception) -> CheckpointError:
+    """What to raise where a state does not fit the config."""
+    return CheckpointError(
+        f"The checkpoint of step {run.start_steps} is not of this config: {error}. Continue with the config that wrote it."
+    )
 
 
 class _Seat:
@@ -115,129 +136,96 @@ class _Seat:
     def __init__(self, player: Player, model: nn.Module, config: Config) -> None:
         self.player = player
         self.module = model.get_submodule(player.name)
-        self.parameters = list(self.module.parameters())
-        self.optimiser = make_optimiser(self.parameters, config, config.number("lr") * player.rate)
-        self.draw = _drawer(player.noise)
+        self.parameters: list[Tensor] = list(self.module.parameters())
+        self.optimiser = optimiser_of(config)
+        self.numbers = numbers_of(config, self.optimiser)
+        self.slots = self.optimiser.start(self.parameters)
         self.decay = config.number("ema", 0.0)
-        self.average = list(model.get_submodule(player.average).parameters()) if player.average else []
+        self.average: list[Tensor] = list(model.get_submodule(player.average).parameters()) if player.average else []
         self.moves = 0
-        self.loss: Tensor | None = None
-        self.remembered: dict[str, float] = {}
+        self.last: tuple[Tensor, tuple[Tensor, ...]] | None = None  # loss and gradients, until they are told
+        self.told: dict[str, float] = {}
 
-    def move(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Noise, lr: float | None) -> None:
-        """One update of the player's parameters; `lr` None keeps the rate."""
+    def move(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Noise, lr: float) -> None:
+        """One update of the player's parameters at a rate, before its own factor."""
         player = self.player
         if player.refresh is not None:
-            player.refresh(self.module)
+            with torch.no_grad():
+                buffers = dict(self.module.named_buffers())
+                for name, fresh in player.refresh({**dict(self.module.named_parameters()), **buffers}).items():
+                    buffers[name].copy_(fresh)
         loss = player.loss(model, batch, hyper, noise).mean()
         # Only this player's gradients are computed; the others' parameters are passed through.
-        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
-            parameter.grad = gradient
-        if lr is not None:
-            for group in self.optimiser.param_groups:
-                group["lr"] = lr * player.rate
-        self.optimiser.step()
-        if player.constrain is not None:
-            player.constrain(self.module)
+        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        numbers = {**self.numbers, "lr": lr * player.rate}
+        self.optimiser.move(self.parameters, list(gradients), self.slots, self.moves + 1, numbers)
         self.moves += 1
-        self.loss = loss.detach()
-        if self.average:
-            # Short at first, so that the average is not held back by the initial weights
-            # (tf.train.ExponentialMovingAverage with num_updates).
-            decay = min(self.decay, (1.0 + self.moves) / (10.0 + self.moves))
-            with torch.no_grad():
-                _foreach_lerp_(self.average, self.parameters, 1.0 - decay)
+        self.last = loss.detach(), gradients
+        with torch.no_grad():
+            if player.constrain is not None:
+                for parameter in self.parameters:
+                    parameter.copy_(player.constrain(parameter, hyper))
+            if self.average:
+                _foreach_lerp_(self.average, self.parameters, averaging(self.decay, self.moves))
 
     def signals(self) -> dict[str, float]:
         """Loss and gradient norm of the last move; empty before the first."""
-        if self.loss is not None:
-            gradients = [p.grad for p in self.parameters if p.grad is not None]
-            self.remembered = {
-                f"loss_{self.player.name}": float(self.loss),
+        if self.last is not None:
+            loss, gradients = self.last
+            self.told = {
+                f"loss_{self.player.name}": float(loss),
                 f"grad_norm_{self.player.name}": float(nn.utils.get_total_norm(gradients)),
             }
-            self.loss = None
-        return self.remembered
+            self.last = None
+        return self.told
 
     def state(self) -> dict[str, Any]:
-        return {"optimiser": self.optimiser.state_dict(), "moves": self.moves, "signals": self.remembered}
+        return {"slots": self.slots, "moves": self.moves, "signals": self.told}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        # The optimiser goes on with the very tensors it is given.
-        self.optimiser.load_state_dict(_copied(state["optimiser"]))
+        self.slots = restored_slots(self.slots, state["slots"])
         self.moves = int(state["moves"])
-        self.remembered = dict(state["signals"])
+        self.told = dict(state["signals"])
 
 
-def _drawer(draws: Mapping[str, Draw]) -> Callable[[torch.Generator], Noise]:
-    """A function that draws a player's noise, with one call for all normals and one for all uniforms."""
-    plans: list[tuple[Callable[..., Tensor], list[str], list[tuple[int, ...]], list[int]]] = []
-    for kind, sampler in (("normal", torch.randn), ("uniform", torch.rand)):
-        names = [name for name, draw in draws.items() if draw.kind == kind]
-        if names:
-            shapes = [draws[name].shape for name in names]
-            plans.append((sampler, names, shapes, [math.prod(shape) for shape in shapes]))
-
-    def draw(generator: torch.Generator) -> Noise:
-        noise: dict[str, Tensor] = {}
-        for sampler, names, shapes, sizes in plans:
-            flat = sampler(sum(sizes), generator=generator, device=generator.device)
-            noise.update({n: part.view(s) for n, part, s in zip(names, flat.split(sizes), shapes, strict=True)})
-        return noise
-
-    return draw
+def restored_slots(fresh: Mapping[str, list[Tensor]], saved: Mapping[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    """Saved slots in the shapes and places of fresh ones; ValueError where they do not fit."""
+    if set(fresh) != set(saved):
+        raise ValueError(f"its optimiser remembers {sorted(saved)}, this one {sorted(fresh)}")
+    restored: dict[str, list[Tensor]] = {}
+    for name, tensors in fresh.items():
+        for mine, other in zip(tensors, saved[name], strict=True):
+            if mine.shape != other.shape:
+                raise ValueError(f"the optimiser's {name} is {tuple(other.shape)} instead of {tuple(mine.shape)}")
+        restored[name] = [other.to(mine.device, copy=True) for mine, other in zip(tensors, saved[name], strict=True)]
+    return restored
 
 
-def _data(run: Run) -> ImageData:
-    if run.data is None:
-        raise SettingsError("This model learns from images, and none were given; name them with --data.")
-    return run.data
+def _state(step: int, model: nn.Module, seats: Sequence[_Seat], stream: Stream) -> dict[str, Any]:
+    return member_state(step, model.state_dict(), {seat.player.name: seat.state() for seat in seats}, stream)
 
 
-def _state(
-    step: int, model: nn.Module, seats: Sequence[_Seat], batches: _Batches, noise: torch.Generator
-) -> dict[str, Any]:
-    """Everything from which the training continues exactly; copies, so that going on does not change it."""
-    return _copied(
-        {
-            "step": step,
-            "model": dict(model.state_dict()),
-            "players": {seat.player.name: seat.state() for seat in seats},
-            "batches": batches.state(),
-            "noise": noise.get_state(),
-        }
-    )
-
-
-def _restore(run: Run, model: nn.Module, seats: Sequence[_Seat], batches: _Batches, noise: torch.Generator) -> None:
-    state = run.state or {}
-    if state.get("step") != run.start_steps:
-        given = f"the one given is of step {state.get('step')!r}" if state else "none was given"
-        raise CheckpointError(
-            f"The training goes on from step {run.start_steps}, which needs the checkpoint of that step; {given}."
-        )
+def _restore(run: Run, model: nn.Module, seats: Sequence[_Seat], stream: Stream) -> None:
+    state = checked_state(run)
     try:
         model.load_state_dict(state["model"])
         for seat in seats:
             seat.restore(state["players"][seat.player.name])
+        stream.restore(state["stream"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"The checkpoint of step {run.start_steps} is not of this config: {error}. Continue with the config that wrote it."
-        ) from error
-    batches.restore(state["batches"])
-    noise.set_state(state["noise"])
+        raise foreign_state(run, error) from error
 
 
 Tree = TypeVar("Tree")
 
 
-def _copied(tree: Tree) -> Tree:
+def copied(tree: Tree) -> Tree:
     """Nested dicts, lists and tuples with every tensor copied."""
     node: Any = tree
     if isinstance(node, Tensor):
         return node.detach().clone()  # type: ignore[return-value]
     if isinstance(node, Mapping):
-        return {key: _copied(value) for key, value in node.items()}  # type: ignore[return-value]
+        return {key: copied(value) for key, value in node.items()}  # type: ignore[return-value]
     if isinstance(node, list | tuple):
-        return type(node)(_copied(value) for value in node)  # type: ignore[return-value]
+        return type(node)(copied(value) for value in node)  # type: ignore[return-value]
     return tree

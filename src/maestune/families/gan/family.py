@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,8 +13,8 @@ from maestune.families.base import Draw, Hyper, Noise, Player, Shape
 from maestune.families.gan.losses import GAMES, GanLosses
 from maestune.families.gan.networks import GanModel, build_model, dropout_shapes
 from maestune.families.gan.space import full_steps, gan_space
-from maestune.families.layers import refresh_spectral, standing_statistics
-from maestune.space import Space
+from maestune.families.layers import refreshed_spectral, standing_statistics
+from maestune.space import Fusible, Space
 from maestune.types import Config
 
 # Standing statistics of the generator's batch norms: 4 batches of 128 latents fix means to a few percent of a
@@ -22,6 +22,27 @@ from maestune.types import Config
 STANDING_BATCHES = 4
 STANDING_BATCH_SIZE = 128
 CHUNK = 1024  # samples made at once, so that memory stays bounded
+# What changes numbers alone; of the switches, whether they are used at all changes the code.
+FUSIBLE = Fusible(
+    numbers=frozenset(
+        [
+            "lr",
+            "lr_ratio",
+            "beta1",
+            "beta2",
+            "momentum",
+            "weight_decay",
+            "schedule",
+            "warmup",
+            "decay",
+            "r1_gamma",
+            "gp_lambda",
+            "weight_clip",
+            "label_smoothing",
+        ]
+    ),
+    switches=frozenset(("dropout_d", "instance_noise", "ema")),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +50,7 @@ class GAN:
     """Generator against discriminator, for images (C, H, W) in [-1, 1]."""
 
     name: str = "gan"
+    fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     def space(self, shape: Shape, network: str | None = None) -> Space:
         """The default space; its centre is the DCGAN recipe.
@@ -62,8 +84,8 @@ class GAN:
             loss=losses.discriminator,
             noise={**fake, **_draws(config, shape, masks, "real")},
             rate=config.number("lr_ratio"),
-            refresh=refresh_spectral if config.text("norm_d") == "spectral" else None,
-            constrain=_clip(config.number("weight_clip")) if "weight_clip" in config else None,
+            refresh=refreshed_spectral if config.text("norm_d") == "spectral" else None,
+            constrain=_clip if "weight_clip" in config else None,
         )
         generator = Player(
             name="generator",
@@ -82,27 +104,28 @@ class GAN:
             numbers["instance_noise"] *= max(0.0, 1.0 - progress)
         return numbers
 
+    def latents(self, config: Config, shape: Shape, n: int) -> dict[str, Draw]:
+        """The latents of the samples, and those of the standing statistics where the generator has batch norms."""
+        z = int(config.number("latent_dim"))
+        draws = {"latent": Draw("normal", (n, z))}
+        if config.text("norm_g") == "batch":
+            draws["standing"] = Draw("normal", (STANDING_BATCHES, STANDING_BATCH_SIZE, z))
+        return draws
+
     @torch.no_grad()
-    def generate(self, model: nn.Module, n: int, generator: torch.Generator) -> Tensor:
-        """Samples (n, C, H, W) in [-1, 1] from latents of the generator; the model is not changed.
+    def generate(self, model: nn.Module, noise: Noise) -> Tensor:
+        """Samples (n, C, H, W) in [-1, 1]; the model is not changed.
 
         Drawn from the generator's moving average where it is kept, with standing statistics in its batch norms, so
         that a sample does not depend on those drawn beside it.
         """
         assert isinstance(model, GanModel)
-
-        def latents(count: int) -> Tensor:
-            return torch.randn(count, model.latent_dim, generator=generator, device=generator.device)
-
-        z = latents(n)
         sampler = model.sampler
-        standing = ()
-        if sampler.couples_samples:
-            standing = standing_statistics(sampler, [latents(STANDING_BATCH_SIZE) for _ in range(STANDING_BATCHES)])
-        return torch.cat([sampler(chunk, standing=standing) for chunk in z.split(CHUNK)])
+        standing = standing_statistics(sampler, list(noise["standing"])) if "standing" in noise else ()
+        return torch.cat([sampler(chunk, standing=standing) for chunk in noise["latent"].split(CHUNK)])
 
     @torch.no_grad()
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, float]:
+    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
         """Mean scores of real and fake, the discriminator's accuracy by sign, and the spread of the samples.
 
         `sample_std`: standard deviation over samples, mean over pixels, relative to that of the real batch (1 when
@@ -113,11 +136,10 @@ class GAN:
         r, f = model.discriminator(batch).squeeze(1), model.discriminator(fake).squeeze(1)
         right = 0.5 * ((r > 0).float().mean() + (f < 0).float().mean())
         spread = fake.std(0).mean() / batch.std(0).mean().clamp_min(1e-6)
-        numbers = torch.stack((r.mean(), f.mean(), right, spread)).tolist()
-        return dict(zip(("score_real", "score_fake", "d_accuracy", "sample_std"), numbers, strict=True))
+        return {"score_real": r.mean(), "score_fake": f.mean(), "d_accuracy": right, "sample_std": spread}
 
 
-_HYPER = ("dropout_d", "instance_noise", "label_smoothing", "r1_gamma", "gp_lambda")
+_HYPER = ("dropout_d", "instance_noise", "label_smoothing", "r1_gamma", "gp_lambda", "weight_clip")
 
 
 def _draws(config: Config, shape: Shape, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, Draw]:
@@ -133,10 +155,6 @@ def _draws(config: Config, shape: Shape, masks: tuple[tuple[int, ...], ...], sid
     return draws | {f"{side}_mask_{i}": Draw("uniform", (size, *mask)) for i, mask in enumerate(masks)}
 
 
-def _clip(bound: float) -> Callable[[nn.Module], None]:
-    @torch.no_grad()
-    def clip(module: nn.Module) -> None:
-        for parameter in module.parameters():
-            parameter.clamp_(-bound, bound)
-
-    return clip
+def _clip(parameter: Tensor, hyper: Hyper) -> Tensor:
+    bound: Any = hyper["weight_clip"]
+    return parameter.clamp(-bound, bound)

@@ -17,6 +17,8 @@ from maestune.errors import SettingsError
 from maestune.families.base import Shape
 from maestune.families.layers import (
     BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
     Dropout,
     GroupNorm,
     SpectralConv2d,
@@ -37,12 +39,11 @@ class GanModel(nn.Module):
 
     average: Stack | None
 
-    def __init__(self, generator: Stack, discriminator: Stack, average: Stack | None, latent_dim: int) -> None:
+    def __init__(self, generator: Stack, discriminator: Stack, average: Stack | None) -> None:
         super().__init__()
         self.generator = generator
         self.discriminator = discriminator
         self.average = average
-        self.latent_dim = latent_dim
 
     @property
     def sampler(self) -> Stack:
@@ -69,7 +70,7 @@ def build_model(config: Config, shape: Shape, generator: torch.Generator) -> Gan
     if len(networks) == 3:
         average = networks[2].requires_grad_(False)
         average.load_state_dict(networks[0].state_dict())
-    return GanModel(networks[0], networks[1], average, int(config.number("latent_dim")))
+    return GanModel(networks[0], networks[1], average)
 
 
 def dropout_shapes(config: Config, shape: Shape) -> tuple[tuple[int, ...], ...]:
@@ -156,9 +157,9 @@ def _conv_generator(config: Config, shape: Shape) -> Stack:
         _activation(activation),
     ]
     for inputs, outputs in itertools.pairwise(inwards):
-        up = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=_biased(norm))
+        up = ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=_biased(norm))
         layers += [up, *_norm(norm, outputs), _activation(activation)]
-    return Stack([*layers, nn.ConvTranspose2d(inwards[-1], shape[0], 4, 2, 1), nn.Tanh()])
+    return Stack([*layers, ConvTranspose2d(inwards[-1], shape[0], 4, 2, 1), nn.Tanh()])
 
 
 def _conv_discriminator(config: Config, shape: Shape) -> Stack:
@@ -170,7 +171,7 @@ def _conv_discriminator(config: Config, shape: Shape) -> Stack:
     inputs = shape[0]
     for stage, outputs in enumerate(channels):
         behind = norm if stage > 0 else "none"
-        make = SpectralConv2d if spectral else nn.Conv2d
+        make = SpectralConv2d if spectral else Conv2d
         conv = make(inputs, outputs, 4, 2, 1, bias=_biased(behind))
         layers += [conv, *_norm(behind, outputs), _activation(activation)]
         layers += [Dropout((outputs, 1, 1))] if drop else []

@@ -1,0 +1,137 @@
+"""The step of a group as one pure function, for `torch.compile`: losses, gradients and optimiser in one piece.
+
+Nothing here differs from what `fused` does eagerly but the form: no tensor is written in place, and the optimiser is
+arithmetic with vectors, so that the compiler can fuse what it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from maestune.families.base import Noise, Player
+from maestune.families.fusing import Bound
+from maestune.training.optimisers import Optimiser
+
+Stacked = dict[str, Tensor]
+"""By name, each (K, …)."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a step is made of. `numbers`: the optimiser's (K,). Of each player: `lr` (K,), `moves` (K,), `averaging` (K,)."""
+
+    tensors: Stacked
+    slots: Mapping[str, Mapping[str, Sequence[Tensor]]]
+    hyper: Stacked
+    numbers: Stacked
+    lr: Stacked
+    moves: Stacked
+    averaging: Stacked
+    batch: Tensor
+    noise: Mapping[str, Noise]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What changed, and of each player its losses (K,) and the norms of its gradients (K,)."""
+
+    tensors: Stacked
+    slots: dict[str, dict[str, list[Tensor]]]
+    losses: Stacked
+    norms: Stacked
+
+
+Programs = dict[tuple[object, ...], Callable[[Inputs], Outputs]]
+"""Compiled steps, by who moves in them, what is shared, and for how many members; of one structure."""
+
+
+def compiled_step(
+    model: nn.Module,
+    players: Sequence[Player],
+    own: Mapping[str, Sequence[str]],
+    optimiser: Optimiser,
+    axis: int | None,
+) -> Callable[[Inputs], Outputs]:
+    """`step_of`, compiled for the shapes of its first inputs."""
+    # Workers may not have children of their own.
+    import torch._inductor.config as inductor
+
+    inductor.compile_threads = 1
+    step: Any = step_of(model, players, own, optimiser, axis)
+    # With a code object of its own: the compiler keeps only so many programs of one, and refuses more.
+    step = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
+    program = torch.compile(step, dynamic=False, fullgraph=True)
+
+    def run(inputs: Inputs) -> Outputs:
+        with torch.no_grad():
+            return program(inputs)
+
+    return run
+
+
+def step_of(
+    model: nn.Module,
+    players: Sequence[Player],
+    own: Mapping[str, Sequence[str]],
+    optimiser: Optimiser,
+    axis: int | None,
+) -> Callable[[Inputs], Outputs]:
+    """The function of one step in which these players move.
+
+    `own`: names of each player's parameters. `axis`: 0 where members differ in batch and noise, None where they share.
+    """
+
+    # Made here, not in the step: the compiler follows calls of modules, not their construction.
+    losses_of = {player.name: Bound(model, player.loss) for player in players}
+
+    def step(inputs: Inputs) -> Outputs:
+        tensors, slots = dict(inputs.tensors), {}
+        losses: Stacked = {}
+        norms: Stacked = {}
+        for player in players:
+            if player.refresh is not None:
+                prefix = f"{player.name}."
+                mine = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+                tensors |= {prefix + name: t for name, t in vmap(player.refresh)(mine).items()}
+
+            def loss(parameters: Stacked, others: Stacked, hyper: Stacked, batch: Tensor, noise: Noise) -> Tensor:
+                bound = {f"model.{name}": t for name, t in {**others, **parameters}.items()}
+                return functional_call(losses_of[player.name], bound, (batch, hyper, noise)).mean()  # noqa: B023
+
+            parameters = {name: tensors[name] for name in own[player.name]}
+            others = {name: t for name, t in tensors.items() if name not in parameters}
+            every = vmap(grad_and_value(loss), in_dims=(0, 0, 0, axis, axis))
+            gradients, values = every(parameters, others, inputs.hyper, inputs.batch, inputs.noise[player.name])
+            squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0)
+            losses[player.name], norms[player.name] = values, squares.sqrt()
+
+            vectors = {**inputs.numbers, "lr": inputs.lr[player.name], "moves": inputs.moves[player.name]}
+            slots[player.name] = {slot: [] for slot in optimiser.slots}
+            for i, (name, parameter) in enumerate(parameters.items()):
+                numbers = {key: _over(vector, parameter) for key, vector in vectors.items()}
+                before = tuple(inputs.slots[player.name][slot][i] for slot in optimiser.slots)
+                tensors[name], *after = optimiser.fused_move(parameter, gradients[name], before, numbers)
+                for slot, value in zip(optimiser.slots, after, strict=True):
+                    slots[player.name][slot].append(value)
+                if player.constrain is not None:
+                    tensors[name] = vmap(player.constrain)(tensors[name], inputs.hyper)
+                if player.average:
+                    mean = f"{player.average}.{name.removeprefix(f'{player.name}.')}"
+                    share = _over(inputs.averaging[player.name], parameter)
+                    tensors[mean] = torch.lerp(tensors[mean], tensors[name], share)
+        changed = {name: t for name, t in tensors.items() if t is not inputs.tensors[name]}
+        return Outputs(changed, slots, losses, norms)
+
+    return step
+
+
+def _over(vector: Tensor, parameter: Tensor) -> Tensor:
+    """A number a member (K,), in a shape that multiplies (K, …)."""
+    return vector.view(-1, *(1,) * (parameter.ndim - 1))

@@ -1,0 +1,436 @@
+"""Many members trained as one step: configs that share shapes and code and differ in numbers.
+
+Parameters and buffers of all members are stacked along a leading member axis K, and a family's losses, written for one
+member, run for all of them through `torch.func` (functional_call, vmap). Whatever is a number in serial training is a
+vector (K,) here. Members keep their own step, schedule, stream and numbers; those of equal seed share one stream,
+because they would draw the same. They come and go one by one between steps, and none can see another: a member's result
+does not depend on its neighbours, not even when their weights are NaN.
+
+Array-wise fusion of models was shown by HFTA (Wang et al., MLSys 2021, arXiv 2102.02344), with operators written by hand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from maestune.families.base import Draw, Family, Noise, Player, Shape, drawer
+from maestune.training.body import Body
+from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step
+from maestune.training.loop import (
+    averaging,
+    checked_state,
+    data_of,
+    foreign_state,
+    member_state,
+    progress_of,
+    restored_slots,
+)
+from maestune.training.optimisers import Slots, numbers_of, optimiser_of
+from maestune.training.run import Run
+from maestune.training.schedules import Schedule, schedule_of
+from maestune.training.stream import Stream, prepared
+from maestune.types import Config, Report
+
+# Values of samples made in one call: where the samples of all members are more, it takes several calls, so that memory
+# stays bounded.
+SAMPLE_VALUES = 2**22
+
+
+@dataclass(frozen=True)
+class Task:
+    """One member to be trained: its config and its run; `key` names it in the reports."""
+
+    key: Hashable
+    config: Config
+    run: Run
+
+
+@dataclass
+class _Member:
+    """What a member has of its own, beside its rows of the stacked tensors."""
+
+    task: Task
+    step: int
+    stream: Stream
+    schedule: Schedule | None
+    base_lr: float
+    decay: float
+    numbers: Mapping[str, float]  # the optimiser's
+    rates: Mapping[str, float]  # each player's factor of the rate
+    moves: dict[str, int]  # of each player
+    told: dict[str, dict[str, float]]  # the last signals of each player
+    lr: float = 0.0  # at the present step
+
+
+class _Beside:
+    """The key of a row that nobody asked for."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a step is made of: the batch, and the noise of the players that move. `axis`: 0 where members differ in it."""
+
+    batch: Tensor
+    noise: Mapping[str, Noise]
+    axis: int | None
+
+
+class Group:
+    """Tasks of one structure, at most `capacity` of them at a time; the others wait for a place.
+
+    Their configs differ in what the family calls fusible and in nothing else. With `programs`, where compiled steps are
+    kept between groups of one structure, the step is compiled for the number of members that it begins with: whoever ends leaves a row that is computed on and not looked at,
+    until half of the rows are such; then the rest goes on eagerly. Raises CheckpointError where a run's state does not
+    fit, and whatever `torch.func` or the compiler raises for networks that cannot be fused.
+    """
+
+    def __init__(
+        self, family: Family, tasks: Iterable[Task], capacity: int, *, programs: Programs | None = None
+    ) -> None:
+        self._family = family
+        self._waiting = deque(tasks)
+        self._capacity = capacity
+        first = self._waiting[0]
+        data, self._device = data_of(first.run), first.run.device
+        self._shape: Shape = data.shape
+        self._images = prepared(data.train.images, self._device)
+        self._players = family.players(first.config, self._shape)
+        self._optimiser = optimiser_of(first.config)
+        self._body = Body(family.build(first.config, self._shape, first.run.generator("weights")))
+        self._own = {p.name: [n for n in self._body.parameters if n.startswith(f"{p.name}.")] for p in self._players}
+        self._members: list[_Member] = []
+        self._tensors: Stacked = {}
+        self._slots: dict[str, dict[str, list[Tensor]]] = {p.name: {} for p in self._players}
+        self._rows: dict[str, list[tuple[list[Tensor], Slots]]] = {}  # of each player, each member's part of both
+        # Of each player losses (K,), and gradients (K, …) or their norms (K,), until they are told.
+        self._last: dict[str, tuple[Tensor, Sequence[Tensor] | Tensor]] = {}
+        self._hyper: Stacked = {}
+        self._dropped: set[Hashable] = set()
+        self._programs = programs
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """The members being trained at present."""
+        return tuple(m.task.key for m in self._members if m.task.key not in self._dropped)
+
+    def drop(self, key: Hashable) -> None:
+        """Go on without a member from the next step, or do not begin it."""
+        self._dropped.add(key)
+
+    def reports(self) -> Iterator[dict[Hashable, Report]]:
+        """Train all tasks; yields the reports of those members that owe one after the same step, by key.
+
+        They are those of `loop.train`; a member's last is that of its last step, or the first with a signal that is not
+        finite.
+        """
+        self.begin()
+        while self.keys:
+            drawn = self.step()
+            due = [k for k, m in enumerate(self._members) if m.task.key in self.keys and m.task.run.due(m.step)]
+            if due:
+                reports = self._report(due, drawn)
+                yield reports
+                self._dropped |= {key for key, report in reports.items() if not _finite(report)}
+                self._dropped |= {m.task.key for m in self._members if m.step >= m.task.run.until_steps}
+            self._compact()
+            self._admit()
+
+    def begin(self) -> None:
+        """Let in those who wait, as far as there is room."""
+        self._admit()
+
+    @torch.no_grad()
+    def step(self) -> _Drawn:
+        """One step of every member; returns what it was made of."""
+        rows: list[dict[str, float]] = []
+        for member in self._members:
+            member.step += 1
+            progress = progress_of(member.step, member.task.run)
+            member.lr = member.base_lr if member.schedule is None else member.base_lr * member.schedule(progress)
+            rows.append(self._family.hyper(member.task.config, progress))
+        self._hyper = {name: self._vector(row[name] for row in rows) for name in rows[0]}
+        drawn = self._draw()
+        moving = [player for player in self._players if player.name in drawn.noise]
+        if self._programs is not None:
+            self._run(self._programs, moving, drawn)
+        else:
+            for player in moving:
+                self._move(player, drawn)
+        return drawn
+
+    # A step ------------------------------------------------------------------------------------------------------
+
+    def _vector(self, numbers: Iterable[float]) -> Tensor:
+        return torch.tensor(list(numbers), device=self._device)
+
+    def _draw(self) -> _Drawn:
+        drawn = {id(m.stream): m.stream.next(m.step) for m in {id(m.stream): m for m in self._members}.values()}
+        if len(drawn) == 1:
+            ((batch, noise),) = drawn.values()
+            return _Drawn(batch, noise, None)
+        each = [drawn[id(m.stream)] for m in self._members]
+        noise = {
+            player: {name: torch.stack([n[player][name] for _, n in each]) for name in tensors}
+            for player, tensors in each[0][1].items()
+        }
+        return _Drawn(torch.stack([batch for batch, _ in each]), noise, 0)
+
+    def _move(self, player: Player, drawn: _Drawn) -> None:
+        """One update of a player in every member."""
+        if player.refresh is not None:
+            prefix = f"{player.name}."
+            own = {n.removeprefix(prefix): t for n, t in self._tensors.items() if n.startswith(prefix)}
+            for name, fresh in vmap(player.refresh)(own).items():
+                self._tensors[prefix + name].copy_(fresh)
+        names = self._own[player.name]
+        with torch.enable_grad():
+            leaves = [self._tensors[name].detach().requires_grad_() for name in names]
+            tensors = {**self._tensors, **dict(zip(names, leaves, strict=True))}
+            losses = self._call(player.loss, tensors, drawn, drawn.noise[player.name]).mean(1)
+            # The sum's gradient with respect to a member's parameters is that of the member's own loss.
+            gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
+            gradients = [gradient.contiguous() for gradient in gradients]
+        rows = zip(*(gradient.unbind(0) for gradient in gradients), strict=True)
+        for member, (parameters, slots), row in zip(self._members, self._rows[player.name], rows, strict=True):
+            numbers = {**member.numbers, "lr": member.lr * member.rates[player.name]}
+            member.moves[player.name] += 1
+            self._optimiser.move(parameters, list(row), slots, member.moves[player.name], numbers)
+        self._last[player.name] = losses.detach(), gradients
+        if player.constrain is not None:
+            for name in names:
+                self._tensors[name].copy_(vmap(player.constrain)(self._tensors[name], self._hyper))
+        if player.average:
+            weights = self._vector(averaging(m.decay, m.moves[player.name]) for m in self._members)
+            for name in names:
+                parameter = self._tensors[name]
+                mean = self._tensors[f"{player.average}.{name.removeprefix(f'{player.name}.')}"]
+                mean.lerp_(parameter, weights.view(-1, *(1,) * (parameter.ndim - 1)))
+
+    def _run(self, programs: Programs, moving: Sequence[Player], drawn: _Drawn) -> None:
+        """The same for all players that move, compiled."""
+        for member in self._members:
+            for player in moving:
+                member.moves[player.name] += 1
+        kind = (*(player.name for player in moving), drawn.axis, len(self._members))
+        if kind not in programs:
+            # A model of its own: the compiler relies on the tensors it finds there, and the body's are others at each use.
+            first = self._members[0].task
+            model = self._family.build(first.config, self._shape, first.run.generator("weights"))
+            programs[kind] = compiled_step(model, moving, self._own, self._optimiser, drawn.axis)
+
+        def each(number: Callable[[_Member, str], float]) -> Stacked:
+            return {p.name: self._vector(number(m, p.name) for m in self._members) for p in moving}
+
+        outputs = programs[kind](
+            Inputs(
+                tensors=self._tensors,
+                slots={p.name: self._slots[p.name] for p in moving},
+                hyper=self._hyper,
+                numbers={n: self._vector(m.numbers[n] for m in self._members) for n in self._optimiser.numbers},
+                lr=each(lambda m, name: m.lr * m.rates[name]),
+                moves=each(lambda m, name: m.moves[name]),
+                averaging=each(lambda m, name: averaging(m.decay, m.moves[name])),
+                batch=drawn.batch,
+                noise=drawn.noise,
+            )
+        )
+        self._tensors |= outputs.tensors
+        self._slots |= outputs.slots
+        for player in moving:
+            self._last[player.name] = outputs.losses[player.name], outputs.norms[player.name]
+
+    def _call(self, function: Callable[..., Any], tensors: Stacked, drawn: _Drawn, noise: Any) -> Any:
+        """A family's function (model, batch, hyper, noise) for every member."""
+
+        def one(tensors: Stacked, hyper: Stacked, batch: Tensor, noise: Any) -> Any:
+            return function(self._body.with_(tensors), batch, hyper, noise)
+
+        return vmap(one, in_dims=(0, 0, drawn.axis, drawn.axis))(tensors, self._hyper, drawn.batch, noise)
+
+    # Reports -----------------------------------------------------------------------------------------------------
+
+    def _report(self, due: Sequence[int], drawn: _Drawn) -> dict[Hashable, Report]:
+        self._tell()
+        with torch.no_grad():
+            watched = self._call(self._family.signals, self._tensors, drawn, drawn.noise)
+        columns = {name: values.tolist() for name, values in watched.items()}
+        samples = self._samples(due)
+        reports: dict[Hashable, Report] = {}
+        for k in due:
+            member = self._members[k]
+            signals = {"lr": member.lr}
+            for player in self._players:
+                signals |= member.told[player.name]
+            signals |= {name: column[k] for name, column in columns.items()}
+            state = partial(self._state, member)
+            reports[member.task.key] = Report(member.step, signals, samples.get(k), state=state)
+        return reports
+
+    def _tell(self) -> None:
+        """Turn the last losses and gradients into each member's signals."""
+        for player, (losses, gradients) in self._last.items():
+            norms = gradients if isinstance(gradients, Tensor) else _norms(gradients)
+            values = zip(losses.tolist(), norms.tolist(), strict=True)
+            for member, (loss, norm) in zip(self._members, values, strict=True):
+                member.told[player] = {f"loss_{player}": loss, f"grad_norm_{player}": norm}
+        self._last.clear()
+
+    def _samples(self, due: Sequence[int]) -> dict[int, Tensor]:
+        """Samples of the members that owe some, by row; those with the same latents in one call."""
+        found: dict[int, Tensor] = {}
+        owing = [(self._members[k].task.run, self._members[k].step, k) for k in due]
+        wanted = [((run.n_samples(step), run.sample_seed), k) for run, step, k in owing if run.n_samples(step)]
+        for (n, _), same in itertools.groupby(sorted(wanted), key=lambda pair: pair[0]):
+            rows = [k for _, k in same]
+            member = self._members[rows[0]].task
+            draws: Mapping[str, Draw] = self._family.latents(member.config, self._shape, n)
+            noise = drawer(draws)(member.run.sample_generator())
+            together = max(1, SAMPLE_VALUES // (n * math.prod(self._shape)))
+            for begin in range(0, len(rows), together):
+                chosen = rows[begin : begin + together]
+                made = self._generate({name: tensor[chosen] for name, tensor in self._tensors.items()}, noise)
+                found.update(zip(chosen, made.unbind(0), strict=True))
+        return found
+
+    @torch.no_grad()
+    def _generate(self, tensors: Stacked, noise: Noise) -> Tensor:
+        return vmap(lambda member: self._family.generate(self._body.with_(member), noise))(tensors)
+
+    def _state(self, member: _Member) -> dict[str, Any]:
+        k = self._members.index(member)
+        players = {
+            player.name: {
+                "slots": {slot: [t[k] for t in tensors] for slot, tensors in self._slots[player.name].items()},
+                "moves": member.moves[player.name],
+                "signals": member.told[player.name],
+            }
+            for player in self._players
+        }
+        tensors = {name: self._tensors[own][k] for name, own in self._body.saved.items()}
+        return member_state(member.step, tensors, players, member.stream)
+
+    # Members -----------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        """Fill free places with those who wait, where their steps fit those of the others."""
+        if self._programs is not None and self._members:
+            return  # for so many members it was compiled
+        fresh: list[tuple[_Member, Stacked, dict[str, Slots]]] = []
+        for task in list(self._waiting):
+            if task.key in self._dropped or not task.run.steps():
+                self._waiting.remove(task)
+            elif len(self.keys) + len(fresh) < self._capacity and self._in_turn(task, [m for m, _, _ in fresh]):
+                self._waiting.remove(task)
+                fresh.append(self._made(task, [m for m, _, _ in fresh]))
+        if not fresh:
+            return
+        self._tell()
+        if len(self._members) + len(fresh) == 1:
+            # A group of one is computed by other kernels, which round differently: a second one is computed beside it,
+            # and not looked at, so that a member's result never depends on how many there are.
+            task = replace(fresh[0][0].task, key=_Beside())
+            self._dropped.add(task.key)
+            fresh.append(self._made(task, [fresh[0][0]]))
+        keep = list(range(len(self._members)))
+        for name in fresh[0][1]:
+            rows = torch.stack([tensors[name] for _, tensors, _ in fresh])
+            self._tensors[name] = torch.cat((self._tensors[name], rows)) if keep else rows
+        for player, slots in self._slots.items():
+            for slot in self._optimiser.slots:
+                rows = [torch.stack(same) for same in zip(*(made[player][slot] for _, _, made in fresh), strict=True)]
+                slots[slot] = [torch.cat(p) for p in zip(slots[slot], rows, strict=True)] if keep else rows
+        self._members += [member for member, _, _ in fresh]
+        self._view()
+
+    def _in_turn(self, task: Task, fresh: Sequence[_Member]) -> bool:
+        """Whether a task's players would move in the same steps as those of the members."""
+        others = self._members[:1] or fresh[:1]
+        return all((m.step - task.run.start_steps) % p.every == 0 for m in others for p in self._players)
+
+    def _made(self, task: Task, fresh: Sequence[_Member]) -> tuple[_Member, Stacked, dict[str, Slots]]:
+        """A member as it begins, or as its checkpoint says, and its tensors."""
+        run, config = task.run, task.config
+        model = self._family.build(config, self._shape, run.generator("weights"))
+        players = self._family.players(config, self._shape)
+        batch_size = int(config.number("batch_size"))
+        # Equal seeds at equal steps have seen the same, and will.
+        twin = next((m for m in (*self._members, *fresh) if _twins(m, task)), None)
+        stream = twin.stream if twin else Stream(self._images, batch_size, players, run)
+        slots = {p.name: self._optimiser.start(list(model.get_submodule(p.name).parameters())) for p in players}
+        member = _Member(
+            task=task,
+            step=run.start_steps,
+            stream=stream,
+            schedule=schedule_of(config),
+            base_lr=config.number("lr"),
+            decay=config.number("ema", 0.0),
+            numbers=numbers_of(config, self._optimiser),
+            rates={p.name: p.rate for p in players},
+            moves={p.name: 0 for p in players},
+            told={p.name: {} for p in players},
+        )
+        if run.state is not None or run.start_steps:
+            state = checked_state(run)
+            try:
+                model.load_state_dict(state["model"])
+                for name in slots:
+                    saved = state["players"][name]
+                    slots[name] = restored_slots(slots[name], saved["slots"])
+                    member.moves[name], member.told[name] = int(saved["moves"]), dict(saved["signals"])
+                if not twin:
+                    stream.restore(state["stream"])
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise foreign_state(run, error) from error
+        return member, self._body.tensors_of(model), slots
+
+    def _compact(self) -> None:
+        """Go on without the rows of those who have ended, where that pays."""
+        rows = [k for k, m in enumerate(self._members) if m.task.key not in self._dropped]
+        if len(rows) == 1:  # and one beside it: see `_admit`
+            rows = sorted({rows[0], next(k for k in range(len(self._members)) if k != rows[0])})
+        if len(rows) >= len(self._members) * (1.0 if self._programs is None else 0.5):
+            return
+        self._programs = None if rows else self._programs
+        self._members = [self._members[k] for k in rows]
+        self._tensors = {name: tensor[rows] for name, tensor in self._tensors.items()}
+        for slots in self._slots.values():
+            for name, tensors in slots.items():
+                slots[name] = [tensor[rows] for tensor in tensors]
+        self._view()
+
+    def _view(self) -> None:
+        """Each member's rows, as the optimiser moves them: they share the memory of the stacked tensors."""
+        for player, names in self._own.items():
+            parameters = _by_member([self._tensors[name] for name in names])
+            slots = {slot: _by_member(tensors) for slot, tensors in self._slots[player].items()}
+            self._rows[player] = [
+                (parameters[k], {slot: rows[k] for slot, rows in slots.items()}) for k in range(len(self._members))
+            ]
+
+
+def _by_member(stacked: Sequence[Tensor]) -> list[list[Tensor]]:
+    return [list(row) for row in zip(*(tensor.unbind(0) for tensor in stacked), strict=True)]
+
+
+def _norms(gradients: Sequence[Tensor]) -> Tensor:
+    """L2 norm (K,) of each member's gradients (K, …)."""
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+    return torch.linalg.vector_norm(norms, dim=0)
+
+
+def _twins(member: _Member, task: Task) -> bool:
+    return member.task.run.seed == task.run.seed and member.step == task.run.start_steps
+
+
+def _finite(report: Report) -> bool:
+    return all(map(math.isfinite, report.signals.values()))

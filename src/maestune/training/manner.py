@@ -1,0 +1,147 @@
+"""How a group is trained: one by one, fused, or fused and compiled, and how many at a time; decided by a few timed steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from maestune.families.base import Family, drawer
+from maestune.training.fused import Group, Programs, Task
+from maestune.training.loop import data_of, progress_of, train
+from maestune.training.optimisers import optimiser_of
+
+TIMED_STEPS = 3  # after one that warms up
+WORTH_COMPILING_SECONDS = 60.0  # of eager work: compiling takes 10 to 60 s
+MEMORY_FACTOR = 1.5  # the backward pass, which frees as it goes, beside what the forward pass has made
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to train: `name` is "serial", "fused" or "compiled"; `members` at a time; `reason` for people."""
+
+    name: str
+    members: int
+    reason: str
+
+
+def choose(
+    family: Family, tasks: Sequence[Task], *, memory_bytes: float, measure: bool, programs: Programs | None = None
+) -> Manner:
+    """The manner in which tasks of one structure (two or more) are trained fastest within the memory.
+
+    Without `measure` they are fused, whatever the clock says, so that equal campaigns do equal things. `programs` keeps
+    what was compiled while trying.
+    """
+    fitting = _fitting(family, tasks[0], memory_bytes)
+    members = min(len(tasks), fitting)
+    limit = f", {fitting} at a time within {memory_bytes / 2**30:.2g} GiB" if fitting < len(tasks) else ""
+    if members < 2:
+        return Manner("serial", 1, f"two members would take more than {memory_bytes / 2**30:.2g} GiB")
+    if not measure:
+        return Manner("fused", members, f"{members} members of one structure{limit}")
+    serial = seconds_a_step(_serial_steps(family, tasks[0]))
+    fused = seconds_a_step(_fused_steps(family, tasks[:members], None)) / members
+    told = f"a step takes {serial * 1e3:.2g} ms alone, {fused * 1e3:.2g} ms as one of {members}{limit}"
+    if fused > serial:
+        return Manner("serial", 1, told)
+    steps = max(t.run.until_steps - t.run.start_steps for t in tasks)
+    if programs is not None and fused * steps * len(tasks) > WORTH_COMPILING_SECONDS:
+        try:
+            compiled = seconds_a_step(_fused_steps(family, tasks[:members], programs)) / members
+        except Exception as error:  # no compiler, or one that fails: eager mode needs none
+            return Manner("fused", members, f"{told}; it could not be compiled: {_first_line(error)}")
+        told += f", {compiled * 1e3:.2g} ms compiled"
+        if compiled < fused:
+            return Manner("compiled", members, told)
+    return Manner("fused", members, told)
+
+
+def seconds_a_step(steps: Iterator[None]) -> float:
+    """Median seconds of a step, after one that warms up."""
+    next(steps)
+    taken: list[float] = []
+    begun = time.perf_counter()
+    for _ in islice(steps, TIMED_STEPS):
+        now = time.perf_counter()
+        taken.append(now - begun)
+        begun = now
+    return median(taken)
+
+
+def member_bytes(family: Family, task: Task) -> int:
+    """Memory that one more member takes: its tensors, gradients and slots, and all that its losses compute on the way."""
+    data, config, run = data_of(task.run), task.config, task.run
+    model = family.build(config, data.shape, run.generator("weights"))
+    players = family.players(config, data.shape)
+    held = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
+    slots = len(optimiser_of(config).slots) + 1
+    held += slots * sum(p.nbytes for player in players for p in model.get_submodule(player.name).parameters())
+    batch = torch.zeros(int(config.number("batch_size")), *data.shape, device=run.device)
+    hyper = family.hyper(config, progress_of(1, run))
+    most = 0
+    for player in players:
+        noise = drawer(player.noise)(run.generator("memory"))
+        with _Made() as made:
+            player.loss(model, batch, hyper, noise)
+        most = max(most, made.bytes)
+    return held + math.ceil(MEMORY_FACTOR * most)
+
+
+class _Made(TorchDispatchMode):
+    """Counts the bytes of everything that is computed; most of it is kept for the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.bytes += sum(t.nbytes for t in tree_leaves(made) if isinstance(t, Tensor))
+        return made
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, of a GPU or of the machine."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _fitting(family: Family, task: Task, memory_bytes: float) -> int:
+    if math.isinf(memory_bytes):
+        return 2**31
+    return int(memory_bytes // max(member_bytes(family, task), 1))
+
+
+def _short(task: Task) -> Task:
+    """The task from its beginning, without reports or samples."""
+    endless = task.run.full_steps + 10**6
+    run = replace(task.run, state=None, start_steps=0, until_steps=endless, samples_at={}, report_every=endless)
+    return replace(task, run=run)
+
+
+def _serial_steps(family: Family, task: Task) -> Iterator[None]:
+    short = _short(task)
+    every = replace(short.run, report_every=1)
+    for _ in train(family, short.config, every):
+        yield
+
+
+def _fused_steps(family: Family, tasks: Sequence[Task], programs: Programs | None) -> Iterator[None]:
+    group = Group(family, [_short(task) for task in tasks], len(tasks), programs=programs)
+    group.begin()
+    while True:
+        group.step()
+        yield
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
