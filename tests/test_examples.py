@@ -29,3 +29,30 @@ def test_own_loop_is_tuned_paused_promoted_and_resumed_like_a_family(tmp_path):
     grid = tmp_path / "grid.png"
     run("generate", out, "--n", 16, "--out", grid)
     assert grid.stat().st_size > 500
+
+
+def test_own_network_is_tuned_and_drawn_from(tmp_path):
+    out = tmp_path / "own"
+    example = f"{EXAMPLES / 'own_network.py'}:family"
+    small = ("--set", "width=32", "--set", "batch_size=16", "--samples", 200, "--workers", 0)
+    summary = json.loads(run("tune", example, "--budget", "4trials", "--steps", 18, *small, "--out", out, "--json"))
+    assert summary["done"]
+    assert summary["best"]["scores"]["fd"]["value"] > 0
+    assert {"optimizer", "beta2"} <= set(summary["best"]["config"])
+    grid = tmp_path / "grid.png"
+    run("generate", out, "--n", 16, "--out", grid)
+    assert grid.stat().st_size > 500
+
+
+def test_own_network_gets_its_data_length_and_metrics_from_the_family(tmp_path):
+    example = f"{EXAMPLES / 'own_network.py'}:family"
+    estimate = json.loads(run("tune", example, "--budget", "2full", "--workers", 0, "--dry-run", "--json"))
+    assert estimate["full_steps"] == 600
+    wrong = subprocess.run(
+        [sys.executable, "-m", "maestune", "tune", example, "--objective", "fid:min", "--out", str(tmp_path / "wrong")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert wrong.returncode != 0
+    assert "Unknown objective 'fid'" in wrong.stderr

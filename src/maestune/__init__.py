@@ -15,10 +15,15 @@ from maestune.data import ImageData as ImageData
 from maestune.data import load_images as load_images
 from maestune.data import to_float as to_float
 from maestune.errors import MaestuneError as MaestuneError
+from maestune.families import Draw as Draw
+from maestune.families import Hyper as Hyper
+from maestune.families import Network as Network
+from maestune.families import Noise as Noise
 from maestune.search import STRATEGIES as STRATEGIES
 from maestune.search import Strategy as Strategy
 from maestune.space import Choice as Choice
 from maestune.space import Float as Float
+from maestune.space import Fusible as Fusible
 from maestune.space import Int as Int
 from maestune.space import Prior as Prior
 from maestune.space import Role as Role

@@ -12,8 +12,9 @@ from typing import Any
 from maestune.campaign import Campaign, Observer, Record
 from maestune.campaign.reading import read_record
 from maestune.errors import SettingsError
-from maestune.execution.model import own_model_name
+from maestune.execution.model import is_family, own_model_name
 from maestune.execution.segment import disk_error
+from maestune.families.base import Family
 from maestune.report.console import make_console
 from maestune.report.summary import summary
 from maestune.space import Space
@@ -47,7 +48,9 @@ class Result:
         return summary(self.record)
 
 
-def run_campaign(campaign: Campaign, observers: Sequence[Observer] = (), training: Training | None = None) -> Result:
+def run_campaign(
+    campaign: Campaign, observers: Sequence[Observer] = (), training: Training | Family | None = None
+) -> Result:
     """Run (or go on with) a campaign and leave its summary and report in its folder."""
     record = campaign.run(observers, training)
     write_report(record)
@@ -66,20 +69,24 @@ def write_report(record: Record) -> Path:
         raise disk_error(record.folder, error) from error
 
 
-def tune(train: Training, space: Space, *, verbose: bool = True, **settings: Any) -> Result:
-    """Tune your own training: a generator of reports, `train(config, run)`, over a space.
+def tune(train: Training | Family, space: Space | None = None, *, verbose: bool = True, **settings: Any) -> Result:
+    """Tune your own training, a generator of reports `train(config, run)`, over a space; or a `Network` over its own.
 
     Keywords are those of `Settings`: budget="2m", data="digits" or a path (to be judged by samples), objective="fd" or
-    "my_score:max", seed, out, strategy, workers …. A training defined in a file runs in worker processes; one that has no file
+    "my_score:max", seed, out, strategy, workers …. What is defined in a file runs in worker processes; what has no file
     (a notebook, a function inside a function) runs in this process. Running it again continues.
     """
+    if space is None and not is_family(train):
+        raise SettingsError("A training of your own needs a space: maestune.tune(train, maestune.Space((…))).")
     name = own_model_name(train)
     if isinstance(settings.get("objective"), str):
         settings["objective"] = (settings["objective"],)
     own = None
-    if name is None or settings.get("workers") == 0:
-        own, name = train, name or f"notebook.py:{getattr(train, '__name__', 'train')}"
-    campaign = Campaign(model=name, space=space.to_dict(), **settings)
+    if name is None or (settings.get("workers") == 0 and not is_family(train)):
+        own, name = train, name or f"notebook.py:{getattr(train, '__name__', 'family')}"
+    if space is not None:
+        settings["space"] = space.to_dict()
+    campaign = Campaign(model=name, **settings)
     observers = [make_console(sys.stderr)] if verbose else []
     return run_campaign(campaign, observers, own)
 

@@ -177,6 +177,7 @@ class Trial:
     role: str = ""  # "recipe" for the starting config, else ""; in finals "recipe" or "candidate"
     source: int | None = None  # in finals: the search trial whose config is retrained
     clock_seconds: float = 0.0  # campaign time at the last change
+    fused: bool = False  # the present segment was begun with others as one
 
     @property
     def step(self) -> int:

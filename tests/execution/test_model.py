@@ -1,7 +1,9 @@
 import pytest
 
 from maestune.errors import SettingsError
-from maestune.execution.model import family, load_own, own_model_name
+from maestune.execution.model import family, family_of, is_family, load_own, load_training, own_model_name, recipe_of
+from maestune.families import Network
+from maestune.families.gan import GAN
 
 
 def write(tmp_path, text):
@@ -26,7 +28,7 @@ def test_a_file_says_what_it_needs(tmp_path):
 @pytest.mark.parametrize(
     ("text", "name", "says"),
     [
-        (SPACE + "def trian(config, run): yield\n", "train", "no function 'train'.*trian"),
+        (SPACE + "def trian(config, run): yield\n", "train", "no function or family 'train'.*trian"),
         ("def train(config, run): yield\n", "train", "no `space`"),
         ("def train(:", "train", "cannot be loaded: SyntaxError"),
         ("import not_there_at_all", "train", "cannot be loaded: ModuleNotFoundError"),
@@ -35,6 +37,44 @@ def test_a_file_says_what_it_needs(tmp_path):
 def test_files_that_lack_something(tmp_path, text, name, says):
     with pytest.raises(SettingsError, match=says):
         load_own(f"{write(tmp_path, text)}:{name}")
+
+
+NETWORK = """
+import torch
+from maestune import Draw, Float, Network, Space
+family = Network(
+    space=Space((Float("lr", 0.1, 1.0),)),
+    build=lambda config, shape: torch.nn.Conv2d(shape[0], shape[0], 1),
+    loss=lambda network, batch, hyper, noise: network(batch).square().flatten(1).mean(1),
+    latents=lambda config, shape, n: {"z": Draw("normal", (n, *shape))},
+    generate=lambda network, noise: network(noise["z"]),
+    full_steps=30,
+    data="digits",
+    objective="kid",
+)
+"""
+
+
+def test_a_file_may_hold_a_family(tmp_path):
+    model = f"{write(tmp_path, NETWORK)}:family"
+    own = load_own(model)
+    assert isinstance(own.family, Network)
+    assert (own.data, own.objectives, own.space) == ("digits", ("kid",), None)
+    found = family_of(model)
+    assert isinstance(found, Network)
+    assert found.full_steps((1, 8, 8), 100) == 30
+    assert callable(load_training(model))
+    assert recipe_of(model) is None
+    with pytest.raises(SettingsError, match=r"no function or family 'famly'\. Did you mean family"):
+        load_own(model.replace(":family", ":famly"))
+
+
+def test_the_family_of_a_model(tmp_path):
+    assert family_of("gan") == GAN()
+    assert family_of(f"{write(tmp_path, SPACE + 'def train(config, run): yield')}:train") is None
+    assert is_family(GAN())
+    assert not is_family(GAN)  # a class is no family yet
+    assert not is_family(lambda config, run: iter(()))
 
 
 def test_files_that_are_not_there(tmp_path):
@@ -47,3 +87,9 @@ def test_files_that_are_not_there(tmp_path):
 def test_names_of_trainings():
     assert own_model_name(test_names_of_trainings).endswith("test_model.py:test_names_of_trainings")
     assert own_model_name(lambda config, run: iter(())) is None
+
+
+def test_names_of_families(tmp_path):
+    made = load_own(f"{write(tmp_path, NETWORK)}:family").family
+    assert own_model_name(made) == f"{tmp_path / 'mine.py'}:family"
+    assert own_model_name(GAN(name="of no file")) is None

@@ -10,29 +10,45 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from maestune.campaign.agenda import Plan
 from maestune.campaign.budget import Budget
 from maestune.campaign.length import full_steps, measure_speed, rung_steps
 from maestune.campaign.observer import Observer
 from maestune.campaign.prepare import Prepared, prepare
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
-from maestune.campaign.run import Loop, Plan
+from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
-from maestune.campaign.settings import Settings, default_workers, resolve_device, toml_text
+from maestune.campaign.settings import Settings, default_workers, how_to_fuse, resolve_device, toml_text
 from maestune.campaign.store import Store
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.inline import Inline
-from maestune.execution.model import OwnTraining, is_own, load_own, load_training
+from maestune.execution.jobs import Setup
+from maestune.execution.memory import worker_memory
+from maestune.execution.model import (
+    OwnTraining,
+    family_of,
+    is_family,
+    is_own,
+    load_own,
+    load_training,
+    own_family,
+)
 from maestune.execution.processes import Processes
 from maestune.execution.segment import disk_error, real_picture
+from maestune.families.base import Family
 from maestune.search import make_strategy
-from maestune.space import Space
+from maestune.space import Fusible, Space
+from maestune.training.loop import family_training
 from maestune.training.run import Training
+
+# Fused steps of small networks gain little from more members; promotions and early groups are smaller anyway.
+MEMBERS = 16
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class Campaign:
         """Where the campaign is kept."""
         return self.settings.folder
 
-    def run(self, observers: Sequence[Observer] = (), training: Training | None = None) -> Record:
+    def run(self, observers: Sequence[Observer] = (), training: Training | Family | None = None) -> Record:
         """Run to the end, or go on from where it was left. Ctrl-C once: checkpoint and return; twice: stop at once.
 
         `training` is a training without a file of its own (a notebook's); it then runs in this process.
@@ -93,8 +109,8 @@ class Campaign:
                 return self._finished(store, observers)
             executor = self._executor(device, training)
             prepared = prepare(settings, own, device, lambda text: _tell(observers, text))
-            executor.prepare(prepared.setup)
-            self._begin(store, prepared, executor, device)
+            executor.prepare(self._setup(prepared, device))
+            self._begin(store, prepared, executor, device, members=self._members(training))
             before = max([store.facts.get("seconds", 0.0), *(t.clock_seconds for t in store.trials)])
             plan = Plan(
                 space=prepared.space,
@@ -103,9 +119,17 @@ class Campaign:
                 budget=Budget.parse(settings.budget),
                 seed=settings.seed,
                 workers=max(self._workers(device), 1),
+                fusible=self._fusible(training),
+                members=self._members(training),
             )
-            seed = derive_seed(settings.seed, "strategy")
-            strategy = make_strategy(settings.strategy, start=prepared.recipe, seed=seed, eta=settings.eta)
+            strategy = make_strategy(
+                settings.strategy,
+                start=prepared.recipe,
+                seed=derive_seed(settings.seed, "strategy"),
+                eta=settings.eta,
+                fusible=plan.fusible,
+                members=plan.members,
+            )
             loop = Loop(plan, store, strategy, executor, observers, lambda: before + time.monotonic() - begun)
             with _on_interrupt(loop):
                 record = loop.run()
@@ -123,7 +147,7 @@ class Campaign:
         executor = self._executor(device, None)
         try:
             prepared = prepare(settings, self._own(None), device, lambda _text: None)
-            executor.prepare(prepared.setup)
+            executor.prepare(self._setup(prepared, device))
             with tempfile.TemporaryDirectory(prefix="maestune-") as folder:
                 rate = measure_speed(executor, prepared, Path(folder) / "dry-run", settings.seed)
             memory = _memory_mib([os.getpid(), *executor.pids])
@@ -142,28 +166,52 @@ class Campaign:
             full_trainings=budget.amount * workers * rate / steps if budget.kind == "seconds" else budget.amount,
         )
 
-    def _own(self, training: Training | None) -> OwnTraining | None:
+    def _own(self, training: Training | Family | None) -> OwnTraining | None:
         if not is_own(self.settings.model):
             return None
         if training is None:
             return load_own(self.settings.model)
+        if is_family(training):
+            return own_family(training)
         if self.settings.space is None:
             raise SettingsError("A training of your own needs a space; give space=maestune.Space((…)).to_dict().")
-        return OwnTraining(training, Space.from_dict(self.settings.space), None, (), None)
+        return OwnTraining(cast(Training, training), Space.from_dict(self.settings.space), None, (), None)
 
     def _workers(self, device: str) -> int:
         return default_workers(device) if self.settings.workers is None else self.settings.workers
 
-    def _executor(self, device: str, training: Training | None) -> Processes | Inline:
+    def _executor(self, device: str, training: Training | Family | None) -> Processes | Inline:
         workers = self._workers(device)
+        family = self._family(training)
+        if training is not None and not is_family(training):
+            return Inline(cast(Training, training), None)
         if training is not None or workers == 0:
-            return Inline(training or load_training(self.settings.model))
+            return Inline(load_training(self.settings.model) if family is None else family_training(family), family)
         return Processes(workers, threads=max(1, (os.cpu_count() or 1) // workers))
 
-    def _begin(self, store: Store, prepared: Prepared, executor: Processes | Inline, device: str) -> None:
+    def _setup(self, prepared: Prepared, device: str) -> Setup:
+        """What jobs share, with how they may be fused on this machine."""
+        memory = worker_memory(device, max(self._workers(device), 1))
+        return replace(prepared.setup, fuse=how_to_fuse(self.settings), memory_bytes=memory)
+
+    def _family(self, training: Training | Family | None) -> Family | None:
+        """The family that is trained; None where only the user's own code knows how to train."""
+        if training is None:
+            return family_of(self.settings.model)
+        return training if is_family(training) else None
+
+    def _fusible(self, training: Training | Family | None) -> Fusible:
+        """What may differ among trials that are trained as one."""
+        family = self._family(training)
+        return Fusible() if family is None or self.settings.fuse == "off" else family.fusible
+
+    def _members(self, training: Training | Family | None) -> int:
+        return (self.settings.members or MEMBERS) if self._fusible(training) != Fusible() else 1
+
+    def _begin(self, store: Store, prepared: Prepared, executor: Processes | Inline, device: str, members: int) -> None:
         """Write down a new campaign; of an existing one, check that it is the same."""
         settings, budget = self.settings, Budget.parse(self.settings.budget)
-        identity = prepared.identity(settings)
+        identity = {**prepared.identity(settings), "trained as one": f"at most {members}"}
         if store.exists:
             given = {} if settings.steps is None else {"steps": str(settings.steps)}
             _check_identity(store, {**identity, "steps": store.facts["identity"]["steps"], **given})

@@ -61,7 +61,7 @@ def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: in
         score_at=(),
         picture_at=(),
     )
-    executor.submit(job)
+    executor.submit([job])
     first: Progress | None = None
     rate, asked = 0.0, False
     while True:

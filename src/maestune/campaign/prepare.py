@@ -14,7 +14,7 @@ from maestune.data import ImageData, load_images
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
 from maestune.execution.model import OwnTraining, family, image_shape, is_own, recipe_of
-from maestune.families.base import Recipe
+from maestune.families.base import Family, Recipe
 from maestune.quality import METRICS, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
@@ -75,8 +75,9 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     data = load_images(source, size=settings.size, progress=say) if source is not None else None
     if data is not None:
         say(data.describe())
-    space = _space(settings, own, data)
-    objectives = _objectives(settings, own, data)
+    made = own.family if own else family(settings.model)
+    space = _space(settings, own, made, data)
+    objectives = _objectives(settings, own, made, data)
     judges, floor, failure, notes = _judges(settings, data, say) if data is not None else ({}, {}, {}, [])
     full_metrics = tuple(floor)  # what the judge can measure
     asked = [o.name for o in objectives if o.name in full_metrics]
@@ -106,9 +107,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         failure=failure,
         notes=tuple(notes),
         citations=tuple(dict.fromkeys(citations)),
-        model_steps=own.full_steps
-        if own
-        else family(settings.model).full_steps(image_shape(data), len(data.train) if data else 0),
+        model_steps=_model_steps(own, made, data),
     )
 
 
@@ -144,14 +143,22 @@ def _in_words(param: Param) -> str:
     return text
 
 
-def _space(settings: Settings, own: OwnTraining | None, data: ImageData | None) -> Space:
+def _model_steps(own: OwnTraining | None, made: Family | None, data: ImageData | None) -> int | None:
+    if made is not None:
+        return made.full_steps(image_shape(data), len(data.train) if data else 0)
+    return own.full_steps if own else None
+
+
+def _space(settings: Settings, own: OwnTraining | None, made: Family | None, data: ImageData | None) -> Space:
     if settings.space is not None:
         space = Space.from_dict(settings.space)
-    elif own is not None:
-        space = own.space
-    else:
+    elif made is not None:
         network = settings.set.get("network")
-        space = family(settings.model).space(image_shape(data), network if isinstance(network, str) else None)
+        space = made.space(image_shape(data), network if isinstance(network, str) else None)
+    else:
+        assert own is not None
+        assert own.space is not None
+        space = own.space
     for name, value in settings.set.items():
         space = space.fix(name, value)
     for name, (low, high) in settings.range.items():
@@ -163,7 +170,9 @@ def _space(settings: Settings, own: OwnTraining | None, data: ImageData | None) 
     return space
 
 
-def _objectives(settings: Settings, own: OwnTraining | None, data: ImageData | None) -> tuple[Objective, ...]:
+def _objectives(
+    settings: Settings, own: OwnTraining | None, made: Family | None, data: ImageData | None
+) -> tuple[Objective, ...]:
     texts = settings.objective or (own.objectives if own else ()) or (("fd",) if data is not None else ())
     if not texts:
         raise SettingsError(
@@ -175,7 +184,7 @@ def _objectives(settings: Settings, own: OwnTraining | None, data: ImageData | N
         parse_objective(text, {name: METRICS[name].higher_is_better for name in known}) for text in texts
     )
     for objective in objectives:
-        if own is None and objective.name not in known:
+        if made is not None and objective.name not in known:
             raise SettingsError(f"Unknown objective {objective.name!r}. {did_you_mean(objective.name, known)}")
     if len({o.name for o in objectives}) < len(objectives):
         raise SettingsError(f"An objective was given twice: {', '.join(texts)}.")

@@ -1,4 +1,4 @@
-"""The loop of a campaign: ask → submit → events → record and show → judge → decide; then the finals.
+"""The loop of a campaign: ask → group → submit → events → record and show → judge → decide; then the finals.
 
 Everything that must survive is in the store before the loop goes on; everything else is recomputed from it. Killed at
 any moment and started again, the loop finds the trials that were running, submits them again (they go on from their
@@ -10,19 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, Budget
+from maestune.campaign.agenda import Agenda, Plan
 from maestune.campaign.observer import Observer
-from maestune.campaign.reading import history_of, ranked, record_of
+from maestune.campaign.reading import history_of, record_of
 from maestune.campaign.record import Record
-from maestune.campaign.seeds import derive_rng, derive_seed
+from maestune.campaign.seeds import derive_seed
 from maestune.campaign.store import Store
 from maestune.campaign.verdict import winner
 from maestune.errors import SettingsError
-from maestune.execution.jobs import Ended, Event, Executor, Job, Outcome, Progress, Scored, score_dict
+from maestune.execution.jobs import Chosen, Ended, Event, Executor, Job, Outcome, Progress, Scored, score_dict
 from maestune.search import Strategy
-from maestune.space import Space
-from maestune.types import Config, Decision, Proposal, Trial, TrialState
+from maestune.space import structure
+from maestune.types import Decision, Trial, TrialState
 
 WAIT_SECONDS = 0.2
 PICTURES = 8  # sample grids over a full training
@@ -35,24 +36,6 @@ _STATES = {
     Decision.STOP: TrialState.STOPPED,
     Decision.COMPLETE: TrialState.COMPLETE,
 }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the loop needs to know, resolved: it does not change while the campaign runs, nor when it is resumed."""
-
-    space: Space
-    recipe: Config
-    rungs: tuple[int, ...]
-    budget: Budget
-    seed: int
-    workers: int
-    finalists: int = 2
-
-    @property
-    def full_steps(self) -> int:
-        """Length of a full training."""
-        return self.rungs[-1]
 
 
 @dataclass
@@ -75,13 +58,14 @@ class Loop:
         """Search, then finals. Returns the record; after an interruption, what there is so far."""
         self._tell(lambda o: o.start(self.record()))
         self._tidy()
+        agenda = Agenda(self.plan, self.store, self.strategy, self.clock, self.running)
         if "finals" not in self.store.facts:
             self._prune()
-            self._drive(self._next_search)
+            self._drive(agenda.next_search)
             if not self.interrupted:
-                self._end_search()
+                self._end_search(agenda)
         if not self.interrupted:
-            self._drive(self._next_final)
+            self._drive(agenda.next_final)
             if not self.interrupted:
                 self._keep_best_checkpoints()
                 self.store.set_facts(done=True, seconds=round(self.clock(), 3))
@@ -95,16 +79,17 @@ class Loop:
 
     # The loop ----------------------------------------------------------------------------------------------------
 
-    def _drive(self, next_trial: Callable[[], Trial | None]) -> None:
+    def _drive(self, next_group: Callable[[], Sequence[Trial]]) -> None:
         while True:
             if self.stop_asked and not self.interrupted:
                 self._interrupt()
             while self.executor.free and not self.interrupted:
-                trial = self._left_running() or next_trial()
-                if trial is None:
+                group = self._left_running() or next_group()
+                if not group:
                     break
-                self.running[trial.number] = Progress(trial.number, trial.step, trial.seconds)
-                self.executor.submit(self._job(trial))
+                for trial in group:
+                    self.running[trial.number] = Progress(trial.number, trial.step, trial.seconds)
+                self.executor.submit([self._job(trial) for trial in group])
             if not self.running:
                 return
             for event in self.executor.events(WAIT_SECONDS):
@@ -117,11 +102,19 @@ class Loop:
         self.executor.interrupt()
         self._say("interrupted: writing checkpoints (once more to quit at once)")
 
-    def _left_running(self) -> Trial | None:
-        """A trial that should be running but is not: the campaign, or its worker, was killed."""
-        return next(
-            (t for t in self.store.trials if t.state == TrialState.RUNNING and t.number not in self.running), None
-        )
+    def _left_running(self) -> Sequence[Trial]:
+        """Trials that should be running but are not: the campaign, or their worker, was killed."""
+        left = [t for t in self.store.trials if t.state == TrialState.RUNNING and t.number not in self.running]
+        # Whoever was there when a worker died goes on alone, so that nobody is given up for the fault of another.
+        unhurt = [t for t in left if t.number not in self.deaths]
+        if len(unhurt) < len(left):
+            return [t for t in left if t.number in self.deaths][:1]
+        return [t for t in left if self._kind(t) == self._kind(left[0])][: self.plan.members]
+
+    def _kind(self, trial: Trial) -> tuple[object, ...]:
+        """Equal for trials that can go on as one."""
+        shared = structure(self.plan.space, trial.config, self.plan.fusible)
+        return trial.stage, shared, trial.step, trial.until_steps, trial.fused
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -136,10 +129,27 @@ class Loop:
         elif isinstance(event, Scored):
             scores = score_dict(event.rung.scores)
             self.store.log(event.trial, {"kind": "scores", "step": event.rung.step, "scores": scores})
+        elif isinstance(event, Chosen):
+            self._record_manner(event)
         else:
             del self.running[event.trial]
             self._settle(self.store.trials[event.trial], event)
             self.store.flush(event.trial)
+
+    def _record_manner(self, chosen: Chosen) -> None:
+        """How a group is trained: with each trial, and counted for the report."""
+        for trial in chosen.trials:
+            told = {"manner": chosen.manner, "members": chosen.members, "reason": chosen.reason}
+            self.store.log(trial, {"kind": "manner", **told})
+        manners: dict[str, dict[str, Any]] = dict(self.store.facts.get("manners", {}))
+        before = manners.get(chosen.manner, {"groups": 0, "trials": 0, "members": 0})
+        manners[chosen.manner] = {
+            "groups": before["groups"] + 1,
+            "trials": before["trials"] + len(chosen.trials),
+            "members": max(before["members"], chosen.members),
+            "reason": chosen.reason,
+        }
+        self.store.set_facts(manners=manners)
 
     def _settle(self, trial: Trial, ended: Ended) -> None:
         """A segment is over: judge, decide, record."""
@@ -206,69 +216,14 @@ class Loop:
                 "Mend the training or the data and start a new campaign in another folder (--out)."
             )
 
-    # Search ------------------------------------------------------------------------------------------------------
-
-    def _next_search(self) -> Trial | None:
-        history = history_of(self.store)
-        # One generator per decision, named by how far the history has come: asked again after a crash, it is the same.
-        results = sum(len(t.rungs) for t in history.trials)
-        rng = derive_rng(self.plan.seed, "ask", len(history.trials), results)
-        proposal = next(iter(self.strategy.ask(self.plan.space, history, 1, rng)), None)
-        if proposal is None or not self._affordable(proposal, history.trials):
-            return None
-        if proposal.parent is not None:
-            parent = self.store.trials[proposal.parent]
-            promoted = parent.with_(
-                state=TrialState.RUNNING, until_steps=proposal.until_steps, decision=proposal.reason
-            )
-            return self.store.save(promoted)
-        trial = Trial(
-            number=-1,
-            config=proposal.config,
-            # Common random numbers: all search trials start from the same seed and see the same data order and latents.
-            seed=derive_seed(self.plan.seed, "search"),
-            stage="search",
-            state=TrialState.RUNNING,
-            until_steps=proposal.until_steps,
-            reason=proposal.reason,
-            role="recipe" if proposal.config == self.plan.recipe else "",
-        )
-        return self.store.add(trial, self.plan.space)
-
-    def _affordable(self, proposal: Proposal, trials: Sequence[Trial]) -> bool:
-        budget, first = self.plan.budget, len(trials) < 2
-        if budget.kind == "trials":
-            return proposal.parent is not None or len(trials) < budget.search_amount
-        begun = 0 if proposal.parent is None else self.store.trials[proposal.parent].step
-        if budget.kind == "full":
-            spent = sum(t.until_steps for t in trials) / self.plan.full_steps
-            return first or spent + (proposal.until_steps - begun) / self.plan.full_steps <= budget.search_amount + 1e-9
-        return first or self.clock() + self._expected_seconds(proposal.until_steps - begun) <= self._search_deadline()
-
-    def _search_deadline(self) -> float:
-        """Campaign seconds at which the search ends: early enough for the recipe and one candidate on two seeds each."""
-        budget = self.plan.budget
-        finals = 2 * MIN_FINAL_SEEDS * self._expected_seconds(self.plan.full_steps) / max(self.plan.workers, 1)
-        return min(budget.search_amount, budget.amount - finals - REPORT_SECONDS)
-
-    def _expected_seconds(self, steps: int) -> float:
-        """Seconds that so many steps probably take: the mean over the trials so far."""
-        done = [t for t in self.store.trials if t.step > 0]
-        return steps * sum(t.seconds for t in done) / sum(t.step for t in done) if done else 0.0
-
-    def _end_search(self) -> None:
-        history = history_of(self.store)
-        for trial in history.trials:
+    def _end_search(self, agenda: Agenda) -> None:
+        for trial in self.store.trials:
             if trial.state == TrialState.PAUSED:
                 self.store.save(trial.with_(state=TrialState.STOPPED, decision=f"{trial.decision}; the search ended"))
                 self.store.drop_checkpoints(trial.number)
-        recipe = next((t for t in history.trials if t.role == "recipe"), None)
-        order = [t for t in ranked(history) if t.role != "recipe"]
-        complete = [t for t in order if t.state == TrialState.COMPLETE]
-        candidates = (complete or order)[: self._n_candidates(bool(recipe))]
-        sources = [t.number for t in ([recipe] if recipe else []) + candidates] if candidates else []
+        sources = agenda.finalists()
         self.store.set_facts(finals=sources)
-        if not candidates:
+        if not sources:
             self._note(
                 "no configuration beside the recipe could be scored, so there are no finals and no verdict; give a larger budget"
             )
@@ -277,52 +232,7 @@ class Loop:
                 f"finals: {', '.join(f'trial {n}' for n in sources)} retrained on fresh seeds, scored on unseen data"
             )
 
-    def _n_candidates(self, with_recipe: bool) -> int:
-        """As many candidates as leave the verdict five seeds each; at least one."""
-        budget = self.plan.budget
-        if budget.kind == "seconds":
-            expected = self._expected_seconds(self.plan.full_steps) / max(self.plan.workers, 1)
-            runs = (budget.amount - REPORT_SECONDS - self.clock()) / expected if expected > 0 else 0.0
-        else:
-            runs = budget.amount - budget.search_amount
-        return max(1, min(self.plan.finalists, int(runs / GOOD_FINAL_SEEDS) - with_recipe))
-
-    # Finals ------------------------------------------------------------------------------------------------------
-
-    def _next_final(self) -> Trial | None:
-        sources: list[int] = self.store.facts["finals"]
-        done = [t for t in self.store.trials if t.stage == "finals"]
-        if not sources or len(done) >= MAX_FINAL_SEEDS * len(sources):
-            return None
-        round_, position = divmod(len(done), len(sources))
-        if position == 0 and round_ >= MIN_FINAL_SEEDS and not self._round_affordable(done, len(sources)):
-            return None
-        source = self.store.trials[sources[position]]
-        trial = Trial(
-            number=-1,
-            config=source.config,
-            seed=derive_seed(self.plan.seed, "finals", round_),
-            stage="finals",
-            state=TrialState.RUNNING,
-            until_steps=self.plan.full_steps,
-            reason=f"trial {source.number} on fresh seed {round_ + 1}",
-            role="recipe" if source.role == "recipe" else "candidate",
-            source=source.number,
-        )
-        return self.store.add(trial, self.plan.space)
-
-    def _round_affordable(self, done: Sequence[Trial], size: int) -> bool:
-        budget = self.plan.budget
-        if budget.kind == "trials":
-            return len(self.store.trials) + size <= budget.amount
-        if budget.kind == "full":
-            spent = sum(t.until_steps for t in self.store.trials) / self.plan.full_steps
-            return spent + size <= budget.amount + 1e-9
-        ended = [t for t in done if t.state.final]
-        per_run = sum(t.seconds for t in ended) / len(ended) if ended else self._expected_seconds(self.plan.full_steps)
-        pending = sum(max(per_run - self.running[t.number].seconds, 0.0) for t in done if t.number in self.running)
-        needed = (pending + size * per_run) / max(self.plan.workers, 1)
-        return self.clock() + needed + REPORT_SECONDS <= budget.amount
+    # Jobs and words ----------------------------------------------------------------------------------------------
 
     def _keep_best_checkpoints(self) -> None:
         """Keep the checkpoints of the recipe's and the winner's first final training; they are what `generate` draws from."""
@@ -332,8 +242,6 @@ class Loop:
         for trial in record.trials:
             if trial.number not in kept:
                 self.store.drop_checkpoints(trial.number)
-
-    # Jobs and words ----------------------------------------------------------------------------------------------
 
     def _job(self, trial: Trial) -> Job:
         full = self.plan.full_steps
@@ -351,6 +259,7 @@ class Loop:
             full_steps=full,
             score_at=() if finals else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
             picture_at=tuple(s for s in pictures if s <= trial.until_steps),
+            fused=trial.fused,
         )
 
     def _line(self, trial: Trial) -> str:

@@ -6,12 +6,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maestune.campaign.budget import Budget
 from maestune.errors import SettingsError, did_you_mean
+from maestune.execution.jobs import Fuse
 from maestune.execution.model import FAMILIES, is_own
 from maestune.search import STRATEGIES
 from maestune.types import Objective, Value
@@ -42,6 +43,10 @@ class Settings(BaseModel):
     samples: int | None = Field(None, ge=100, description="how many samples are scored")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     workers: int | None = Field(None, ge=0, description="worker processes; 0 trains in the campaign's own process")
+    fuse: Literal["auto", "off", "fused", "compiled"] = Field(
+        "auto", description="whether trials that differ only in numbers are trained as one step; auto: where it pays"
+    )
+    members: int | None = Field(None, ge=1, le=1024, description="how many trials are trained as one at most")
     out: str | None = Field(None, description="folder of the campaign")
 
     @staticmethod
@@ -113,6 +118,13 @@ def default_workers(device: str) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, 8))
+
+
+def how_to_fuse(settings: Settings) -> Fuse:
+    """How trials of one structure are trained; the clock is asked only where it decides about the campaign anyway."""
+    if settings.fuse != "auto":
+        return settings.fuse
+    return "measured" if Budget.parse(settings.budget).kind == "seconds" else "fused"
 
 
 def resolve_device(text: str) -> str:

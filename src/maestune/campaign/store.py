@@ -9,6 +9,7 @@ and every Optuna analysis read our studies; `_repair` completes them after a cra
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import warnings
@@ -134,6 +135,20 @@ class Store:
         self._trials.append(trial)
         return trial
 
+    def launch(self, trials: Sequence[Trial], space: Space) -> list[Trial]:
+        """Begin the segments of a group: new trials (number -1) are added, others saved. All of them or none.
+
+        What is to be done is written down first, in one transaction: where a crash comes between, `_load` does the rest.
+        """
+        numbers = itertools.count(len(self._trials))
+        group = [t if t.number >= 0 else t.with_(number=next(numbers)) for t in trials]
+        if len(group) > 1:
+            self.set_facts(launched=[[t.number, _to_json(t)] for t in group])
+        return [self._begin(trial, space) for trial in group]
+
+    def _begin(self, trial: Trial, space: Space) -> Trial:
+        return self.add(trial, space) if trial.number >= len(self._trials) else self.save(trial)
+
     def save(self, trial: Trial) -> Trial:
         """A trial's new standing: its own record first (that is the commit), Optuna's fields after it."""
         before = self._trials[trial.number]
@@ -219,7 +234,12 @@ class Store:
         self._ids = [t._trial_id for t in frozen]
         self._trials = [_from_json(t.number, t.user_attrs[TRIAL_KEY]) for t in frozen]
         if self._lock is not None:
-            for trial, stored in zip(self._trials, frozen, strict=True):
+            for number, data in facts.get("launched", []):
+                trial = _from_json(number, data)
+                # Of those that were begun some may have come far since; the others are as they were before.
+                if number >= len(self._trials) or trial.until_steps > self._trials[number].until_steps:
+                    self._begin(trial, Space.from_dict(facts["space"]))
+            for trial, stored in zip(self._trials, frozen, strict=False):
                 if not stored.state.is_finished():
                     self._derive(trial, known_steps=tuple(stored.intermediate_values))
 
@@ -314,6 +334,7 @@ def _to_json(trial: Trial) -> dict[str, Any]:
         "role": trial.role,
         "source": trial.source,
         "clock_seconds": trial.clock_seconds,
+        "fused": trial.fused,
         "rungs": [rung_data(rung) for rung in trial.rungs],
     }
 

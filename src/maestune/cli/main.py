@@ -86,6 +86,15 @@ def tune(
     samples: Annotated[int | None, typer.Option(min=100, help="How many samples are scored.")] = None,
     device: Device = None,
     workers: Workers = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, off, fused or compiled: train trials that differ only in numbers as one step. (default: auto)"
+        ),
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, help="How many trials are trained as one at most. (default: 16)")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check everything, train a few steps, estimate time and memory; then stop."),
@@ -109,6 +118,8 @@ def tune(
         "samples": samples,
         "device": device,
         "workers": workers,
+        "fuse": fuse,
+        "members": members,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if model.endswith(".toml"):

@@ -9,7 +9,7 @@ from torch import Tensor
 from maestune.errors import CheckpointError, SettingsError
 from maestune.execution.model import family, is_own, load_own
 from maestune.execution.segment import checkpoints
-from maestune.families.base import Shape
+from maestune.families.base import Shape, drawer
 from maestune.training.checkpoint import load_checkpoint
 from maestune.training.run import seeded
 from maestune.types import Config
@@ -29,8 +29,10 @@ def generate(model: str, config: Config, folder: Path, shape: Shape | None, n: i
         )
     state = load_checkpoint(found[0])["state"]
     generator = seeded(seed, "generate", device=device)
-    if is_own(model):
-        own = load_own(model)
+    own = load_own(model) if is_own(model) else None
+    made = family(model) if own is None else own.family
+    if made is None:
+        assert own is not None
         if own.generate is None:
             raise SettingsError(
                 f"{model.partition(':')[0]} has no function `generate`; define generate(config, state, n, generator) → images "
@@ -39,7 +41,6 @@ def generate(model: str, config: Config, folder: Path, shape: Shape | None, n: i
         return own.generate(config, state, n, generator)
     if shape is None:
         raise SettingsError("The campaign does not say which shape its images have; its folder is incomplete.")
-    made = family(model)
     network = made.build(config, shape, seeded(0, "weights", device=device))
     network.load_state_dict(state["model"])
-    return made.generate(network, n, generator)
+    return made.generate(network, drawer(made.latents(config, shape, n))(generator))

@@ -7,24 +7,27 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 
+from maestune.execution.group import Trainer
 from maestune.execution.jobs import Ended, Event, Job, Setup
-from maestune.execution.segment import run_segment
+from maestune.families.base import Family
 from maestune.training.run import Training
 
 
 class Inline:
-    """An executor without workers; a job advances by one event at each call of `events`."""
+    """An executor without workers; a group of jobs advances by one event at each call of `events`."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, family: Family | None) -> None:
         self._training = training
-        self._setup: Setup | None = None
-        self._waiting: deque[Job] = deque()
+        self._family = family
+        self._trainer: Trainer | None = None
+        self._waiting: deque[Sequence[Job]] = deque()
+        self._left = 0  # jobs of the current group that have not ended
         self._current: Iterator[Event] | None = None
         self._stop = False
 
     def prepare(self, setup: Setup) -> None:
         """Take what all jobs share."""
-        self._setup = setup
+        self._trainer = Trainer(self._training, self._family, setup)
 
     @property
     def free(self) -> int:
@@ -36,27 +39,31 @@ class Inline:
         """No processes but this one."""
         return ()
 
-    def submit(self, job: Job) -> None:
-        """Queue a job."""
-        self._waiting.append(job)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue a group of jobs."""
+        self._waiting.append(jobs)
 
     def events(self, timeout_seconds: float) -> Sequence[Event]:
-        """The next event of the current job."""
+        """The next event of the current group."""
         del timeout_seconds
         if self._current is None and self._waiting:
-            assert self._setup is not None, "prepare() comes before submit()"
+            assert self._trainer is not None, "prepare() comes before submit()"
             self._stop = False
-            self._current = run_segment(self._training, self._setup, self._waiting.popleft(), lambda: self._stop)
+            jobs = self._waiting.popleft()
+            self._left = len(jobs)
+            self._current = self._trainer.run(jobs, lambda: self._stop)
         if self._current is None:
             return ()
         with redirect_stdout(sys.stderr):  # what a training prints must not get into --json
             event = next(self._current)
         if isinstance(event, Ended):
-            self._current = None
+            self._left -= 1
+            if not self._left:
+                self._current = None
         return (event,)
 
     def interrupt(self) -> None:
-        """Ask the running job to write a checkpoint and end."""
+        """Ask the running jobs to write checkpoints and end."""
         self._stop = True
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from maestune.quality import Judge
 from maestune.types import Config, Objective, Rung, Score
 
 Split = Literal["search", "report"]
+Fuse = Literal["off", "fused", "compiled", "measured"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Setup:
 
     `model`: "gan" or `path.py:function`. `judges`: who scores samples, by split; empty where the training reports its
     own scores. `metrics`: what the judges measure at every rung; `full_metrics`: what they measure, with intervals, at
-    the end of a full training. `checkpoint_seconds`: how much work a crash may cost at most, within a segment.
+    the end of a full training. `checkpoint_seconds`: how much work a crash may cost at most, within a segment. `fuse`:
+    how jobs that share a structure may be trained; `memory_bytes`: what one worker may take for it.
     """
 
     model: str
@@ -35,11 +37,17 @@ class Setup:
     n_samples: int
     report_every: int = 50
     checkpoint_seconds: float = 30.0
+    fuse: Fuse = "off"
+    memory_bytes: float = math.inf
 
 
 @dataclass(frozen=True)
 class Job:
-    """One segment of a trial: train on from its newest checkpoint (if any) until `until_steps`."""
+    """One segment of a trial: train on from its newest checkpoint (if any) until `until_steps`.
+
+    `fused`: it was begun with others as one, and goes on so even when it alone is left: its numbers are rounded in the
+    same way.
+    """
 
     trial: int
     config: Config
@@ -51,6 +59,7 @@ class Job:
     full_steps: int
     score_at: tuple[int, ...]
     picture_at: tuple[int, ...]
+    fused: bool = False
 
 
 class Outcome(StrEnum):
@@ -93,7 +102,17 @@ class Ended:
     message: str = ""
 
 
-Event = Progress | Scored | Ended
+@dataclass(frozen=True)
+class Chosen:
+    """How the jobs of these trials are trained from now on: "serial", "fused" or "compiled", so many at a time, and why."""
+
+    trials: tuple[int, ...]
+    manner: str
+    members: int
+    reason: str
+
+
+Event = Progress | Scored | Chosen | Ended
 
 
 class Executor(Protocol):
@@ -101,11 +120,11 @@ class Executor(Protocol):
 
     @property
     def free(self) -> int:
-        """How many more jobs would start at once."""
+        """How many more groups would start at once."""
         ...
 
-    def submit(self, job: Job) -> None:
-        """Start a job."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Give a worker a group of jobs of one structure; it is free again when all have ended."""
         ...
 
     def events(self, timeout_seconds: float) -> Sequence[Event]:

@@ -1,4 +1,4 @@
-"""What is trained: one of our families by name, or the user's own training by `path.py:function`."""
+"""What is trained: a family of ours by name, or by `path.py:name` a family or a training of the user's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor
@@ -35,28 +35,46 @@ _loading: set[str] = set()  # files being executed right now
 
 @dataclass(frozen=True)
 class OwnTraining:
-    """A user's training and what its file says about it: `space`; optionally `data`, `objective`, `full_steps`, `generate`."""
+    """What a user's file says: a training with its `space`, and optionally `data`, `objective`, `full_steps`, `generate`.
+
+    Where it is a `family`, that says the rest: space and length by the shape of the images.
+    """
 
     training: Training
-    space: Space
+    space: Space | None
     data: str | None
     objectives: tuple[str, ...]
     full_steps: int | None
     generate: Callable[[Config, Any, int, torch.Generator], Tensor] | None = None
+    family: Family | None = None
 
 
 def is_own(model: str) -> bool:
-    """Whether a model is the user's own training rather than a family."""
+    """Whether a model is from a user's file."""
     return ":" in model or model.endswith(".py")
 
 
+def is_family(thing: object) -> TypeGuard[Family]:
+    """Whether something is a family rather than a training."""
+    # A class has the same attributes as its instances, but cannot be asked.
+    return not isinstance(thing, type) and all(callable(getattr(thing, name, None)) for name in _FAMILY_METHODS)
+
+
+_FAMILY_METHODS = ("space", "full_steps", "build", "players", "hyper", "latents", "generate", "signals")
+
+
 def family(model: str) -> Family:
-    """A family by its name."""
+    """A family of ours by its name."""
     if model not in FAMILIES:
         raise SettingsError(
             f"Unknown model {model!r}. {did_you_mean(model, FAMILIES)} Your own training is named path/to/file.py:function."
         )
     return FAMILIES[model]()
+
+
+def family_of(model: str) -> Family | None:
+    """The family of a model, ours or a user's; None for a training that is a generator of reports."""
+    return load_own(model).family if is_own(model) else family(model)
 
 
 def load_training(model: str) -> Training:
@@ -70,14 +88,16 @@ def recipe_of(model: str) -> Recipe | None:
 
 
 def load_own(model: str) -> OwnTraining:
-    """A user's training from its file. Raises SettingsError that says what the file lacks."""
+    """A user's training or family from its file. Raises SettingsError that says what the file lacks."""
     path_text, _, name = model.partition(":")
     name = name or "train"
     module = _load_file(Path(path_text))
     training = getattr(module, name, None)
+    if is_family(training):
+        return own_family(training)
     if not callable(training):
-        functions = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
-        raise SettingsError(f"{path_text} has no function {name!r}. {did_you_mean(name, functions)}")
+        named = [k for k, v in vars(module).items() if (callable(v) or is_family(v)) and not k.startswith("_")]
+        raise SettingsError(f"{path_text} has no function or family {name!r}. {did_you_mean(name, named)}")
     space = getattr(module, "space", None)
     if not isinstance(space, Space):
         raise SettingsError(
@@ -95,12 +115,37 @@ def load_own(model: str) -> OwnTraining:
     )
 
 
-def own_model_name(training: Any) -> str | None:
-    """`path.py:function` of a training defined in a file, None where there is no file (a notebook, an inner function)."""
-    file = getattr(sys.modules.get(training.__module__), "__file__", None)
-    if file is None or "<" in training.__qualname__ or "." in training.__qualname__:
+def own_family(family: Family) -> OwnTraining:
+    """A user's family as what is trained; it may say by `data` and `objectives` what to learn from and be judged by."""
+    return OwnTraining(
+        training=family_training(family),
+        space=None,
+        data=getattr(family, "data", None),
+        objectives=getattr(family, "objectives", ()),
+        full_steps=None,
+        family=family,
+    )
+
+
+def own_model_name(model: Any) -> str | None:
+    """`path.py:name` of a training or family defined in a file, None where there is no file (a notebook, an inner function)."""
+    if is_family(model):
+        return _name_of_object(model)
+    file = getattr(sys.modules.get(model.__module__), "__file__", None)
+    if file is None or "<" in model.__qualname__ or "." in model.__qualname__:
         return None
-    return f"{Path(file).resolve()}:{training.__qualname__}"
+    return f"{Path(file).resolve()}:{model.__qualname__}"
+
+
+def _name_of_object(thing: object) -> str | None:
+    # An object does not know where it was defined: it is looked for in the modules, the script that runs among the first.
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is not None and file.endswith(".py"):
+            for name, value in list(vars(module).items()):
+                if value is thing:
+                    return f"{Path(file).resolve()}:{name}"
+    return None
 
 
 def image_shape(data: ImageData | None) -> Shape:

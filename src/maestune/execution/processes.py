@@ -1,4 +1,4 @@
-"""Workers as processes: one job each, alive as long as the campaign; a dead one costs its own segment only."""
+"""Workers as processes: one group of jobs each, alive as long as the campaign; a dead one costs its own segment only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -18,13 +18,14 @@ from maestune.execution.jobs import Ended, Event, Job, Outcome, Setup
 from maestune.execution.model import GUARD_NEEDED
 
 GRACE_SECONDS = 5.0
+KEPT_BYTES = 2**30
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     pipe: Connection
-    job: Job | None = None
+    jobs: dict[int, Job] = field(default_factory=dict[int, Job])  # by trial; those that have not ended
     ready: bool = False
 
 
@@ -49,26 +50,26 @@ class Processes:
 
     @property
     def free(self) -> int:
-        """Workers without a job."""
-        return sum(w.job is None for w in self._workers)
+        """Workers without jobs."""
+        return sum(not w.jobs for w in self._workers)
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Process numbers of the workers."""
         return tuple(w.process.pid for w in self._workers if w.process.pid is not None)
 
-    def submit(self, job: Job) -> None:
-        """Start a job on a free worker."""
-        each = next(w for w in self._workers if w.job is None)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Start a group of jobs on a free worker."""
+        each = next(w for w in self._workers if not w.jobs)
         if not each.process.is_alive():  # it died between two jobs
             self._replace(each)
-        each.job = job
+        each.jobs = {job.trial: job for job in jobs}
         with suppress(OSError):  # a broken pipe: the worker is dead, its sentinel says so
-            each.pipe.send(job)
+            each.pipe.send(tuple(jobs))
 
     def events(self, timeout_seconds: float) -> Sequence[Event]:
         """Events since the last call; waits for the first one. Raises the error of a worker that cannot go on."""
-        busy = [w for w in self._workers if w.job is not None]
+        busy = [w for w in self._workers if w.jobs]
         handles = [handle for w in busy for handle in (w.pipe, w.process.sentinel)]
         ready = wait(handles, timeout_seconds)
         return [e for w in busy if w.pipe in ready or w.process.sentinel in ready for e in self._drain(w)]
@@ -76,14 +77,14 @@ class Processes:
     def interrupt(self) -> None:
         """Ask every running job to write a checkpoint and end."""
         for each in self._workers:
-            if each.job is not None:
+            if each.jobs:
                 with suppress(OSError):  # dead: events() will say so
                     each.pipe.send(worker.STOP)
 
     def close(self) -> None:
         """End all workers, politely where they are idle."""
         for each in self._workers:
-            if each.job is None and each.process.is_alive():
+            if not each.jobs and each.process.is_alive():
                 with suppress(OSError):
                     each.pipe.send(None) if each.ready else each.process.terminate()
             else:
@@ -104,12 +105,13 @@ class Processes:
                     raise message
                 found.append(message)
                 if isinstance(message, Ended):
-                    each.job = None
+                    del each.jobs[message.trial]
         except (EOFError, ConnectionResetError):
             pass
-        if each.job is not None and not each.process.is_alive():
+        if each.jobs and not each.process.is_alive():
             each.process.join()
-            found.append(Ended(each.job.trial, Outcome.DIED, 0, 0.0, message=_cause(each.process.exitcode)))
+            cause = _cause(each.process.exitcode)
+            found += [Ended(trial, Outcome.DIED, 0, 0.0, message=cause) for trial in each.jobs]
             self._replace(each)
         return found
 
@@ -130,7 +132,7 @@ class Processes:
     def _replace(self, each: _Worker) -> None:
         each.pipe.close()
         fresh = self._spawn()
-        each.process, each.pipe, each.job = fresh.process, fresh.pipe, None
+        each.process, each.pipe, each.jobs = fresh.process, fresh.pipe, {}
         self._ready(each)
 
 
@@ -145,9 +147,13 @@ def _cause(exitcode: int | None) -> str:
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
     # Thread pools read these when their library is loaded, which is before any code of ours runs in the worker.
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(threads)))
+    values: dict[str, str] = {}
+    values |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    # The tensors of a group come and go at every step; memory that is given back each time is zeroed again each time,
+    # which takes as long as the arithmetic (glibc keeps blocks below these sizes for the process).
+    values |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(KEPT_BYTES))
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,78 +59,98 @@ def newest_checkpoint(folder: Path, until_steps: int) -> Mapping[str, Any] | Non
 
 def run_segment(training: Training, setup: Setup, job: Job, stop: Callable[[], bool]) -> Iterator[Event]:
     """Train a trial's segment, yielding events; the last one is `Ended`. `stop` is asked at every report."""
-    segment = _Segment(training, setup, job)
-    try:
-        yield from segment.events(stop)
-    except (StoreError, KeyboardInterrupt):
-        raise  # the disk, not the trial, is at fault: the campaign has to stop
-    except Exception as error:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / "error.txt").write_text(traceback.format_exc())
-        yield segment.ended(Outcome.FAILED, _one_line(error))
+    segment = Segment(setup, job)
+    yield from segment.guarded(partial(_reported, segment, training, stop))
 
 
-class _Segment:
-    """The running state of one segment: clock, rungs, last checkpoint."""
+def _reported(segment: Segment, training: Training, stop: Callable[[], bool]) -> Iterator[Event]:
+    yield from segment.begin()
+    if segment.ended is not None:
+        return
+    clock = time.perf_counter()
+    with closing(training(segment.job.config, segment.run())) as reports:  # type: ignore[type-var]
+        for report in reports:
+            now = time.perf_counter()
+            segment.seconds += now - clock
+            yield from segment.take(report, stop())
+            segment.seconds += time.perf_counter() - now
+            clock = time.perf_counter()
+            if segment.ended is not None:
+                return
+    yield segment.end(
+        Outcome.FAILED,
+        f"the training ended at step {segment.step} without a report at step {segment.job.until_steps}; "
+        "yield a Report at every step where run.due(step) is true.",
+    )
 
-    def __init__(self, training: Training, setup: Setup, job: Job) -> None:
-        self.training, self.setup, self.job = training, setup, job
-        self.begun = time.perf_counter()
-        self.step, self.seconds_before = 0, 0.0
+
+class Segment:
+    """The running state of one segment: clock, rungs, last checkpoint. It is told of reports and answers with events.
+
+    `seconds`: what the trial took of a worker so far, kept by whoever trains it. `ended`: the last event, once there
+    is one.
+    """
+
+    def __init__(self, setup: Setup, job: Job) -> None:
+        self.setup, self.job = setup, job
+        self.step, self.seconds = 0, 0.0
         self.rungs: list[Rung] = []
         self.state: Mapping[str, Any] | None = None
+        self.ended: Ended | None = None
+        self.checkpointed = time.perf_counter()
 
-    def seconds(self) -> float:
-        return self.seconds_before + time.perf_counter() - self.begun
+    def guarded(self, events: Callable[[], Iterator[Event]]) -> Iterator[Event]:
+        """The events; where making them raises an error that is not the disk's, the trial has failed."""
+        try:
+            yield from events()
+        except (StoreError, KeyboardInterrupt):
+            raise  # the disk, not the trial, is at fault: the campaign has to stop
+        except Exception as error:
+            self.job.folder.mkdir(parents=True, exist_ok=True)
+            (self.job.folder / "error.txt").write_text(traceback.format_exc())
+            yield self.end(Outcome.FAILED, one_line(error))
 
-    def ended(self, outcome: Outcome, message: str = "") -> Ended:
-        return Ended(self.job.trial, outcome, self.step, self.seconds(), tuple(self.rungs), message)
+    def end(self, outcome: Outcome, message: str = "") -> Ended:
+        """The last event."""
+        self.ended = Ended(self.job.trial, outcome, self.step, self.seconds, tuple(self.rungs), message)
+        return self.ended
 
-    def restore(self) -> None:
-        saved = newest_checkpoint(self.job.folder, self.job.until_steps)
-        if saved is None:
-            return
-        self.state, self.step, self.seconds_before = saved["state"], saved["step"], saved["seconds"]
-        self.rungs = [rung_from(data) for data in saved["rungs"]]
-
-    def events(self, stop: Callable[[], bool]) -> Iterator[Event]:
+    def begin(self) -> Iterator[Event]:
+        """Take up the newest checkpoint; tells the scores that it holds."""
         self.job.folder.mkdir(parents=True, exist_ok=True)
-        self.restore()
+        saved = newest_checkpoint(self.job.folder, self.job.until_steps)
+        if saved is not None:
+            self.state, self.step, self.seconds = saved["state"], saved["step"], saved["seconds"]
+            self.rungs = [rung_from(data) for data in saved["rungs"]]
         for rung in self.rungs:
             yield Scored(self.job.trial, rung)
         if self.step >= self.job.until_steps:  # the crash came after the checkpoint
-            yield self.ended(Outcome.REACHED)
+            yield self.end(Outcome.REACHED)
+
+    def take(self, report: Report, stop: bool) -> Iterator[Event]:
+        """What comes of a report; with `stop` the segment ends here, with a checkpoint."""
+        self.step = report.step
+        yield Progress(self.job.trial, self.step, self.seconds, dict(report.signals))
+        trouble = not_finite(report)
+        if trouble:
+            yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
             return
-        last_checkpoint = time.perf_counter()
-        with closing(self.training(self.job.config, self.run())) as reports:  # type: ignore[type-var]
-            for report in reports:
-                self.step = report.step
-                yield Progress(self.job.trial, self.step, self.seconds(), dict(report.signals))
-                trouble = _not_finite(report)
-                if trouble:
-                    yield self.ended(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
-                    return
-                if self.step in self.job.score_at or (self.step == self.job.until_steps):
-                    self.rungs.append(self.rung(report))
-                    yield Scored(self.job.trial, self.rungs[-1])
-                if report.samples is not None and (self.step in self.job.picture_at or self.step in self.job.score_at):
-                    self.picture(report)
-                reached = self.step >= self.job.until_steps
-                interrupted = not reached and stop()
-                overdue = time.perf_counter() - last_checkpoint > self.setup.checkpoint_seconds
-                if report.state is not None and (reached or interrupted or overdue):
-                    self.checkpoint(report)
-                    last_checkpoint = time.perf_counter()
-                if reached or interrupted:
-                    yield self.ended(Outcome.REACHED if reached else Outcome.INTERRUPTED)
-                    return
-        yield self.ended(
-            Outcome.FAILED,
-            f"the training ended at step {self.step} without a report at step {self.job.until_steps}; "
-            "yield a Report at every step where run.due(step) is true.",
-        )
+        if self.step in self.job.score_at or self.step == self.job.until_steps:
+            self.rungs.append(self.rung(report))
+            yield Scored(self.job.trial, self.rungs[-1])
+        if report.samples is not None and (self.step in self.job.picture_at or self.step in self.job.score_at):
+            self.picture(report)
+        reached = self.step >= self.job.until_steps
+        interrupted = not reached and stop
+        overdue = time.perf_counter() - self.checkpointed > self.setup.checkpoint_seconds
+        if report.state is not None and (reached or interrupted or overdue):
+            self.checkpoint(report)
+            self.checkpointed = time.perf_counter()
+        if reached or interrupted:
+            yield self.end(Outcome.REACHED if reached else Outcome.INTERRUPTED)
 
     def run(self) -> Run:
+        """What the training is asked to do."""
         job, setup = self.job, self.setup
         samples_at = dict.fromkeys(job.picture_at, PICTURE_SAMPLES)
         # Reports are due at rungs even where no samples are: a training may report scores of its own.
@@ -170,9 +191,10 @@ class _Segment:
                 f"The objective {missing[0]!r} is not among the scores of the report at step {report.step} "
                 f"({', '.join(scores) or 'none'}); yield Report(scores={{{missing[0]!r}: value}}) there."
             )
-        return Rung(report.step, scores, self.seconds(), classes)
+        return Rung(report.step, scores, self.seconds, classes)
 
     def picture(self, report: Report) -> None:
+        """Draw the report's samples."""
         assert report.samples is not None
         images = report.samples[:PICTURE_SAMPLES].detach().cpu()
         height = images.shape[-2] * PICTURE_COLUMNS
@@ -187,7 +209,7 @@ class _Segment:
         older = checkpoints(self.job.folder)
         path = checkpoint_path(self.job.folder, report.step)
         rungs = [rung_data(rung) for rung in self.rungs]
-        state = {"state": report.state(), "step": report.step, "seconds": self.seconds(), "rungs": rungs}
+        state = {"state": report.state(), "step": report.step, "seconds": self.seconds, "rungs": rungs}
         with _disk(self.job.folder):
             save_checkpoint(path, state)
         for old in older:
@@ -226,7 +248,8 @@ def real_picture(images: torch.Tensor, path: Path) -> None:
     save_png(grid_image(to_float(images[:PICTURE_SAMPLES]), columns=PICTURE_COLUMNS), path)
 
 
-def _not_finite(report: Report) -> str:
+def not_finite(report: Report) -> str:
+    """What of a report is not a finite number; empty where all is."""
     for name, value in (*report.signals.items(), *report.scores.items()):
         if not math.isfinite(value):
             return f"{name} is {value}"
@@ -235,7 +258,8 @@ def _not_finite(report: Report) -> str:
     return ""
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An error in a line."""
     if isinstance(error, MaestuneError):
         return str(error)
     text = str(error).strip().splitlines()

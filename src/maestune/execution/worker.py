@@ -1,4 +1,4 @@
-"""The main function of a worker process: receives a setup, then jobs; sends events. Lives as long as the campaign."""
+"""The main function of a worker process: receives a setup, then groups of jobs; sends events. Lives as long as the campaign."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-STOP = "stop"  # sent during a job: write a checkpoint and end it
+STOP = "stop"  # sent during jobs: write checkpoints and end them
 _in_worker = False
 
 
@@ -29,20 +29,20 @@ def main(pipe: Connection, threads: int, parent: int) -> None:
     import torch  # only now: the environment (threads, device) was set by the campaign before
 
     from maestune.errors import MaestuneError
-    from maestune.execution.model import load_training
-    from maestune.execution.segment import run_segment
+    from maestune.execution.group import Trainer
+    from maestune.execution.model import family_of, load_training
 
     torch.set_num_threads(threads)
     try:
         setup = pipe.recv()
-        training = load_training(setup.model)
+        trainer = Trainer(load_training(setup.model), family_of(setup.model), setup)
         while True:
-            job = pipe.recv()
-            if job is None:
+            jobs = pipe.recv()
+            if jobs is None:
                 return
-            if job == STOP:
-                continue  # it was meant for a job that had ended in the meantime
-            for event in run_segment(training, setup, job, lambda: _asked_to_stop(pipe)):
+            if jobs == STOP:
+                continue  # it was meant for jobs that had ended in the meantime
+            for event in trainer.run(jobs, lambda: _asked_to_stop(pipe)):
                 pipe.send(event)
     except (EOFError, BrokenPipeError):
         return
@@ -51,7 +51,7 @@ def main(pipe: Connection, threads: int, parent: int) -> None:
 
 
 def _asked_to_stop(pipe: Connection) -> bool:
-    # Within a job the campaign sends only one thing: the request to stop.
+    # Within a group of jobs the campaign sends only one thing: the request to stop.
     if not pipe.poll():
         return False
     request: Any = pipe.recv()

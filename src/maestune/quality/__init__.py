@@ -8,7 +8,6 @@ from maestune.quality.extractor import make_extractor as make_extractor
 from maestune.quality.judge import Judge as Judge
 from maestune.quality.judge import available_metrics as available_metrics
 from maestune.quality.judge import default_n_samples as default_n_samples
-from maestune.quality.metric import Features as Features
 from maestune.quality.metric import Metric as Metric
 from maestune.quality.self_test import SelfTest as SelfTest
 from maestune.quality.self_test import self_test as self_test

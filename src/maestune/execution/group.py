@@ -1,0 +1,139 @@
+"""A group of jobs on one worker: fused where that is possible and pays, else one after the other.
+
+However it is trained, every trial has its own segment, with its own reports, scores and checkpoint, and goes on from
+there in either way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from maestune.errors import StoreError
+from maestune.execution.jobs import Chosen, Ended, Event, Job, Outcome, Setup
+from maestune.execution.segment import Segment, one_line, run_segment
+from maestune.families.base import Family
+from maestune.families.fusing import why_not_fused
+from maestune.training.compiled import Programs
+from maestune.training.fused import Group, Task
+from maestune.training.loop import data_of
+from maestune.training.manner import Manner, choose, is_out_of_memory
+from maestune.training.run import Training
+
+
+@dataclass
+class Trainer:
+    """Trains groups of jobs of one model; remembers what it has measured and compiled. `family`: None where only the
+    user's own training knows how to train."""
+
+    training: Training
+    family: Family | None
+    setup: Setup
+    _programs: dict[tuple[object, ...], Programs] = field(default_factory=dict[tuple[object, ...], Programs])
+
+    def run(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train the jobs, which share their structure; events as they come, the last of each trial is `Ended`.
+
+        `stop` is asked at every report; once it says so, every segment ends with a checkpoint.
+        """
+        asked = _Latch(stop)
+        left = list(jobs)
+        if self.family is not None and self.setup.fuse != "off" and (len(jobs) > 1 or jobs[0].fused):
+            members = max(len(jobs), 2)
+            while left and members > 1:
+                ended: set[int] = set()
+                trouble: Exception | None = None
+                try:
+                    for event in self._fused(self.family, left, members, asked):
+                        if isinstance(event, Ended):
+                            ended.add(event.trial)
+                        yield event
+                except (StoreError, KeyboardInterrupt):
+                    raise
+                except Exception as error:
+                    trouble = error
+                left = [job for job in left if job.trial not in ended]
+                if trouble is None:
+                    break
+                out_of_memory = is_out_of_memory(trouble)
+                members = members // 2 if out_of_memory else 1
+                reason = "memory ran out" if out_of_memory else f"it cannot be fused: {one_line(trouble)}"
+                yield Chosen(tuple(job.trial for job in left), "fused" if members > 1 else "serial", members, reason)
+        for job in left:
+            if asked.heard:  # before its turn came
+                yield Ended(job.trial, Outcome.INTERRUPTED, 0, 0.0)
+            else:
+                yield from run_segment(self.training, self.setup, job, asked)
+
+    def _fused(self, family: Family, jobs: Sequence[Job], members: int, stop: _Latch) -> Iterator[Event]:
+        """Train as one. Ends without an `Ended` for those that are to be trained one by one."""
+        segments = {job.trial: Segment(self.setup, job) for job in jobs}
+        tasks: list[Task] = []
+        for segment in segments.values():
+            yield from segment.guarded(segment.begin)
+            if segment.ended is None:
+                tasks.append(Task(segment.job.trial, segment.job.config, segment.run()))
+        if not tasks:
+            return
+        programs = self._programs_of(family, tasks[0]) if self.setup.fuse in ("measured", "compiled") else None
+        manner = self._manner(family, tasks, members, programs)
+        yield Chosen(tuple(segments), manner.name, manner.members, manner.reason)
+        if manner.name == "serial":
+            return
+        group = Group(family, tasks, manner.members, programs=programs if manner.name == "compiled" else None)
+        clock = time.perf_counter()
+        for reports in group.reports():
+            now = time.perf_counter()
+            for key in group.keys:  # the time of a step is that of all who took part in it
+                segments[key].seconds += (now - clock) / len(group.keys)  # pyright: ignore[reportArgumentType]
+            clock = now
+            stopping = stop()
+            for key, report in reports.items():
+                segment = segments[key]  # pyright: ignore[reportArgumentType]
+                before = time.perf_counter()
+                yield from segment.guarded(partial(segment.take, report, stopping))
+                segment.seconds += time.perf_counter() - before
+                if segment.ended is not None:
+                    group.drop(key)
+            if stopping:  # those who wait for a place need not begin
+                for key in segments.keys() - set(group.keys):
+                    group.drop(key)
+            clock = time.perf_counter()
+        for segment in segments.values():
+            if segment.ended is None:  # stopped before its turn came
+                yield segment.end(Outcome.INTERRUPTED)
+
+    def _manner(self, family: Family, tasks: Sequence[Task], members: int, programs: Programs | None) -> Manner:
+        first = tasks[0]
+        reason = why_not_fused(family, first.config, data_of(first.run).shape)
+        if reason:
+            return Manner("serial", 1, f"it cannot be fused: {reason}")
+        fuse, memory = self.setup.fuse, self.setup.memory_bytes
+        if fuse == "measured":
+            manner = choose(family, tasks, memory_bytes=memory, measure=True, programs=programs)
+        else:
+            manner = choose(family, tasks, memory_bytes=memory, measure=False)
+            if fuse == "compiled" and manner.name == "fused":
+                manner = replace(manner, name="compiled")
+        return replace(manner, members=min(manner.members, members))
+
+    def _programs_of(self, family: Family, task: Task) -> Programs:
+        """Where compiled steps of the task's structure are kept."""
+        numbers = family.fusible.numbers | family.fusible.switches
+        switches = tuple(bool(task.config.get(name)) for name in sorted(family.fusible.switches))
+        shared = tuple((name, value) for name, value in task.config.items() if name not in numbers)
+        return self._programs.setdefault((shared, switches), {})
+
+
+class _Latch:
+    """A request to stop, remembered: it may be told only once."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self.heard = False
+
+    def __call__(self) -> bool:
+        self.heard = self.heard or self._ask()
+        return self.heard
