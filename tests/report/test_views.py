@@ -13,6 +13,7 @@ from maestune.campaign.record import Record
 from maestune.report import formats
 from maestune.report.views import (
     changes_between,
+    environment_view,
     front,
     progress_view,
     scores_of,
@@ -146,3 +147,12 @@ def test_durations_grow_with_the_seconds(seconds: float) -> None:
     told = sum(float(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))
     assert told <= seconds + 0.51
     assert seconds - told <= max(0.51, units[words[1]] / 24 + 1800 * (words[1] == "d"))
+
+
+def test_the_environment_tells_how_trials_were_trained(full: Record) -> None:
+    settings = dict(environment_view(full).settings)
+    assert settings["Trained as one"] == (
+        "7 groups of together 31 trials, up to 8 at a time; the newest: a step takes 1.2 ms alone, 0.4 ms as one of 8"
+    )
+    assert "BatchNorm2d" in settings["Trained one by one"]
+    assert "Trained as one" not in dict(environment_view(replace(full, manners=())).settings)

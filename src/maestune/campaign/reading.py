@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from maestune.campaign import verdict
-from maestune.campaign.record import Finalist, Record
+from maestune.campaign.record import Finalist, Manner, Record
 from maestune.campaign.store import Store
 from maestune.execution.jobs import score_values
 from maestune.search.rungs import ranking, rung_losses
@@ -58,6 +58,7 @@ def record_of(store: Store, seconds: float) -> Record:
         done=done,
         class_names=tuple(facts["class_names"]),
         real_classes=tuple(facts["real_classes"]),
+        manners=tuple(Manner(name, **told) for name, told in facts.get("manners", {}).items()),
     )
 
 

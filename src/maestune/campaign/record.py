@@ -45,6 +45,20 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How groups of trials were trained: `name` is "serial", "fused" or "compiled".
+
+    `groups` of together `trials` segments, at most `members` at a time; `reason`: why, for the newest of them.
+    """
+
+    name: str
+    groups: int
+    trials: int
+    members: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything a campaign left in its folder, as far as it has come.
 
@@ -73,6 +87,7 @@ class Record:
     notes: tuple[str, ...]  # things worth telling: skipped files, dead workers, extractor self-test
     done: bool = False  # the finals are over
     recipe_name: str = "the starting configuration"
+    manners: tuple[Manner, ...] = ()  # empty where no two trials could be trained as one
     class_names: tuple[str, ...] = ()  # empty where there are no classes
     real_classes: tuple[
         float, ...

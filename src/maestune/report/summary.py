@@ -31,6 +31,7 @@ def summary(record: Record) -> dict[str, Any]:
         "floor": _scores_data(record.floor),
         "classes": _classes_data(record),
         "front": [{"trial": t.number, **_config_data(record, t)} for t in front(record)],
+        "manners": [vars(manner) for manner in record.manners],
         "notes": list(record.notes),
     }
 

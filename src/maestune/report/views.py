@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from maestune.campaign.record import Finalist, Record, Verdict
+from maestune.campaign.record import Finalist, Manner, Record, Verdict
 from maestune.report import formats, labels
 from maestune.space import Choice, Float, Param
 from maestune.types import Config, Objective, Score, Trial, TrialState, Value
@@ -306,6 +306,7 @@ def environment_view(record: Record) -> EnvironmentView:
         ("Budget", record.budget_text),
         ("Seed", str(record.seed)),
         ("Rungs", ", ".join(f"{r:,}" for r in record.rungs) + " steps"),
+        *(("Trained as one" if m.members > 1 else "Trained one by one", _manner(m)) for m in record.manners),
         ("Parameters", f"{len(record.space.varying)} vary of {len(record.space)}"),
         ("Folder", str(record.folder)),
     )
@@ -317,6 +318,17 @@ def environment_view(record: Record) -> EnvironmentView:
         ("Full trainings", formats.number(record.full_trainings)),
     )
     return EnvironmentView(settings, cost, tuple(record.environment.items()))
+
+
+def _manner(manner: Manner) -> str:
+    groups = formats.count(manner.groups, "group")
+    if manner.members == 1:
+        return f"{groups} of together {formats.count(manner.trials, 'trial')}: {manner.reason}"
+    compiled = ", compiled" if manner.name == "compiled" else ""
+    return (
+        f"{groups} of together {formats.count(manner.trials, 'trial')}, up to {manner.members} at a time{compiled}; "
+        f"the newest: {manner.reason}"
+    )
 
 
 def front(record: Record) -> tuple[Trial, ...]:
