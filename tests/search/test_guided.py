@@ -111,3 +111,27 @@ def test_with_two_objectives_proposals_spread_over_both(names: tuple[str, str]) 
 def test_model_and_pending_trials_of_a_full_schedule() -> None:
     history = simulate(FullTraining(GuidedSampler()), SPACE, curve, rungs=RUNGS, budget_full=14, workers=4, seed=1)
     assert len({t.config for t in history.trials}) == 14
+
+
+def test_of_equally_promising_configs_the_faster_ones_are_preferred_where_time_counts() -> None:
+    space = Space((Choice("width", (16, 32, 64), ordered=True), Float("lr", 1e-5, 1e-1, scale="log")))
+    rng = np.random.default_rng(0)
+    trials: list[Trial] = []
+    for number in range(24):
+        config = space.sample(rng)
+        loss = 1 + abs(math.log10(config.number("lr")) + 3)  # the width does not matter for the loss
+        seconds = config.number("width") / 16
+        rung = Rung(10, {"fd": Score(loss)}, seconds)
+        trials.append(Trial(number, config, 0, "search", TrialState.PAUSED, 10, "", (rung,), seconds=seconds))
+    history = History(tuple(trials), (Objective("fd"),), (10, 30))
+
+    def widths(sampler: GuidedSampler) -> Counter[float]:
+        return Counter(
+            sampler.propose(space, history, 1, np.random.default_rng(seed))[0].config.number("width")
+            for seed in range(40)
+        )
+
+    free, timed = widths(GuidedSampler()), widths(GuidedSampler(per_second=True))
+    assert timed[16] > free[16] + 5
+    assert timed[64] < free[64]
+    assert timed[64] > 0  # preferred, not exclusive

@@ -129,6 +129,7 @@ class Campaign:
                 eta=settings.eta,
                 fusible=plan.fusible,
                 members=plan.members,
+                per_second=not plan.reproducible,
             )
             loop = Loop(plan, store, strategy, executor, observers, lambda: before + time.monotonic() - begun)
             with _on_interrupt(loop):

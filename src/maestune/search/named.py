@@ -40,20 +40,27 @@ def make_strategy(
     eta: int = 3,
     fusible: Fusible = Fusible(),
     members: int = 1,
+    per_second: bool = False,
 ) -> Strategy:
     """A strategy by its name; `start` is trained in full before anything else.
 
     `eta`: one in how many goes on to the next rung, for those that halve. `seed` fixes what is not drawn from the
     generator given to `ask` (the scrambling of Sobol points). Raises SettingsError when there is no strategy of that name.
 
+    `per_second`: the time that trials take counts, for those that learn it; what they propose then depends on the clock.
+
     With `members` above 1, new configs come in runs of up to as many that differ only in what is `fusible`, and
-    promotions that do stand side by side. A run is at most one config and one more for every four trials so far. Grid and Sobol points keep their own order, which is what they are for: of them,
-    only neighbours that happen to share a structure can be trained as one.
+    promotions that do stand side by side. Early runs are short (see `Grouped`). Grid and Sobol points keep their own
+    order, which is what they are for: of them, only neighbours that happen to share a structure can be trained as one.
     """
     if name not in STRATEGIES:
         raise SettingsError(f"Unknown strategy {name!r}. {did_you_mean(name, STRATEGIES)}")
     schedule, _, sampler = name.rpartition("-") if name != "halving" else ("halving", "", "guided")
-    made = _IN_ORDER[sampler](seed) if sampler in _IN_ORDER else _grouped(_CONFINABLE[sampler](), fusible, members)
+    made = (
+        _IN_ORDER[sampler](seed)
+        if sampler in _IN_ORDER
+        else _grouped(_CONFINABLE[sampler](per_second), fusible, members)
+    )
     together = fusible if members > 1 else Fusible()
     strategy = Halving(made, eta, fusible=together) if schedule == "halving" else FullTraining(made)
     return strategy if start is None else StartFrom(start, strategy)
@@ -77,9 +84,9 @@ def _sobol(seed: int) -> Sampler:
 
 
 _IN_ORDER: Mapping[str, Callable[[int], Sampler]] = {"grid": lambda seed: GridSampler(), "sobol": _sobol}
-_CONFINABLE: Mapping[str, Callable[[], ConfinableSampler]] = {
-    "guided": GuidedSampler,
-    "random": RandomSampler,
-    "tpe": lambda: _optuna("tpe"),
-    "gp": lambda: _optuna("gp"),
+_CONFINABLE: Mapping[str, Callable[[bool], ConfinableSampler]] = {
+    "guided": lambda per_second: GuidedSampler(per_second=per_second),
+    "random": lambda per_second: RandomSampler(),
+    "tpe": lambda per_second: _optuna("tpe"),
+    "gp": lambda per_second: _optuna("gp"),
 }
