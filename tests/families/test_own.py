@@ -21,8 +21,9 @@ from maestune.families.gan import GAN
 from maestune.families.layers import BatchNorm
 from maestune.space import Choice, Float, Fusible, Space, structure
 from maestune.training.checkpoint import load_checkpoint, save_checkpoint
-from maestune.training.fused import Group, Task
+from maestune.training.fused import Group
 from maestune.training.loop import train
+from maestune.training.member import Task
 from maestune.training.optimisers import EPS
 from maestune.training.run import Run
 from maestune.types import Config, Report

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from maestune.data import ImageData, to_float
 from maestune.errors import CheckpointError, SettingsError
-from maestune.families.base import Draw, Hyper, Noise, Player, Shape
+from maestune.families.base import Draw, Hyper, Noise, Player, Shape, drawer
 from maestune.families.gan import GAN
-from maestune.space import Float, Space
+from maestune.space import Float, Fusible, Space
 from maestune.training import Run, family_training, load_checkpoint, save_checkpoint, train
 from maestune.types import Config, Report
 
@@ -248,7 +248,8 @@ def test_samples_have_the_latents_of_the_stage_not_of_the_trial(data: ImageData)
     report = last(config, replace(run, seed=5, sample_seed=9))
     model = FAMILY.build(config, SHAPE, torch.Generator())
     model.load_state_dict(weights_of(report))
-    expected = FAMILY.generate(model, 6, replace(run, seed=77, sample_seed=9).sample_generator())
+    draw = drawer(FAMILY.latents(config, SHAPE, 6))
+    expected = FAMILY.generate(model, draw(replace(run, seed=77, sample_seed=9).sample_generator()))
     assert equal(report.samples, expected)
 
 
@@ -293,6 +294,7 @@ class Watcher:
     """A family that learns one number and keeps every batch it sees."""
 
     name = "watcher"
+    fusible = Fusible()
 
     def __post_init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -322,10 +324,13 @@ class Watcher:
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
         return {}
 
-    def generate(self, model: nn.Module, n: int, generator: torch.Generator) -> Tensor:
-        return torch.zeros(n, *SHAPE)
+    def latents(self, config: Config, shape: Shape, n: int) -> dict[str, Draw]:
+        return {"latent": Draw("normal", (n, *shape))}
 
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, float]:
+    def generate(self, model: nn.Module, noise: Noise) -> Tensor:
+        return torch.zeros_like(noise["latent"])
+
+    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
         return {}
 
 
@@ -360,7 +365,7 @@ def test_a_batch_larger_than_the_data_repeats_it(data: ImageData) -> None:
 
 def test_large_data_stay_bytes_until_a_batch_needs_them(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = batches_seen(data).seen
-    monkeypatch.setattr("maestune.training.loop.FLOAT_ONCE_BYTES", 0)
+    monkeypatch.setattr("maestune.training.stream.FLOAT_ONCE_BYTES", 0)
     assert equal(plain, batches_seen(data).seen)
 
 

@@ -17,10 +17,13 @@ from maestune.execution.segment import Segment, one_line, run_segment
 from maestune.families.base import Family
 from maestune.families.fusing import why_not_fused
 from maestune.training.compiled import Programs
-from maestune.training.fused import Group, Task
+from maestune.training.fused import Group
 from maestune.training.loop import data_of
 from maestune.training.manner import Manner, choose, is_out_of_memory
+from maestune.training.member import Task
 from maestune.training.run import Training
+
+_LAST = "the last of its group goes on as it began"
 
 
 @dataclass
@@ -41,12 +44,12 @@ class Trainer:
         asked = _Latch(stop)
         left = list(jobs)
         if self.family is not None and self.setup.fuse != "off" and (len(jobs) > 1 or jobs[0].fused):
-            members = max(len(jobs), 2)
+            members, reason = max(len(jobs), 2), ""
             while left and members > 1:
                 ended: set[int] = set()
                 trouble: Exception | None = None
                 try:
-                    for event in self._fused(self.family, left, members, asked):
+                    for event in self._fused(self.family, left, members, reason, asked):
                         if isinstance(event, Ended):
                             ended.add(event.trial)
                         yield event
@@ -60,15 +63,19 @@ class Trainer:
                 out_of_memory = is_out_of_memory(trouble)
                 members = members // 2 if out_of_memory else 1
                 reason = "memory ran out" if out_of_memory else f"it cannot be fused: {one_line(trouble)}"
-                yield Chosen(tuple(job.trial for job in left), "fused" if members > 1 else "serial", members, reason)
+                if members < 2:
+                    yield Chosen(tuple(job.trial for job in left), "serial", 1, reason)
         for job in left:
             if asked.heard:  # before its turn came
                 yield Ended(job.trial, Outcome.INTERRUPTED, 0, 0.0)
             else:
                 yield from run_segment(self.training, self.setup, job, asked)
 
-    def _fused(self, family: Family, jobs: Sequence[Job], members: int, stop: _Latch) -> Iterator[Event]:
-        """Train as one. Ends without an `Ended` for those that are to be trained one by one."""
+    def _fused(self, family: Family, jobs: Sequence[Job], members: int, reason: str, stop: _Latch) -> Iterator[Event]:
+        """Train as one. Ends without an `Ended` for those that are to be trained one by one.
+
+        `reason`: why only so many `members` at a time, where it has turned out so.
+        """
         segments = {job.trial: Segment(self.setup, job) for job in jobs}
         tasks: list[Task] = []
         for segment in segments.values():
@@ -78,8 +85,8 @@ class Trainer:
         if not tasks:
             return
         programs = self._programs_of(family, tasks[0]) if self.setup.fuse in ("measured", "compiled") else None
-        manner = self._manner(family, tasks, members, programs)
-        yield Chosen(tuple(segments), manner.name, manner.members, manner.reason)
+        manner = self._manner(family, tasks, members, programs, alone=not segments[_trial(tasks[0])].job.fused)
+        yield Chosen(tuple(map(_trial, tasks)), manner.name, manner.members, reason or manner.reason)
         if manner.name == "serial":
             return
         group = Group(family, tasks, manner.members, programs=programs if manner.name == "compiled" else None)
@@ -105,12 +112,20 @@ class Trainer:
             if segment.ended is None:  # stopped before its turn came
                 yield segment.end(Outcome.INTERRUPTED)
 
-    def _manner(self, family: Family, tasks: Sequence[Task], members: int, programs: Programs | None) -> Manner:
+    def _manner(
+        self, family: Family, tasks: Sequence[Task], members: int, programs: Programs | None, alone: bool
+    ) -> Manner:
+        """`alone`: whether one that is left of a group may go on without being fused."""
         first = tasks[0]
+        if len(tasks) == 1 and alone:
+            return Manner("serial", 1, "no other is left to train it with")
         reason = why_not_fused(family, first.config, data_of(first.run).shape)
         if reason:
             return Manner("serial", 1, f"it cannot be fused: {reason}")
         fuse, memory = self.setup.fuse, self.setup.memory_bytes
+        if len(tasks) == 1:  # by the kernels of a group, which takes the memory of two
+            manner = choose(family, (first, first), memory_bytes=memory, measure=False)
+            return replace(manner, members=1, reason=manner.reason if manner.name == "serial" else _LAST)
         if fuse == "measured":
             manner = choose(family, tasks, memory_bytes=memory, measure=True, programs=programs)
         else:
@@ -125,6 +140,12 @@ class Trainer:
         switches = tuple(bool(task.config.get(name)) for name in sorted(family.fusible.switches))
         shared = tuple((name, value) for name, value in task.config.items() if name not in numbers)
         return self._programs.setdefault((shared, switches), {})
+
+
+def _trial(task: Task) -> int:
+    """The trial that a task trains."""
+    assert isinstance(task.key, int)
+    return task.key
 
 
 class _Latch:

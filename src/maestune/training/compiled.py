@@ -6,6 +6,7 @@ arithmetic with vectors, so that the compiler can fuse what it likes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -60,10 +61,11 @@ def compiled_step(
     axis: int | None,
 ) -> Callable[[Inputs], Outputs]:
     """`step_of`, compiled for the shapes of its first inputs."""
-    # Workers may not have children of their own.
-    import torch._inductor.config as inductor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's own, of what it imports
+        import torch._inductor.config as inductor
 
-    inductor.compile_threads = 1
+    inductor.compile_threads = 1  # workers may not have children of their own
     step: Any = step_of(model, players, own, optimiser, axis)
     # With a code object of its own: the compiler keeps only so many programs of one, and refuses more.
     step = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)

@@ -26,54 +26,15 @@ from torch.func import vmap
 from maestune.families.base import Draw, Family, Noise, Player, Shape, drawer
 from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step
-from maestune.training.loop import (
-    averaging,
-    checked_state,
-    data_of,
-    foreign_state,
-    member_state,
-    progress_of,
-    restored_slots,
-)
-from maestune.training.optimisers import Slots, numbers_of, optimiser_of
-from maestune.training.run import Run
-from maestune.training.schedules import Schedule, schedule_of
-from maestune.training.stream import Stream, prepared
-from maestune.types import Config, Report
+from maestune.training.loop import averaging, data_of, member_state, progress_of
+from maestune.training.member import Member, Task, begin
+from maestune.training.optimisers import Slots, optimiser_of
+from maestune.training.stream import prepared
+from maestune.types import Report
 
 # Values of samples made in one call: where the samples of all members are more, it takes several calls, so that memory
 # stays bounded.
 SAMPLE_VALUES = 2**22
-
-
-@dataclass(frozen=True)
-class Task:
-    """One member to be trained: its config and its run; `key` names it in the reports."""
-
-    key: Hashable
-    config: Config
-    run: Run
-
-
-@dataclass
-class _Member:
-    """What a member has of its own, beside its rows of the stacked tensors."""
-
-    task: Task
-    step: int
-    stream: Stream
-    schedule: Schedule | None
-    base_lr: float
-    decay: float
-    numbers: Mapping[str, float]  # the optimiser's
-    rates: Mapping[str, float]  # each player's factor of the rate
-    moves: dict[str, int]  # of each player
-    told: dict[str, dict[str, float]]  # the last signals of each player
-    lr: float = 0.0  # at the present step
-
-
-class _Beside:
-    """The key of a row that nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +50,10 @@ class Group:
     """Tasks of one structure, at most `capacity` of them at a time; the others wait for a place.
 
     Their configs differ in what the family calls fusible and in nothing else. With `programs`, where compiled steps are
-    kept between groups of one structure, the step is compiled for the number of members that it begins with: whoever ends leaves a row that is computed on and not looked at,
-    until half of the rows are such; then the rest goes on eagerly. Raises CheckpointError where a run's state does not
-    fit, and whatever `torch.func` or the compiler raises for networks that cannot be fused.
+    kept between groups of one structure, the step is compiled for the number of members that it begins with: whoever
+    ends leaves a row that is computed on and not looked at, until half of the rows are such; then the rest goes on
+    eagerly. Raises CheckpointError where a run's state does not fit, and whatever `torch.func` or the compiler raises
+    for networks that cannot be fused.
     """
 
     def __init__(
@@ -108,7 +70,7 @@ class Group:
         self._optimiser = optimiser_of(first.config)
         self._body = Body(family.build(first.config, self._shape, first.run.generator("weights")))
         self._own = {p.name: [n for n in self._body.parameters if n.startswith(f"{p.name}.")] for p in self._players}
-        self._members: list[_Member] = []
+        self._members: list[Member] = []
         self._tensors: Stacked = {}
         self._slots: dict[str, dict[str, list[Tensor]]] = {p.name: {} for p in self._players}
         self._rows: dict[str, list[tuple[list[Tensor], Slots]]] = {}  # of each player, each member's part of both
@@ -228,7 +190,7 @@ class Group:
             model = self._family.build(first.config, self._shape, first.run.generator("weights"))
             programs[kind] = compiled_step(model, moving, self._own, self._optimiser, drawn.axis)
 
-        def each(number: Callable[[_Member, str], float]) -> Stacked:
+        def each(number: Callable[[Member, str], float]) -> Stacked:
             return {p.name: self._vector(number(m, p.name) for m in self._members) for p in moving}
 
         outputs = programs[kind](
@@ -296,8 +258,8 @@ class Group:
             draws: Mapping[str, Draw] = self._family.latents(member.config, self._shape, n)
             noise = drawer(draws)(member.run.sample_generator())
             together = max(1, SAMPLE_VALUES // (n * math.prod(self._shape)))
-            for begin in range(0, len(rows), together):
-                chosen = rows[begin : begin + together]
+            for start in range(0, len(rows), together):
+                chosen = rows[start : start + together]
                 made = self._generate({name: tensor[chosen] for name, tensor in self._tensors.items()}, noise)
                 found.update(zip(chosen, made.unbind(0), strict=True))
         return found
@@ -306,7 +268,7 @@ class Group:
     def _generate(self, tensors: Stacked, noise: Noise) -> Tensor:
         return vmap(lambda member: self._family.generate(self._body.with_(member), noise))(tensors)
 
-    def _state(self, member: _Member) -> dict[str, Any]:
+    def _state(self, member: Member) -> dict[str, Any]:
         k = self._members.index(member)
         players = {
             player.name: {
@@ -325,22 +287,22 @@ class Group:
         """Fill free places with those who wait, where their steps fit those of the others."""
         if self._programs is not None and self._members:
             return  # for so many members it was compiled
-        fresh: list[tuple[_Member, Stacked, dict[str, Slots]]] = []
+        fresh: list[tuple[Member, Stacked, dict[str, Slots]]] = []
         for task in list(self._waiting):
             if task.key in self._dropped or not task.run.steps():
                 self._waiting.remove(task)
             elif len(self.keys) + len(fresh) < self._capacity and self._in_turn(task, [m for m, _, _ in fresh]):
                 self._waiting.remove(task)
-                fresh.append(self._made(task, [m for m, _, _ in fresh]))
+                fresh.append(self._member(task, [m for m, _, _ in fresh]))
         if not fresh:
             return
         self._tell()
         if len(self._members) + len(fresh) == 1:
             # A group of one is computed by other kernels, which round differently: a second one is computed beside it,
-            # and not looked at, so that a member's result never depends on how many there are.
-            task = replace(fresh[0][0].task, key=_Beside())
+            # and not looked at, so that a member's result does not depend on how many there are.
+            task = replace(fresh[0][0].task, key=object())
             self._dropped.add(task.key)
-            fresh.append(self._made(task, [fresh[0][0]]))
+            fresh.append(self._member(task, [fresh[0][0]]))
         keep = list(range(len(self._members)))
         for name in fresh[0][1]:
             rows = torch.stack([tensors[name] for _, tensors, _ in fresh])
@@ -352,45 +314,15 @@ class Group:
         self._members += [member for member, _, _ in fresh]
         self._view()
 
-    def _in_turn(self, task: Task, fresh: Sequence[_Member]) -> bool:
+    def _in_turn(self, task: Task, fresh: Sequence[Member]) -> bool:
         """Whether a task's players would move in the same steps as those of the members."""
         others = self._members[:1] or fresh[:1]
         return all((m.step - task.run.start_steps) % p.every == 0 for m in others for p in self._players)
 
-    def _made(self, task: Task, fresh: Sequence[_Member]) -> tuple[_Member, Stacked, dict[str, Slots]]:
-        """A member as it begins, or as its checkpoint says, and its tensors."""
-        run, config = task.run, task.config
-        model = self._family.build(config, self._shape, run.generator("weights"))
-        players = self._family.players(config, self._shape)
-        batch_size = int(config.number("batch_size"))
-        # Equal seeds at equal steps have seen the same, and will.
-        twin = next((m for m in (*self._members, *fresh) if _twins(m, task)), None)
-        stream = twin.stream if twin else Stream(self._images, batch_size, players, run)
-        slots = {p.name: self._optimiser.start(list(model.get_submodule(p.name).parameters())) for p in players}
-        member = _Member(
-            task=task,
-            step=run.start_steps,
-            stream=stream,
-            schedule=schedule_of(config),
-            base_lr=config.number("lr"),
-            decay=config.number("ema", 0.0),
-            numbers=numbers_of(config, self._optimiser),
-            rates={p.name: p.rate for p in players},
-            moves={p.name: 0 for p in players},
-            told={p.name: {} for p in players},
+    def _member(self, task: Task, fresh: Sequence[Member]) -> tuple[Member, Stacked, dict[str, Slots]]:
+        model, member, slots = begin(
+            self._family, task, self._shape, self._images, self._optimiser, (*self._members, *fresh)
         )
-        if run.state is not None or run.start_steps:
-            state = checked_state(run)
-            try:
-                model.load_state_dict(state["model"])
-                for name in slots:
-                    saved = state["players"][name]
-                    slots[name] = restored_slots(slots[name], saved["slots"])
-                    member.moves[name], member.told[name] = int(saved["moves"]), dict(saved["signals"])
-                if not twin:
-                    stream.restore(state["stream"])
-            except (KeyError, RuntimeError, ValueError) as error:
-                raise foreign_state(run, error) from error
         return member, self._body.tensors_of(model), slots
 
     def _compact(self) -> None:
@@ -426,10 +358,6 @@ def _norms(gradients: Sequence[Tensor]) -> Tensor:
     """L2 norm (K,) of each member's gradients (K, …)."""
     norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
     return torch.linalg.vector_norm(norms, dim=0)
-
-
-def _twins(member: _Member, task: Task) -> bool:
-    return member.task.run.seed == task.run.seed and member.step == task.run.start_steps
 
 
 def _finite(report: Report) -> bool:

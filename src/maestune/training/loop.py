@@ -66,12 +66,15 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
         signals = {"lr": lr}
         for seat in seats:
             signals |= seat.signals()
-        watched = family.signals(model, batch, hyper, noise)
+        with torch.no_grad():
+            watched = family.signals(model, batch, hyper, noise)
         signals |= {name: float(value) for name, value in watched.items()}
         n = run.n_samples(step)
         samples = None
         if n:
-            samples = family.generate(model, drawer(family.latents(config, data.shape, n))(run.sample_generator()))
+            latents = drawer(family.latents(config, data.shape, n))(run.sample_generator())
+            with torch.no_grad():
+                samples = family.generate(model, latents)
         yield Report(step, signals, samples, state=partial(_state, step, model, seats, stream))
         if not all(map(math.isfinite, signals.values())):
             return

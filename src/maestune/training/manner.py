@@ -16,8 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from maestune.families.base import Family, drawer
-from maestune.training.fused import Group, Programs, Task
+from maestune.training.compiled import Programs
+from maestune.training.fused import Group
 from maestune.training.loop import data_of, progress_of, train
+from maestune.training.member import Task
 from maestune.training.optimisers import optimiser_of
 
 TIMED_STEPS = 3  # after one that warms up
