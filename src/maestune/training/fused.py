@@ -77,6 +77,7 @@ class Group:
         # Of each player losses (K,), and gradients (K, …) or their norms (K,), until they are told.
         self._last: dict[str, tuple[Tensor, Sequence[Tensor] | Tensor]] = {}
         self._hyper: Stacked = {}
+        self._numbers: Stacked = {}  # the optimiser's
         self._dropped: set[Hashable] = set()
         self._programs = programs
 
@@ -98,7 +99,7 @@ class Group:
         self.begin()
         while self.keys:
             drawn = self.step()
-            due = [k for k, m in enumerate(self._members) if m.task.key in self.keys and m.task.run.due(m.step)]
+            due = [k for k, m in enumerate(self._members) if m.task.run.due(m.step) and m.task.key not in self._dropped]
             if due:
                 reports = self._report(due, drawn)
                 yield reports
@@ -198,7 +199,7 @@ class Group:
                 tensors=self._tensors,
                 slots={p.name: self._slots[p.name] for p in moving},
                 hyper=self._hyper,
-                numbers={n: self._vector(m.numbers[n] for m in self._members) for n in self._optimiser.numbers},
+                numbers=self._numbers,
                 lr=each(lambda m, name: m.lr * m.rates[name]),
                 moves=each(lambda m, name: m.moves[name]),
                 averaging=each(lambda m, name: averaging(m.decay, m.moves[name])),
@@ -342,6 +343,7 @@ class Group:
 
     def _view(self) -> None:
         """Each member's rows, as the optimiser moves them: they share the memory of the stacked tensors."""
+        self._numbers = {n: self._vector(m.numbers[n] for m in self._members) for n in self._optimiser.numbers}
         for player, names in self._own.items():
             parameters = _by_member([self._tensors[name] for name in names])
             slots = {slot: _by_member(tensors) for slot, tensors in self._slots[player].items()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -22,7 +21,8 @@ from maestune.training.loop import data_of, progress_of, train
 from maestune.training.member import Task
 from maestune.training.optimisers import optimiser_of
 
-TIMED_STEPS = 3  # after one that warms up
+WARM_STEPS = 2
+TIMED_STEPS = 4
 WORTH_COMPILING_SECONDS = 60.0  # of eager work: compiling takes 10 to 60 s
 MEMORY_FACTOR = 1.5  # the backward pass, which frees as it goes, beside what the forward pass has made
 
@@ -51,33 +51,52 @@ def choose(
         return Manner("serial", 1, f"two members would take more than {memory_bytes / 2**30:.2g} GiB")
     if not measure:
         return Manner("fused", members, f"{members} members of one structure{limit}")
-    serial = seconds_a_step(_serial_steps(family, tasks[0]))
-    fused = seconds_a_step(_fused_steps(family, tasks[:members], None)) / members
+    serial = serial_seconds(family, tasks[0])
+    fused = group_seconds(family, tasks[:members], None)
+    taken = {"serial": serial, "fused": fused}
     told = f"a step takes {serial * 1e3:.2g} ms alone, {fused * 1e3:.2g} ms as one of {members}{limit}"
-    if fused > serial:
-        return Manner("serial", 1, told)
-    steps = max(t.run.until_steps - t.run.start_steps for t in tasks)
-    if programs is not None and fused * steps * len(tasks) > WORTH_COMPILING_SECONDS:
+    steps = sum(t.run.until_steps - t.run.start_steps for t in tasks)
+    if programs is not None and min(taken.values()) * steps > WORTH_COMPILING_SECONDS:
         try:
-            compiled = seconds_a_step(_fused_steps(family, tasks[:members], programs)) / members
-        except Exception as error:  # no compiler, or one that fails: eager mode needs none
-            return Manner("fused", members, f"{told}; it could not be compiled: {_first_line(error)}")
-        told += f", {compiled * 1e3:.2g} ms compiled"
-        if compiled < fused:
-            return Manner("compiled", members, told)
-    return Manner("fused", members, told)
+            taken["compiled"] = group_seconds(family, tasks[:members], programs)
+            told += f", {taken['compiled'] * 1e3:.2g} ms compiled"
+        except Exception as error:  # no compiler, or one that fails: the others need none
+            told += f"; it could not be compiled: {_first_line(error)}"
+    name = min(taken, key=lambda name: taken[name])
+    return Manner(name, 1 if name == "serial" else members, told)
 
 
-def seconds_a_step(steps: Iterator[None]) -> float:
-    """Median seconds of a step, after one that warms up."""
-    next(steps)
+def serial_seconds(family: Family, task: Task) -> float:
+    """Seconds of a step of one member alone: those of some steps more, so that what is done once does not count."""
+
+    def seconds(steps: int) -> float:
+        run = replace(task.run, state=None, start_steps=0, until_steps=steps, samples_at={}, report_every=steps)
+        begun = time.perf_counter()
+        for _ in train(family, task.config, run):
+            _synchronise(task)
+        return time.perf_counter() - begun
+
+    seconds(WARM_STEPS)
+    short, long = (median(seconds(n) for _ in range(3)) for n in (WARM_STEPS, WARM_STEPS + TIMED_STEPS))
+    return max(long - short, 1e-9) / TIMED_STEPS
+
+
+def group_seconds(family: Family, tasks: Sequence[Task], programs: Programs | None) -> float:
+    """Seconds of a step of one member of a group of all tasks, after some that warm up (and compile)."""
+    endless = tasks[0].run.full_steps + 10**6
+    fresh = [
+        replace(t, run=replace(t.run, state=None, start_steps=0, until_steps=endless, samples_at={})) for t in tasks
+    ]
+    group = Group(family, fresh, len(fresh), programs=programs)
+    group.begin()
     taken: list[float] = []
-    begun = time.perf_counter()
-    for _ in islice(steps, TIMED_STEPS):
-        now = time.perf_counter()
-        taken.append(now - begun)
-        begun = now
-    return median(taken)
+    for step in range(WARM_STEPS + TIMED_STEPS):
+        begun = time.perf_counter()
+        group.step()
+        _synchronise(tasks[0])
+        if step >= WARM_STEPS:
+            taken.append(time.perf_counter() - begun)
+    return sum(taken) / TIMED_STEPS / len(tasks)
 
 
 def member_bytes(family: Family, task: Task) -> int:
@@ -123,26 +142,9 @@ def _fitting(family: Family, task: Task, memory_bytes: float) -> int:
     return int(memory_bytes // max(member_bytes(family, task), 1))
 
 
-def _short(task: Task) -> Task:
-    """The task from its beginning, without reports or samples."""
-    endless = task.run.full_steps + 10**6
-    run = replace(task.run, state=None, start_steps=0, until_steps=endless, samples_at={}, report_every=endless)
-    return replace(task, run=run)
-
-
-def _serial_steps(family: Family, task: Task) -> Iterator[None]:
-    short = _short(task)
-    every = replace(short.run, report_every=1)
-    for _ in train(family, short.config, every):
-        yield
-
-
-def _fused_steps(family: Family, tasks: Sequence[Task], programs: Programs | None) -> Iterator[None]:
-    group = Group(family, [_short(task) for task in tasks], len(tasks), programs=programs)
-    group.begin()
-    while True:
-        group.step()
-        yield
+def _synchronise(task: Task) -> None:
+    if task.run.device.startswith("cuda"):
+        torch.cuda.synchronize(task.run.device)
 
 
 def _first_line(error: Exception) -> str:
