@@ -1,8 +1,7 @@
 """What the training loop costs beside a hand-written one: the same networks, losses and optimiser in plain PyTorch.
 
-The competitor is what a competent person writes: nn.Module, zero_grad, backward, torch.optim.Adam with its default
-implementation, latents drawn on the fly, random batches. Both run in one process, in turns, on one thread; the median
-of the ratios of neighbouring turns is the result, so that a busy machine burdens both alike.
+The competitor is in `networks.py`. Both run in one process, in turns, on one thread; the median of the ratios of
+neighbouring turns is the result, so that a busy machine burdens both alike.
 
     python benchmarks/training_loop.py [--json FILE] [--turns N]
 """
@@ -17,84 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maestune.data import ImageData, Images
 from maestune.families.gan import GAN
 from maestune.training import Run, train
 from maestune.types import Config
-
-LATENTS, RATE, BETAS = 100, 2e-4, (0.5, 0.999)
-
-
-def mlp_networks(side: int, width: int) -> tuple[nn.Module, nn.Module]:
-    generator = nn.Sequential(
-        nn.Linear(LATENTS, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.ReLU(),
-        nn.Linear(width, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.ReLU(),
-        nn.Linear(width, side * side),
-        nn.Tanh(),
-        nn.Unflatten(1, (1, side, side)),
-    )
-    discriminator = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(side * side, width),
-        nn.LeakyReLU(0.2),
-        nn.Linear(width, width),
-        nn.LeakyReLU(0.2),
-        nn.Linear(width, 1),
-    )
-    return generator, discriminator
-
-
-def conv_networks(width: int) -> tuple[nn.Module, nn.Module]:
-    generator = nn.Sequential(
-        nn.Linear(LATENTS, 2 * width * 49, bias=False),
-        nn.Unflatten(1, (2 * width, 7, 7)),
-        nn.BatchNorm2d(2 * width),
-        nn.ReLU(),
-        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),
-        nn.ConvTranspose2d(width, 1, 4, 2, 1),
-        nn.Tanh(),
-    )
-    discriminator = nn.Sequential(
-        nn.Conv2d(1, width, 4, 2, 1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(2 * width),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        nn.Linear(2 * width * 49, 1),
-    )
-    return generator, discriminator
-
-
-def hand_written(networks: tuple[nn.Module, nn.Module], images: Tensor, batch_size: int) -> Iterator[None]:
-    """One step of a non-saturating GAN for each `next`."""
-    generator, discriminator = networks
-    adam_g = torch.optim.Adam(generator.parameters(), lr=RATE, betas=BETAS)
-    adam_d = torch.optim.Adam(discriminator.parameters(), lr=RATE, betas=BETAS)
-    bce = nn.BCEWithLogitsLoss()
-    ones, zeros = torch.ones(batch_size, 1), torch.zeros(batch_size, 1)
-    real_images = images.float() / 127.5 - 1.0
-    while True:
-        real = real_images[torch.randint(len(real_images), (batch_size,))]
-        adam_d.zero_grad()
-        fake = generator(torch.randn(batch_size, LATENTS)).detach()
-        loss_d = bce(discriminator(real), ones) + bce(discriminator(fake), zeros)
-        loss_d.backward()
-        adam_d.step()
-
-        adam_g.zero_grad()
-        loss_g = bce(discriminator(generator(torch.randn(batch_size, LATENTS))), ones)
-        loss_g.backward()
-        adam_g.step()
-        yield
+from networks import conv_networks, hand_written, mlp_networks
 
 
 def ours(config: Config, images: Tensor) -> Iterator[None]:

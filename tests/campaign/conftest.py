@@ -1,4 +1,9 @@
+import os
+
 import pytest
+
+# Threads of workers that wait for each other in a loop take all of a busy machine's time; these sleep instead.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")

@@ -106,9 +106,11 @@ GAN = [
     "--data",
     "digits",
     "--budget",
-    "10trials",
+    "24trials",
+    "--members",
+    "4",
     "--steps",
-    "270",
+    "90",
     "--samples",
     "300",
     "--workers",
@@ -121,10 +123,6 @@ def uninterrupted_gan(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gan") / "c"
     subprocess.run([*GAN, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
     return read_record(folder)
-
-
-def test_kill_9_of_a_gan_campaign(uninterrupted_gan, tmp_path, table):
-    _killed_and_resumed(tmp_path / "c", uninterrupted_gan, table, 1.7, GAN)
 
 
 @pytest.mark.slow

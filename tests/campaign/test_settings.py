@@ -3,15 +3,18 @@ import tomllib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from maestune.campaign.settings import (
     Settings,
     default_workers,
+    how_to_fuse,
     parse_objective,
     parse_value,
     resolve_device,
     toml_text,
 )
+from maestune.cli.main import app
 from maestune.errors import SettingsError
 
 _values = st.one_of(
@@ -54,6 +57,11 @@ def test_settings_survive_their_toml(tmp_path):
         ({"range": {"lr": (1.0, 0.1)}}, "upside down"),
         ({"steps": 0}, "steps"),
         ({"workers": -2}, "workers"),
+        ({"fuse": "nonsense"}, "fuse = 'nonsense'.*'auto', 'off', 'fused' or 'compiled'"),
+        ({"fuse": "measured"}, "fuse = 'measured'"),
+        ({"members": 0}, "members = 0"),
+        ({"members": 1025}, "members = 1025"),
+        ({"members": "many"}, "members = 'many'"),
     ],
 )
 def test_errors_name_value_and_repair(values, says):
@@ -94,3 +102,25 @@ def test_devices():
     assert default_workers("cpu") >= 1
     with pytest.raises(SettingsError, match="not understood"):
         resolve_device("abacus")
+
+
+@pytest.mark.parametrize(
+    ("fuse", "budget", "how"),
+    [
+        ("auto", "2m", "measured"),
+        ("auto", "40trials", "fused"),
+        ("auto", "10full", "fused"),
+        ("off", "2m", "off"),
+        ("fused", "2m", "fused"),
+        ("compiled", "40trials", "compiled"),
+    ],
+)
+def test_the_clock_is_asked_how_to_fuse_only_where_it_decides_anyway(fuse, budget, how):
+    assert how_to_fuse(Settings.make(fuse=fuse, budget=budget)) == how
+
+
+def test_the_command_says_what_fuse_may_be(tmp_path):
+    result = CliRunner().invoke(app, ["tune", "gan", "--fuse", "nonsense", "--out", str(tmp_path / "c")])
+    assert result.exit_code not in (0, 1) or isinstance(result.exception, SettingsError)
+    assert "nonsense" in result.output + str(result.exception)
+    assert not (tmp_path / "c").exists()

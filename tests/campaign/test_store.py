@@ -115,6 +115,96 @@ def test_several_objectives(tmp_path):
     assert [d.name for d in study(tmp_path).directions] == ["MINIMIZE", "MAXIMIZE"]
 
 
+# A group is begun as a whole: two promotions and three new trials. The crash comes before the n-th of them, or within one.
+@pytest.mark.parametrize(
+    ("n", "within"), [(0, False), (0, True), (1, True), (2, False), (4, False), (5, False)], ids=str
+)
+def test_a_group_is_begun_whole_or_not_at_all(tmp_path, monkeypatch, n, within):
+    expected = _launched(tmp_path / "whole", monkeypatch, None, within=False)
+    assert _launched(tmp_path / "torn", monkeypatch, n, within) == expected
+    again = Store(tmp_path / "torn")  # and once more: nothing is done twice
+    assert again.trials == expected
+    again.close()
+    stored = study(tmp_path / "torn").trials
+    assert [t.params for t in stored] == [dict(t.config) for t in expected]
+    assert [t.intermediate_values for t in stored] == [{10: 1.0}, {10: 2.0}, {10: 3.0}, {}, {}, {}]
+
+
+def _launched(folder, monkeypatch, crash_at, within):
+    store = Store(folder)
+    store.create(FD, {"space": SPACE.to_dict()})
+    for value in (1.0, 2.0, 3.0):
+        trial = store.add(new_trial().with_(until_steps=10), SPACE)
+        rung = Rung(10, {"fd": Score(value)}, 1.0)
+        store.save(trial.with_(state=TrialState.PAUSED, rungs=(rung,), decision="waits"))
+    promoted = [
+        store.trials[k].with_(state=TrialState.RUNNING, until_steps=30, decision="promoted", fused=True) for k in (2, 0)
+    ]
+    fresh = [new_trial(CONFIG.with_(rate=rate)).with_(fused=True) for rate in (0.91, 0.92, 0.93)]
+    if crash_at is None:
+        begun = store.launch([*promoted, *fresh], SPACE)
+        assert [t.number for t in begun] == [2, 0, 3, 4, 5]
+    else:
+        with monkeypatch.context() as patched:
+            _crash_in_begin(patched, crash_at, within)
+            if crash_at < 5:
+                with pytest.raises(KeyboardInterrupt):
+                    store.launch([*promoted, *fresh], SPACE)
+            else:
+                store.launch([*promoted, *fresh], SPACE)
+    store.close()
+    again = Store(folder)
+    found = again.trials
+    again.close()
+    return found
+
+
+def _crash_in_begin(patched, crash_at, within):
+    """The crash comes before the n-th trial is written; `within`: between its record and what is derived of it."""
+    begin, count = Store._begin, iter(range(9))
+
+    def crashing(self, trial, space):
+        if next(count) != crash_at:
+            return begin(self, trial, space)
+        if within:
+            patched.setattr(Store, "_derive", _crash)
+            begin(self, trial, space)
+        return _crash()
+
+    patched.setattr(Store, "_begin", crashing)
+
+
+def _crash(*arguments, **keywords):
+    raise KeyboardInterrupt
+
+
+def test_a_crash_before_a_group_is_written_down_leaves_everything_as_it_was(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.create(FD, {"space": SPACE.to_dict()})
+    store.add(new_trial(), SPACE)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(store._storage), "set_study_user_attr", _crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.launch([new_trial(), new_trial()], SPACE)
+    store.close()
+    again = Store(tmp_path)
+    assert len(again.trials) == 1
+    again.close()
+
+
+def test_a_group_that_has_come_far_is_not_begun_again(tmp_path):
+    store = Store(tmp_path)
+    store.create(FD, {"space": SPACE.to_dict()})
+    for trial in store.launch([new_trial(), new_trial(CONFIG.with_(depth=3))], SPACE):
+        store.save(trial.with_(state=TrialState.STOPPED, rungs=(Rung(30, {"fd": Score(1.0, 0.5, 1.5)}, 1.0),)))
+    store.launch([new_trial()], SPACE)  # alone: nothing is written down for it
+    before = store.trials
+    store.close()
+    again = Store(tmp_path)
+    assert again.trials == before
+    again.close()
+
+
 def test_events_are_whole_lines_written_once(tmp_path):
     store = filled(tmp_path)
     store.log(0, {"kind": "signals", "step": 10, "signals": {"loss": 1.0}})

@@ -148,6 +148,7 @@ class Agenda:
         number = min(counts, key=lambda source: counts[source])  # of several the first
         begun, level = counts[number], max(counts.values())
         seeds = level - begun if begun < level else self._seeds_affordable(done, len(sources), begun)
+        seeds = min(seeds, 1) if number in self._alone else seeds
         source = self.store.trials[number]
         group = [
             Trial(
@@ -178,20 +179,33 @@ class Agenda:
             spent = sum(t.until_steps for t in self.store.trials) / self.plan.full_steps
             left = (budget.amount - spent + 1e-9) / size
         else:
-            one = self._seconds_of_slowest(done)
-            pending = sum(max(one - self.running[t.number].seconds, 0.0) for t in done if t.number in self.running)
             workers = max(self.plan.workers, 1)
+            seconds = {t.source: self._final_seconds(t.source, done) for t in done if t.source is not None}
+            running = [(t.source, self.running[t.number]) for t in done if t.number in self.running]
+            pending = sum(max(seconds[s] - p.seconds, 0.0) for s, p in running if s is not None)
             free = budget.amount - REPORT_SECONDS - self.clock() - pending / workers
-            # Each finalist's seeds are trained on one worker; the last one to end decides.
-            left = free / (one * math.ceil(size / workers)) if one > 0 else most
+            left = free / max(self._round_seconds(list(seconds.values()), workers), 1e-9)
         return max(0, min(most, int(left)))
 
-    def _seconds_of_slowest(self, done: Sequence[Trial]) -> float:
-        """Worker seconds of one final training of the finalist that takes longest."""
-        taken: dict[int | None, list[float]] = {}
-        for trial in done:
-            if trial.state.final:
-                taken.setdefault(trial.source, []).append(trial.seconds)
-        if not taken:
-            return self._expected_seconds(self.plan.full_steps)
-        return max(sum(seconds) / len(seconds) for seconds in taken.values())
+    def _final_seconds(self, source: int, done: Sequence[Trial]) -> float:
+        """Worker seconds of one final training of a finalist: as the last ones took, else as its search suggests."""
+        taken = [t.seconds for t in done if t.source == source and t.state.final]
+        if taken:
+            return sum(taken) / len(taken)
+        trial = self.store.trials[source]
+        return self.plan.full_steps * trial.seconds / trial.step if trial.step else 0.0
+
+    def _round_seconds(self, seconds: Sequence[float], workers: int) -> float:
+        """Time that one more seed of every finalist takes, whose worker seconds are given."""
+        if self._alone:  # one training at a time: any worker takes the next
+            return max(max(seconds), sum(seconds) / workers)
+        # A finalist's seeds stay on one worker: the longest first, each to the worker that is free first.
+        loads = [0.0] * workers
+        for one in sorted(seconds, reverse=True):
+            loads[loads.index(min(loads))] += one
+        return max(loads)
+
+    @property
+    def _alone(self) -> Sequence[int]:
+        """Finalists whose seeds are not trained as one, because that has turned out slower."""
+        return self.store.facts.get("alone", [])

@@ -51,6 +51,8 @@ class Loop:
     stop_asked: bool = False  # set by signal handlers, which must do nothing else
     interrupted: bool = False
     running: dict[int, Progress] = field(default_factory=dict)
+    ended: dict[int, Ended] = field(default_factory=dict)  # until all of their group have
+    groups: dict[int, frozenset[int]] = field(default_factory=dict)  # of each trial that was begun: those begun with it
     deaths: dict[int, int] = field(default_factory=dict)
     shown_at: float = 0.0
 
@@ -87,8 +89,10 @@ class Loop:
                 group = self._left_running() or next_group()
                 if not group:
                     break
+                together = frozenset(trial.number for trial in group)
                 for trial in group:
                     self.running[trial.number] = Progress(trial.number, trial.step, trial.seconds)
+                    self.groups.setdefault(trial.number, together)  # who goes on alone still belongs to its group
                 self.executor.submit([self._job(trial) for trial in group])
             if not self.running:
                 return
@@ -104,7 +108,8 @@ class Loop:
 
     def _left_running(self) -> Sequence[Trial]:
         """Trials that should be running but are not: the campaign, or their worker, was killed."""
-        left = [t for t in self.store.trials if t.state == TrialState.RUNNING and t.number not in self.running]
+        busy = self.running.keys() | self.ended.keys()
+        left = [t for t in self.store.trials if t.state == TrialState.RUNNING and t.number not in busy]
         # Whoever was there when a worker died goes on alone, so that nobody is given up for the fault of another.
         unhurt = [t for t in left if t.number not in self.deaths]
         if len(unhurt) < len(left):
@@ -133,7 +138,7 @@ class Loop:
             self._record_manner(event)
         else:
             del self.running[event.trial]
-            self._settle(self.store.trials[event.trial], event)
+            self._end(event)
             self.store.flush(event.trial)
 
     def _record_manner(self, chosen: Chosen) -> None:
@@ -149,10 +154,17 @@ class Loop:
             "members": max(before["members"], chosen.members),
             "reason": chosen.reason,
         }
-        self.store.set_facts(manners=manners)
+        trials = [self.store.trials[number] for number in chosen.trials]
+        alone = {t.source for t in trials if t.source is not None} if chosen.manner == "serial" else set[int]()
+        self.store.set_facts(manners=manners, alone=sorted(alone | set(self.store.facts.get("alone", []))))
 
-    def _settle(self, trial: Trial, ended: Ended) -> None:
-        """A segment is over: judge, decide, record."""
+    def _end(self, ended: Ended) -> None:
+        """A segment is over; when those of the whole group are, settle them.
+
+        In the order of their numbers, so that what they are judged beside does not depend on who was there first: after
+        a crash, or the death of a worker, that may be another than it would have been.
+        """
+        trial = self.store.trials[ended.trial]
         if ended.outcome == Outcome.INTERRUPTED:
             return  # stays RUNNING: it goes on from its checkpoint
         if ended.outcome == Outcome.DIED:
@@ -163,6 +175,15 @@ class Loop:
             if again:
                 return  # stays RUNNING: the loop submits it again
             ended = Ended(trial.number, Outcome.FAILED, trial.step, trial.seconds, trial.rungs, ended.message)
+        self.ended[trial.number] = ended
+        group = self.groups[trial.number]
+        if group <= self.ended.keys():
+            for number in sorted(group):
+                del self.groups[number]
+                self._settle(self.store.trials[number], self.ended.pop(number))
+
+    def _settle(self, trial: Trial, ended: Ended) -> None:
+        """Judge, decide, record."""
         trial = trial.with_(rungs=ended.rungs, seconds=ended.seconds, clock_seconds=round(self.clock(), 3))
         if ended.outcome == Outcome.REACHED:
             trial = self._judge(trial)

@@ -127,7 +127,7 @@ class Trainer:
             manner = choose(family, (first, first), memory_bytes=memory, measure=False)
             return replace(manner, members=1, reason=manner.reason if manner.name == "serial" else _LAST)
         if fuse == "measured":
-            manner = choose(family, tasks, memory_bytes=memory, measure=True, programs=programs)
+            manner = choose(family, tasks[:members], memory_bytes=memory, measure=True, programs=programs)
         else:
             manner = choose(family, tasks, memory_bytes=memory, measure=False)
             if fuse == "compiled" and manner.name == "fused":

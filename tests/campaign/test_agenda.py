@@ -1,0 +1,267 @@
+"""What is trained next: groups of one structure, within the budget; finalists on the same seeds."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from maestune.campaign.agenda import Agenda, Plan
+from maestune.campaign.budget import MAX_FINAL_SEEDS, Budget
+from maestune.execution.jobs import Progress
+from maestune.space import Choice, Float, Fusible, Space, structure
+from maestune.types import Config, Objective, Proposal, Rung, Score, Trial, TrialState
+
+SPACE = Space((Float("lr", 1e-5, 1.0, scale="log"), Float("noise", 0.1, 1.0, off=0.0), Choice("kind", ("a", "b"))))
+FUSIBLE = Fusible(frozenset({"lr"}), frozenset({"noise"}))
+RUNGS = (10, 30, 90)
+RECIPE = Config.of(lr=1e-3, noise=0.0, kind="a")
+
+
+def proposals(n, kind="a", noise=0.0, until=10):
+    return [Proposal(RECIPE.with_(lr=1e-4 * (k + 2), kind=kind, noise=noise), until, "drawn") for k in range(n)]
+
+
+@dataclass
+class Told:
+    """A strategy that proposes what it is told to; remembers for how many it was asked."""
+
+    asked: list[int] = field(default_factory=list)
+    next: list[Proposal] = field(default_factory=list)
+
+    def ask(self, space, history, n, rng):
+        self.asked.append(n)
+        return self.next[:n]
+
+
+@dataclass
+class Kept:
+    """A store in memory."""
+
+    trials: tuple[Trial, ...] = ()
+    facts: dict[str, object] = field(default_factory=lambda: {"rungs": RUNGS})
+    objectives: tuple[Objective, ...] = (Objective("fd"),)
+
+    def launch(self, trials, space):
+        return [self.add(t) if t.number < 0 else self.save(t) for t in trials]
+
+    def add(self, trial):
+        self.trials += (trial.with_(number=len(self.trials)),)
+        return self.trials[-1]
+
+    def save(self, trial):
+        self.trials = tuple(trial if t.number == trial.number else t for t in self.trials)
+        return trial
+
+
+@pytest.fixture
+def store():
+    return Kept()
+
+
+def agenda(store, budget="40trials", now=0.0, **values):
+    plan = Plan(
+        **{"space": SPACE, "recipe": RECIPE, "rungs": RUNGS, "budget": Budget.parse(budget), "seed": 5, "workers": 1,
+           "fusible": FUSIBLE, "members": 8, **values}
+    )  # fmt: skip
+    return Agenda(plan, store, Told(), lambda: now, {})
+
+
+def ended(store, trial, until=None, seconds=1.0, state=TrialState.PAUSED, value=1.0):
+    rungs = tuple(Rung(s, {"fd": Score(value)}, seconds) for s in RUNGS if s <= (until or trial.until_steps))
+    return store.save(trial.with_(state=state, rungs=rungs, seconds=seconds))
+
+
+def tried(store, n, **values):
+    """So many trials at the first rung."""
+    for k in range(n):
+        config = RECIPE.with_(lr=1e-5 * (k + 1))
+        trial = store.add(Trial(-1, config, 0, "search", TrialState.RUNNING, 10, "drawn"))
+        ended(store, trial, **values)
+
+
+# The search -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_of_one_structure_and_of_one_length(store):
+    tried(store, 2)
+    plan = agenda(store)
+    plan.strategy.next = [*proposals(3), *proposals(2, kind="b"), *proposals(2)]
+    group = plan.next_search()
+    assert plan.strategy.asked == [8]
+    assert [t.number for t in group] == [2, 3, 4]
+    assert len({structure(SPACE, t.config, FUSIBLE) for t in group}) == 1
+    assert all(t.fused and t.state == TrialState.RUNNING and t.until_steps == 10 for t in group)
+    assert store.trials[2:] == tuple(group)
+    plan.strategy.next = [*proposals(1), *proposals(3, until=90)]
+    (alone,) = plan.next_search()
+    assert not alone.fused
+    plan.strategy.next = [*proposals(2, noise=0.5), *proposals(3)]  # a switch that is on, and off
+    assert [t.config["noise"] for t in plan.next_search()] == [0.5, 0.5]
+
+
+def test_promotions_keep_their_numbers_and_go_on_together_from_one_rung(store):
+    tried(store, 4)
+    plan = agenda(store)
+    plan.strategy.next = [Proposal(store.trials[k].config, 30, f"promoted {k}", parent=k) for k in (3, 1)]
+    plan.strategy.next += proposals(2, until=30)  # as long, but from the beginning
+    group = plan.next_search()
+    assert [(t.number, t.until_steps, t.decision, t.reason) for t in group] == [
+        (3, 30, "promoted 3", "drawn"),
+        (1, 30, "promoted 1", "drawn"),
+    ]
+    assert len(store.trials) == 4
+
+
+def test_asked_again_with_the_same_history_the_generator_is_the_same(store):
+    tried(store, 3)
+    drawn = []
+    plan = agenda(store)
+    plan.strategy.ask = lambda space, history, n, rng: drawn.append(rng.random()) or []
+    assert [plan.next_search(), plan.next_search()] == [[], []]
+    assert drawn[0] == drawn[1]
+    tried(store, 1)
+    plan.next_search()
+    assert drawn[2] != drawn[0]
+
+
+def test_members_of_one_are_groups_of_one(store):
+    tried(store, 2)
+    plan = agenda(store, members=1)
+    plan.strategy.next = proposals(5)
+    assert [len(plan.next_search()), plan.strategy.asked] == [1, [1]]
+    assert not store.trials[-1].fused
+
+
+def test_what_cannot_differ_is_not_grouped(store):
+    tried(store, 2)
+    plan = agenda(store, fusible=Fusible())
+    plan.strategy.next = proposals(5)
+    assert len(plan.next_search()) == 1
+
+
+def test_the_search_has_no_more_new_trials_than_its_budget(store):
+    tried(store, 20)
+    plan = agenda(store, "40trials")  # of which the search has 24
+    plan.strategy.next = proposals(8)
+    assert len(plan.next_search()) == 4
+    plan.strategy.next = proposals(8, kind="b")
+    assert list(plan.next_search()) == []
+    plan.strategy.next = [Proposal(store.trials[k].config, 30, "promoted", parent=k) for k in range(8)]
+    assert len(plan.next_search()) == 8, "promotions are not counted"
+
+
+def test_the_search_trains_no_more_than_its_budget_of_full_trainings(store):
+    tried(store, 18)  # the worth of two
+    plan = agenda(store, "10full")  # of which the search has 6
+    plan.strategy.next = proposals(8, until=90)
+    assert len(plan.next_search()) == 4
+    plan.strategy.next = proposals(8, until=10)
+    assert list(plan.next_search()) == []
+
+
+def test_a_promotion_costs_only_what_is_added(store):
+    tried(store, 33)  # 3.67 of 6; from step 10 to 90 are 0.89 each
+    plan = agenda(store, "10full")
+    plan.strategy.next = [Proposal(store.trials[k].config, 90, "promoted", parent=k) for k in range(8)]
+    assert len(plan.next_search()) == 2
+
+
+# The search has 96 s, a trial takes one; of a group of more than one there must be time for twice.
+@pytest.mark.parametrize(("now", "n"), [(0.0, 8), (84.0, 6), (89.0, 3), (92.0, 2), (94.5, 1), (95.5, 0), (200.0, 0)])
+def test_the_search_ends_by_the_clock(store, now, n):
+    tried(store, 2, seconds=1.0)
+    plan = agenda(store, "160s", now)
+    plan.strategy.next = proposals(8)
+    group = plan.next_search()
+    assert len(group) == n
+    assert not any(t.fused for t in group), "where the clock decides nothing can be repeated"
+
+
+def test_the_search_leaves_time_for_the_finals(store):
+    tried(store, 2, seconds=5.0)  # 45 s a full training, of which the finals need four
+    plan = agenda(store, "300s", 117.0)
+    plan.strategy.next = proposals(8)
+    assert len(plan.next_search()) == 0
+    plan = agenda(store, "300s", 112.0)
+    plan.strategy.next = proposals(8)
+    assert len(plan.next_search()) == 1
+
+
+def test_the_first_trials_are_begun_whatever_they_cost(store):
+    plan = agenda(store, "1full")
+    plan.strategy.next = [Proposal(RECIPE, 90, "recipe")]
+    assert [t.role for t in plan.next_search()] == ["recipe"]
+
+
+# The finals -----------------------------------------------------------------------------------------------------------
+
+
+def finals(plan, seconds=1.0):
+    """All groups of the finals, each ended before the next is asked for."""
+    groups = []
+    while group := plan.next_final():
+        groups.append([(t.source, t.seed) for t in group])
+        for trial in group:
+            ended(plan.store, trial, seconds=seconds, state=TrialState.COMPLETE)
+    return groups
+
+
+def seeds_of(groups):
+    found = {}
+    for group in groups:
+        for source, seed in group:
+            found.setdefault(source, []).append(seed)
+    return found
+
+
+@pytest.mark.parametrize("members", [1, 2, 3, 8])
+@pytest.mark.parametrize(("budget", "seeds"), [("40trials", 10), ("24trials", 7), ("12trials", 2), ("1trial", 2)])
+def test_finalists_get_the_same_fresh_seeds_in_groups(store, members, budget, seeds):
+    tried(store, 10)
+    store.facts.update(finals=[0, 3])
+    groups = finals(agenda(store, budget, members=members))
+    found = seeds_of(groups)
+    assert list(found) == [0, 3]
+    assert found[0] == found[3]
+    assert len(found[0]) == len(set(found[0])) == seeds
+    assert all(len({source for source, _ in group}) == 1 for group in groups)
+    assert max(map(len, groups)) == min(members, max(2, seeds - 2))
+    assert len(found[0]) <= MAX_FINAL_SEEDS
+    if budget != "1trial":
+        assert len(store.trials) <= int(budget.removesuffix("trials")) + 2
+
+
+@pytest.mark.parametrize("finalists", [[0, 3], [0, 2, 4]])
+def test_finals_of_full_trainings_and_of_time_are_paired_as_well(store, finalists):
+    tried(store, 10)
+    store.facts.update(finals=finalists)
+    found = seeds_of(finals(agenda(store, "20full", members=4)))
+    assert len(set(map(tuple, found.values()))) == 1
+    spent = sum(t.until_steps for t in store.trials) / 90
+    assert 20 - len(finalists) < spent <= 20
+
+
+@pytest.mark.parametrize(("now", "seeds"), [(0.0, 10), (60.0, 5), (92.0, 2), (200.0, 2)])
+def test_finals_end_by_the_clock_but_never_before_two_seeds_each(store, now, seeds):
+    tried(store, 4, seconds=1.0)
+    store.facts.update(finals=[0, 3])
+    found = seeds_of(finals(agenda(store, "100s", now, members=4), seconds=9.0))
+    # After two each there is time for int(38 / 18) more of both at 60 s, and the clock of this test stands still.
+    assert found[0] == found[3]
+    assert len(found[0]) >= seeds if now == 60.0 else len(found[0]) == seeds
+
+
+def test_what_still_runs_is_waited_for(store):
+    tried(store, 4, seconds=1.0)
+    store.facts.update(finals=[0])
+    plan = agenda(store, "100s", 80.0, members=4)
+    for trial in plan.next_final():
+        ended(store, trial, seconds=9.0, state=TrialState.COMPLETE)
+    begun = plan.next_final()  # of the 18 s left there is time for two
+    assert len(begun) == 2
+    running = {t.number: Progress(t.number, 0, 0.0) for t in begun}
+    assert list(Agenda(plan.plan, store, plan.strategy, plan.clock, running).next_final()) == []
+
+
+def test_without_finalists_there_are_no_finals(store):
+    store.facts.update(finals=[])
+    assert list(agenda(store).next_final()) == []
