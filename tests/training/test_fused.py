@@ -32,7 +32,7 @@ from members import (
     tied_configs,
 )
 
-from maestune.data import ImageData
+from maestune.data import ImageData, load_images
 from maestune.errors import CheckpointError
 from maestune.space import structure, within
 from maestune.training import Run, load_checkpoint, save_checkpoint
@@ -448,3 +448,17 @@ def test_any_three_configs_of_one_structure(data: ImageData, network: str, seed:
     tolerance = 1e-6 if first["optimizer"] == "rmsprop" else 1e-8
     for task in tasks:
         assert_close(found[task.key], serially(task), rtol=tolerance, atol=0.1 * tolerance)
+
+
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_a_member_is_bit_by_bit_the_same_in_groups_of_any_size(batch_size: int) -> None:
+    # At the sizes of the space: what is left of a group after an interruption goes on as if nothing had happened.
+    with precision(torch.float32):
+        data = load_images("digits")
+        run = Run(until_steps=6, full_steps=30, data=data, report_every=6)
+        base = FAMILY.space(data.shape).complete({"batch_size": batch_size, "width": 64})
+        tasks = [Task(k, base.with_(lr=1e-3 * (k + 1)), run) for k in range(5)]
+        whole = as_one(tasks)
+        for chosen in ((0,), (4,), (0, 1), (1, 2, 4), (0, 1, 2, 3)):
+            found = as_one([tasks[k] for k in chosen])
+            assert all(same(found[k], whole[k]) for k in chosen), chosen

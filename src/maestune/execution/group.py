@@ -35,6 +35,7 @@ class Trainer:
     family: Family | None
     setup: Setup
     _programs: dict[tuple[object, ...], Programs] = field(default_factory=dict[tuple[object, ...], Programs])
+    _compiles: bool = True  # until it has failed
 
     def run(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Event]:
         """Train the jobs, which share their structure; events as they come, the last of each trial is `Ended`.
@@ -60,9 +61,12 @@ class Trainer:
                 left = [job for job in left if job.trial not in ended]
                 if trouble is None:
                     break
-                out_of_memory = is_out_of_memory(trouble)
-                members = members // 2 if out_of_memory else 1
-                reason = "memory ran out" if out_of_memory else f"it cannot be fused: {one_line(trouble)}"
+                if is_out_of_memory(trouble):
+                    members, reason = members // 2, "memory ran out"
+                elif self.setup.fuse == "compiled" and self._compiles:
+                    self._compiles, reason = False, f"it cannot be compiled: {one_line(trouble)}"
+                else:
+                    members, reason = 1, f"it cannot be fused: {one_line(trouble)}"
                 if members < 2:
                     yield Chosen(tuple(job.trial for job in left), "serial", 1, reason)
         for job in left:
@@ -89,7 +93,13 @@ class Trainer:
         yield Chosen(tuple(map(_trial, tasks)), manner.name, manner.members, reason or manner.reason)
         if manner.name == "serial":
             return
-        group = Group(family, tasks, manner.members, programs=programs if manner.name == "compiled" else None)
+        group = Group(
+            family,
+            tasks,
+            manner.members,
+            programs=programs if manner.name == "compiled" else None,
+            even=self.setup.fuse == "fused",  # where the clock decides nothing is bit for bit anyway
+        )
         clock = time.perf_counter()
         for reports in group.reports():
             now = time.perf_counter()
@@ -130,7 +140,7 @@ class Trainer:
             manner = choose(family, tasks[:members], memory_bytes=memory, measure=True, programs=programs)
         else:
             manner = choose(family, tasks, memory_bytes=memory, measure=False)
-            if fuse == "compiled" and manner.name == "fused":
+            if fuse == "compiled" and manner.name == "fused" and self._compiles:
                 manner = replace(manner, name="compiled")
         return replace(manner, members=min(manner.members, members))
 

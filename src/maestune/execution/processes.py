@@ -149,6 +149,8 @@ def _environment(threads: int) -> Iterator[None]:
     # Thread pools read these when their library is loaded, which is before any code of ours runs in the worker.
     values: dict[str, str] = {}
     values |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    # Threads that wait for work spin: beside a busy process that takes its time, and gains nothing for small networks.
+    values["OMP_WAIT_POLICY"] = "passive"
     # The tensors of a group come and go at every step; memory that is given back each time is zeroed again each time,
     # which takes as long as the arithmetic (glibc keeps blocks below these sizes for the process).
     values |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(KEPT_BYTES))

@@ -52,12 +52,24 @@ class Group:
     Their configs differ in what the family calls fusible and in nothing else. With `programs`, where compiled steps are
     kept between groups of one structure, the step is compiled for the number of members that it begins with: whoever
     ends leaves a row that is computed on and not looked at, until half of the rows are such; then the rest goes on
-    eagerly. Raises CheckpointError where a run's state does not fit, and whatever `torch.func` or the compiler raises
-    for networks that cannot be fused.
+    eagerly.
+
+    A group of one is computed by other kernels than one of many, and the last row of an odd number of rows by other
+    instructions: both round differently. With `even`, a row that nobody looks at makes their number even, so that a
+    member's result does not depend on how many there are; without it only a single one gets a row beside it.
+
+    Raises CheckpointError where a run's state does not fit, and whatever `torch.func` or the compiler raises for
+    networks that cannot be fused.
     """
 
     def __init__(
-        self, family: Family, tasks: Iterable[Task], capacity: int, *, programs: Programs | None = None
+        self,
+        family: Family,
+        tasks: Iterable[Task],
+        capacity: int,
+        *,
+        programs: Programs | None = None,
+        even: bool = True,
     ) -> None:
         self._family = family
         self._waiting = deque(tasks)
@@ -80,6 +92,7 @@ class Group:
         self._numbers: Stacked = {}  # the optimiser's
         self._dropped: set[Hashable] = set()
         self._programs = programs
+        self._even = even
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
@@ -298,9 +311,7 @@ class Group:
         if not fresh:
             return
         self._tell()
-        if len(self._members) + len(fresh) == 1:
-            # A group of one is computed by other kernels, which round differently: a second one is computed beside it,
-            # and not looked at, so that a member's result does not depend on how many there are.
+        if (len(self._members) + len(fresh)) % 2 and (self._even or len(self._members) + len(fresh) == 1):
             task = replace(fresh[0][0].task, key=object())
             self._dropped.add(task.key)
             fresh.append(self._member(task, [fresh[0][0]]))
@@ -329,8 +340,8 @@ class Group:
     def _compact(self) -> None:
         """Go on without the rows of those who have ended, where that pays."""
         rows = [k for k, m in enumerate(self._members) if m.task.key not in self._dropped]
-        if len(rows) == 1:  # and one beside it: see `_admit`
-            rows = sorted({rows[0], next(k for k in range(len(self._members)) if k != rows[0])})
+        if len(rows) % 2 and (self._even or len(rows) == 1):
+            rows = sorted([*rows, next(k for k in range(len(self._members)) if k not in rows)])
         if len(rows) >= len(self._members) * (1.0 if self._programs is None else 0.5):
             return
         self._programs = None if rows else self._programs

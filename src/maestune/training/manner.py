@@ -87,7 +87,7 @@ def group_seconds(family: Family, tasks: Sequence[Task], programs: Programs | No
     fresh = [
         replace(t, run=replace(t.run, state=None, start_steps=0, until_steps=endless, samples_at={})) for t in tasks
     ]
-    group = Group(family, fresh, len(fresh), programs=programs)
+    group = Group(family, fresh, len(fresh), programs=programs, even=False)
     group.begin()
     taken: list[float] = []
     for step in range(WARM_STEPS + TIMED_STEPS):
