@@ -35,6 +35,7 @@ class Trainer:
     family: Family | None
     setup: Setup
     _programs: dict[tuple[object, ...], Programs] = field(default_factory=dict[tuple[object, ...], Programs])
+    _manners: dict[tuple[object, ...], Manner] = field(default_factory=dict[tuple[object, ...], Manner])
     _compiles: bool = True  # until it has failed
 
     def run(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Event]:
@@ -137,7 +138,14 @@ class Trainer:
             manner = choose(family, (first, first), memory_bytes=memory, measure=False)
             return replace(manner, members=1, reason=manner.reason if manner.name == "serial" else _LAST)
         if fuse == "measured":
-            manner = choose(family, tasks[:members], memory_bytes=memory, measure=True, programs=programs)
+            size = min(len(tasks), members)
+            steps = max(task.run.until_steps - task.run.start_steps for task in tasks)
+            measured = (*self._structure(family, first), size, steps)
+            if measured not in self._manners:
+                self._manners[measured] = choose(
+                    family, tasks[:members], memory_bytes=memory, measure=True, programs=programs
+                )
+            manner = self._manners[measured]
         else:
             manner = choose(family, tasks, memory_bytes=memory, measure=False)
             if fuse == "compiled" and manner.name == "fused" and self._compiles:
@@ -146,10 +154,13 @@ class Trainer:
 
     def _programs_of(self, family: Family, task: Task) -> Programs:
         """Where compiled steps of the task's structure are kept."""
+        return self._programs.setdefault(self._structure(family, task), {})
+
+    def _structure(self, family: Family, task: Task) -> tuple[object, ...]:
+        """What members of a group share, as a key."""
         numbers = family.fusible.numbers | family.fusible.switches
         switches = tuple(bool(task.config.get(name)) for name in sorted(family.fusible.switches))
-        shared = tuple((name, value) for name, value in task.config.items() if name not in numbers)
-        return self._programs.setdefault((shared, switches), {})
+        return tuple((name, value) for name, value in task.config.items() if name not in numbers), switches
 
 
 def _trial(task: Task) -> int:
