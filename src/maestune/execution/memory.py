@@ -13,7 +13,7 @@ def worker_memory(device: str, workers: int) -> float:
     """Bytes that a worker may fill with a group: half of what is free, divided among the workers; of a GPU most of it."""
     if device.startswith("cuda"):
         return 0.8 * torch.cuda.mem_get_info(device)[0] / workers
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # where nothing says how much of it is available
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024

@@ -241,8 +241,7 @@ def _scores(record: Record, drawings: list[Drawing]) -> str:
         '<th scope="col" class="n">Best</th><th scope="col" class="n">Floor: real against real</th>'
         f'<th scope="col">What it says</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
-    classes = classes_view(record)
-    if classes is not None:
+    if (classes := classes_view(record)) is not None:
         drawings.append(figures.classes(classes))
         table += f'<div class="apart">{_plots(drawings[-1:])}</div>'
     return _section("scores", "How good it is", lead, table)

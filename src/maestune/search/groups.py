@@ -34,7 +34,8 @@ class ConfinableSampler(Protocol):
 
 
 # Trials that must have been tried for each sibling of a new config. Groups of 8 from the start, when hardly anything is
-# known, lose more to the few structures seen than they win by their speed (benchmarks/search.py --members).
+# known, lost more to the few structures seen than they won by their speed in about a dozen simulated campaigns
+# (benchmarks/search.py --members); 4 is the only number that was tried.
 _TRIED_A_SIBLING = 4
 
 
