@@ -11,7 +11,10 @@ from maestune.campaign import Campaign as Campaign
 from maestune.campaign import Record as Record
 from maestune.campaign import Settings as Settings
 from maestune.campaign import Verdict as Verdict
+from maestune.data import Batch as Batch
+from maestune.data import DataSpec as DataSpec
 from maestune.data import ImageData as ImageData
+from maestune.data import TextData as TextData
 from maestune.data import load_images as load_images
 from maestune.data import to_float as to_float
 from maestune.errors import MaestuneError as MaestuneError

@@ -86,8 +86,9 @@ class Report:
     """What training yields at a step.
 
     `signals`: numbers from training (losses, gradient norms …).
-    `samples`: images (N, C, H, W) in [-1, 1], when they are due.
-    `scores`: the user's own scores, where training computes them itself.
+    `samples`: images (N, C, H, W) in [-1, 1] or tokens (N, T), when they are due.
+    `scores`: scores that the training computes itself: a family's on held-out data, or the user's own.
+    `exhibits`: more pictures by name, images (N, C, H, W) in rows of eight.
     `state`: called only when a checkpoint is wanted, before training goes on; returns nested dicts/lists of tensors
     and plain values from which the same generator continues exactly.
     """
@@ -96,6 +97,7 @@ class Report:
     signals: Mapping[str, float] = field(default_factory=dict[str, float])
     samples: Tensor | None = None
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    exhibits: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
     state: Callable[[], Mapping[str, Any]] | None = None
 
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from maestune.data import DataSpec
 from maestune.errors import SpaceError
-from maestune.families.base import Shape, drawer
+from maestune.families.base import drawer
 from maestune.families.gan import GAN, RECIPES, family
 from maestune.families.gan.networks import GanModel
 from maestune.space import Role
 from maestune.types import Config
 
 FAMILY = GAN()
-DIGITS = (1, 8, 8)
+DIGITS = DataSpec((1, 8, 8))
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -29,14 +30,14 @@ def model_of(seed: int = 0, **values: object):
 
 
 def generated(
-    model: GanModel, config: Config, n: int, generator: torch.Generator, shape: Shape = DIGITS
+    model: GanModel, config: Config, n: int, generator: torch.Generator, spec: DataSpec = DIGITS
 ) -> torch.Tensor:
-    return FAMILY.generate(model, drawer(FAMILY.latents(config, shape, n))(generator))
+    return FAMILY.generate(model, FAMILY.hyper(config, 1.0), drawer(FAMILY.latents(config, spec, n))(generator))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)])
 def test_the_centre_of_the_space_is_the_published_recipe(shape: tuple[int, int, int]) -> None:
-    space = FAMILY.space(shape)
+    space = FAMILY.space(DataSpec(shape))
     centre, recipe = space.centre(), RECIPES["dcgan"]
     assert {name: centre[name] for name in recipe.config} == dict(recipe.config)
     assert centre == space.complete(recipe.config)
@@ -50,7 +51,7 @@ def test_the_centre_of_the_space_is_the_published_recipe(shape: tuple[int, int, 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_every_parameter_has_a_role_and_a_cited_prior(network: str) -> None:
-    for param in FAMILY.space((1, 16, 16), network):
+    for param in FAMILY.space(DataSpec((1, 16, 16)), network):
         assert isinstance(param.role, Role)
         if param.name != "network":
             assert param.prior is not None, param.name
@@ -58,12 +59,12 @@ def test_every_parameter_has_a_role_and_a_cited_prior(network: str) -> None:
 
 
 def test_the_network_follows_the_size_unless_it_is_chosen() -> None:
-    assert FAMILY.space((1, 16, 16)).centre()["network"] == "mlp"
-    assert FAMILY.space((1, 28, 28)).centre()["network"] == "conv"
-    assert FAMILY.space((1, 8, 8), network="conv").centre()["network"] == "conv"
-    assert "instance" not in FAMILY.space((1, 8, 8), "mlp")["norm_d"].values  # type: ignore[union-attr]
+    assert FAMILY.space(DataSpec((1, 16, 16))).centre()["network"] == "mlp"
+    assert FAMILY.space(DataSpec((1, 28, 28))).centre()["network"] == "conv"
+    assert FAMILY.space(DataSpec((1, 8, 8)), network="conv").centre()["network"] == "conv"
+    assert "instance" not in FAMILY.space(DataSpec((1, 8, 8)), "mlp")["norm_d"].values  # type: ignore[union-attr]
     with pytest.raises(SpaceError, match=r"'cnn'.*mlp"):
-        FAMILY.space((1, 8, 8), network="cnn")
+        FAMILY.space(DataSpec((1, 8, 8)), network="cnn")
 
 
 def test_the_space_survives_plain_data() -> None:
@@ -81,28 +82,29 @@ def test_weight_clipping_is_for_wasserstein_without_penalty() -> None:
 
 
 def test_full_steps_fall_with_the_cost_of_a_step() -> None:
-    assert FAMILY.full_steps((1, 8, 8), 1000) == 3000
-    assert FAMILY.full_steps((1, 28, 28), 5000) == 2000
-    assert FAMILY.full_steps((3, 64, 64), 5000) == 1000
-    assert FAMILY.full_steps((3, 128, 128), 100_000) == math.ceil(100_000 / 64)
-    assert FAMILY.full_steps((3, 128, 128), 10**8) == 10_000
+    assert FAMILY.full_steps(DataSpec((1, 8, 8)), 1000) == 3000
+    assert FAMILY.full_steps(DataSpec((1, 28, 28)), 5000) == 2000
+    assert FAMILY.full_steps(DataSpec((3, 64, 64)), 5000) == 1000
+    assert FAMILY.full_steps(DataSpec((3, 128, 128)), 100_000) == math.ceil(100_000 / 64)
+    assert FAMILY.full_steps(DataSpec((3, 128, 128)), 10**8) == 10_000
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 12, 12), (3, 20, 20)])
 def test_every_config_of_the_space_builds_plays_and_generates(shape: tuple[int, int, int]) -> None:
-    space, numbers = FAMILY.space(shape), np.random.default_rng(0)
+    spec = DataSpec(shape)
+    space, numbers = FAMILY.space(spec), np.random.default_rng(0)
     for i in range(12):
         config = space.sample(numbers).with_(batch_size=4, width=8)
-        model = FAMILY.build(config, shape, rng(i))
+        model = FAMILY.build(config, spec, rng(i))
         batch = torch.rand(4, *shape, generator=rng(i)) * 2 - 1
         hyper = FAMILY.hyper(config, 0.5)
         samplers = {"normal": torch.randn, "uniform": torch.rand}
-        for player in FAMILY.players(config, shape):
+        for player in FAMILY.players(config, spec):
             noise = {name: samplers[d.kind](d.shape, generator=rng(i)) for name, d in player.noise.items()}
-            loss = player.loss(model, batch, hyper, noise)
+            loss = player.loss(model, {"image": batch}, hyper, noise)
             assert loss.shape == (4,)
             assert torch.isfinite(loss).all(), dict(config)
-        assert generated(model, config, 5, rng(i), shape).shape == (5, *shape)
+        assert generated(model, config, 5, rng(i), spec).shape == (5, *shape)
 
 
 def test_instance_noise_falls_linearly_to_nothing() -> None:
@@ -128,7 +130,7 @@ def test_generating_changes_nothing_and_depends_only_on_the_generator(norm: str)
     a, b, c = (generated(model, config, 40, rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
-    assert a.shape == (40, *DIGITS)
+    assert a.shape == (40, *DIGITS.image)
     assert not a.requires_grad
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -152,9 +154,9 @@ def test_samples_come_from_the_average_where_it_is_kept() -> None:
 
 def test_signals_say_what_the_discriminator_thinks() -> None:
     model, config = model_of()
-    batch = torch.rand(64, *DIGITS, generator=rng()) * 2 - 1
+    batch = torch.rand(64, *DIGITS.image, generator=rng()) * 2 - 1
     latent = torch.randn(64, int(config.number("latent_dim")), generator=rng())
-    found = FAMILY.signals(model, batch, FAMILY.hyper(config, 0.0), {"discriminator": {"latent": latent}})
+    found = FAMILY.signals(model, {"image": batch}, FAMILY.hyper(config, 0.0), {"discriminator": {"latent": latent}})
     assert all(value.shape == () and not value.requires_grad for value in found.values())
     signals = {name: value.item() for name, value in found.items()}
     fake = model.generator(latent)
@@ -173,4 +175,6 @@ def test_a_config_without_optional_parameters_is_enough() -> None:
     model = FAMILY.build(bare, DIGITS, rng())
     d, _ = FAMILY.players(bare, DIGITS)
     latent = torch.randn(4, 3, generator=rng())
-    assert d.loss(model, torch.zeros(4, *DIGITS), FAMILY.hyper(bare, 0.0), {"latent": latent}).shape == (4,)
+    assert d.loss(
+        model, {"image": torch.zeros(4, *DIGITS.image)}, FAMILY.hyper(bare, 0.0), {"latent": latent}
+    ).shape == (4,)

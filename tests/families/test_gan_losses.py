@@ -11,14 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+from maestune.data import Batch, DataSpec
 from maestune.families.base import Hyper, Noise, Player
 from maestune.families.gan import GAN
 from maestune.families.gan.losses import GAMES, gradient_penalty, r1_penalty, scores_and_gradient
 from maestune.types import Config
 
-SHAPE = (1, 8, 8)
+SPEC = DataSpec((1, 8, 8))
 B = 6
-SPACE = {network: GAN().space(SHAPE, network) for network in ("mlp", "conv")}
+SPACE = {network: GAN().space(SPEC, network) for network in ("mlp", "conv")}
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -40,7 +41,7 @@ def noise_of(player: Player, seed: int) -> dict[str, Tensor]:
 
 
 def images(seed: int) -> Tensor:
-    return torch.rand(B, *SHAPE, generator=rng(seed), dtype=torch.float64) * 2 - 1
+    return torch.rand(B, *SPEC.image, generator=rng(seed), dtype=torch.float64) * 2 - 1
 
 
 REFERENCE_D = {
@@ -79,7 +80,7 @@ def test_every_loss_wants_real_scores_up_and_fake_scores_down_for_the_discrimina
 
 @pytest.mark.parametrize("norm", ["none", "layer", "spectral"])
 def test_gradient_norm_equals_double_backward_and_finite_differences(norm: str) -> None:
-    model = GAN().build(config_of(norm_d=norm), SHAPE, rng()).double()
+    model = GAN().build(config_of(norm_d=norm), SPEC, rng()).double()
     critic = model.discriminator
     weights = list(critic.parameters())
     x = images(1)
@@ -108,10 +109,10 @@ def test_gradient_norm_equals_double_backward_and_finite_differences(norm: str) 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_discriminators_loss_is_game_plus_penalty(penalty: str, norm: str) -> None:
     config = config_of(loss="hinge", penalty=penalty, norm_d=norm)
-    model = GAN().build(config, SHAPE, rng()).double()
-    player = GAN().players(config, SHAPE)[0]
+    model = GAN().build(config, SPEC, rng()).double()
+    player = GAN().players(config, SPEC)[0]
     noise, real = noise_of(player, 4), images(5)
-    loss = player.loss(model, real, GAN().hyper(config, 0.3), noise)
+    loss = player.loss(model, {"image": real}, GAN().hyper(config, 0.3), noise)
 
     fake = model.generator(noise["latent"]).detach()
     point = (
@@ -129,8 +130,8 @@ def test_the_discriminators_loss_is_game_plus_penalty(penalty: str, norm: str) -
 
 def test_dropout_instance_noise_and_smoothing_enter_the_loss() -> None:
     config = config_of(dropout_d=0.3, instance_noise=0.2, label_smoothing=0.1)
-    model = GAN().build(config, SHAPE, rng()).double()
-    d, g = GAN().players(config, SHAPE)
+    model = GAN().build(config, SPEC, rng()).double()
+    d, g = GAN().players(config, SPEC)
     noise, real, hyper = noise_of(d, 4), images(5), GAN().hyper(config, 0.25)
     assert hyper["instance_noise"] == pytest.approx(0.15)
     fake = model.generator(noise["latent"])
@@ -148,15 +149,15 @@ def test_dropout_instance_noise_and_smoothing_enter_the_loss() -> None:
 
     noisy = [real + 0.15 * noise["real_noise"], fake + 0.15 * noise["fake_noise"]]
     expected = REFERENCE_D["ns"](score(noisy[0], "real"), score(noisy[1], "fake"), 0.1)
-    torch.testing.assert_close(d.loss(model, real, hyper, noise), expected)
-    torch.testing.assert_close(g.loss(model, real, hyper, noise), REFERENCE_G["ns"](score(noisy[1], "fake")))
+    torch.testing.assert_close(d.loss(model, {"image": real}, hyper, noise), expected)
+    torch.testing.assert_close(g.loss(model, {"image": real}, hyper, noise), REFERENCE_G["ns"](score(noisy[1], "fake")))
 
 
 def test_the_discriminators_loss_has_no_gradient_for_the_generator() -> None:
     config = config_of()
-    model = GAN().build(config, SHAPE, rng()).double()
-    d, _ = GAN().players(config, SHAPE)
-    d.loss(model, images(0), GAN().hyper(config, 0.0), noise_of(d, 1)).sum().backward()
+    model = GAN().build(config, SPEC, rng()).double()
+    d, _ = GAN().players(config, SPEC)
+    d.loss(model, {"image": images(0)}, GAN().hyper(config, 0.0), noise_of(d, 1)).sum().backward()
     assert all(p.grad is None for p in model.generator.parameters())
     assert all(p.grad is not None for p in model.discriminator.parameters())
 
@@ -168,7 +169,7 @@ class Bound(nn.Module):
         super().__init__()
         self.model, self.player = model, player
 
-    def forward(self, batch: Tensor, hyper: Hyper, noise: Noise) -> Tensor:
+    def forward(self, batch: Batch, hyper: Hyper, noise: Noise) -> Tensor:
         return self.player.loss(self.model, batch, hyper, noise).mean()
 
 
@@ -187,14 +188,14 @@ def test_many_members_at_once_have_the_serial_gradients(network: str, loss: str,
     config = config_of(
         network, loss=loss, penalty=penalty, norm_d=norm, norm_g=norm_g, dropout_d=0.2, instance_noise=0.1
     )
-    members = [GAN().build(config, SHAPE, rng(k)).double() for k in range(K)]
+    members = [GAN().build(config, SPEC, rng(k)).double() for k in range(K)]
     hypers = [{name: value * (1 + 0.1 * k) for name, value in GAN().hyper(config, 0.4).items()} for k in range(K)]
     batches = torch.stack([images(10 + k) for k in range(K)])  # (K, B, C, H, W)
-    for player in GAN().players(config, SHAPE):
+    for player in GAN().players(config, SPEC):
         noises = [noise_of(player, 20 + k) for k in range(K)]
         serial = []
         for k, model in enumerate(members):
-            value = player.loss(model, batches[k], hypers[k], noises[k]).mean()
+            value = player.loss(model, {"image": batches[k]}, hypers[k], noises[k]).mean()
             own = dict(model.get_submodule(player.name).named_parameters())
             serial.append(dict(zip(own, torch.autograd.grad(value, list(own.values())), strict=True)))
 
@@ -209,7 +210,7 @@ def test_many_members_at_once_have_the_serial_gradients(network: str, loss: str,
 
         hyper = {name: torch.tensor([h[name] for h in hypers], dtype=torch.float64) for name in hypers[0]}
         noise = {name: torch.stack([n[name] for n in noises]) for name in noises[0]}
-        fused = vmap(grad(loss_of))(own, rest, batches, hyper, noise)
+        fused = vmap(grad(loss_of))(own, rest, {"image": batches}, hyper, noise)
         for name, gradient in fused.items():
             for k in range(K):
                 torch.testing.assert_close(

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maestune.data import DataSpec
 from maestune.errors import SettingsError
 from maestune.families.gan import GAN
 from maestune.families.gan.networks import LEAKY_SLOPE, conv_plan, dropout_shapes
@@ -21,7 +22,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def small(shape: tuple[int, int, int], network: str, **values: object) -> Config:
-    config = FAMILY.space(shape, network).complete(values)  # type: ignore[arg-type]
+    config = FAMILY.space(DataSpec(shape), network).complete(values)  # type: ignore[arg-type]
     return config.with_(width=4, latent_dim=3)
 
 
@@ -36,7 +37,7 @@ def small(shape: tuple[int, int, int], network: str, **values: object) -> Config
 def test_convolutions_fit_any_size(side: int, channels: int, norm_g: str, norm_d: str, ema: float) -> None:
     shape = (channels, side, side)
     config = small(shape, "conv", norm_g=norm_g, norm_d=norm_d, ema=ema)
-    model = FAMILY.build(config, shape, rng())
+    model = FAMILY.build(config, DataSpec(shape), rng())
     images = model.generator(torch.randn(2, 3, generator=rng()))
     assert images.shape == (2, *shape)
     assert images.abs().max() <= 1
@@ -47,7 +48,7 @@ def test_convolutions_fit_any_size(side: int, channels: int, norm_g: str, norm_d
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7)])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_dense_networks_fit_any_size(shape: tuple[int, int, int], depth: int) -> None:
-    model = FAMILY.build(small(shape, "mlp", depth=depth), shape, rng())
+    model = FAMILY.build(small(shape, "mlp", depth=depth), DataSpec(shape), rng())
     images = model.generator(torch.randn(4, 3, generator=rng()))
     assert images.shape == (4, *shape)
     assert model.discriminator(images).shape == (4, 1)
@@ -62,14 +63,14 @@ def test_rectangles_are_halved_together() -> None:
 @pytest.mark.parametrize("shape", [(1, 27, 28), (1, 2, 2)])
 def test_a_size_that_cannot_be_halved_is_an_error_that_says_what_to_do(shape: tuple[int, int, int]) -> None:
     with pytest.raises(SettingsError, match=r"even.*Resize.*network=mlp"):
-        FAMILY.build(small(shape, "conv"), shape, rng())
+        FAMILY.build(small(shape, "conv"), DataSpec(shape), rng())
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize("norm", ["none", "layer", "spectral", "batch"])
 def test_only_batch_norm_couples_the_samples_of_a_batch(network: str, norm: str) -> None:
     shape = (1, 8, 8)
-    model = FAMILY.build(small(shape, network, norm_d=norm), shape, rng())
+    model = FAMILY.build(small(shape, network, norm_d=norm), DataSpec(shape), rng())
     x = torch.randn(4, *shape, generator=rng())
     alone, together = model.discriminator(x[:2]), model.discriminator(x)[:2]
     assert torch.allclose(alone, together, atol=1e-6) == (norm != "batch")
@@ -80,27 +81,27 @@ def test_only_batch_norm_couples_the_samples_of_a_batch(network: str, norm: str)
 def test_dropout_shapes_are_those_of_the_network(network: str) -> None:
     shape = (3, 16, 16)
     config = small(shape, network, dropout_d=0.25)
-    model = FAMILY.build(config, shape, rng())
+    model = FAMILY.build(config, DataSpec(shape), rng())
     found = tuple(layer.shape for layer in model.discriminator.layers if isinstance(layer, Dropout))
-    assert found == dropout_shapes(config, shape) != ()
+    assert found == dropout_shapes(config, DataSpec(shape)) != ()
     uniforms = [torch.rand(2, *s, generator=rng()) for s in found]
     images = torch.randn(2, *shape, generator=rng())
     dropped = model.discriminator(images, uniforms, 0.25)
     assert not torch.equal(dropped, model.discriminator(images))
-    assert dropout_shapes(config.with_(dropout_d=0.0), shape) == ()
+    assert dropout_shapes(config.with_(dropout_d=0.0), DataSpec(shape)) == ()
 
 
 def test_weights_come_from_the_generator_alone_and_no_global_state_is_touched() -> None:
     config = small((1, 8, 8), "mlp", norm_d="spectral", ema=0.9)
     before = torch.get_rng_state()
-    a, b, c = (FAMILY.build(config, (1, 8, 8), rng(seed)).state_dict() for seed in (1, 1, 2))
+    a, b, c = (FAMILY.build(config, DataSpec((1, 8, 8)), rng(seed)).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert any(not torch.equal(a[name], c[name]) for name in a)
 
 
 def test_the_average_starts_at_the_generator_and_is_not_learnt() -> None:
-    model = FAMILY.build(small((1, 8, 8), "mlp", ema=0.9), (1, 8, 8), rng())
+    model = FAMILY.build(small((1, 8, 8), "mlp", ema=0.9), DataSpec((1, 8, 8)), rng())
     assert model.average is not None
     for mine, theirs in zip(model.average.parameters(), model.generator.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -110,7 +111,7 @@ def test_the_average_starts_at_the_generator_and_is_not_learnt() -> None:
 
 def test_activations_are_the_configs() -> None:
     for name, slope in (("relu", 0.0), ("leaky_relu", LEAKY_SLOPE)):
-        model = FAMILY.build(small((1, 8, 8), "mlp", activation_d=name, activation_g=name), (1, 8, 8), rng())
+        model = FAMILY.build(small((1, 8, 8), "mlp", activation_d=name, activation_g=name), DataSpec((1, 8, 8)), rng())
         for stack in (model.discriminator, model.generator):
             activation = next(layer for layer in stack.layers if isinstance(layer, torch.nn.ReLU | torch.nn.LeakyReLU))
             assert activation(torch.tensor(-1.0)).item() == pytest.approx(-slope)

@@ -26,6 +26,8 @@ from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.settings import Settings, default_workers, how_to_fuse, resolve_device, toml_text
 from maestune.campaign.store import Store
+from maestune.data import ImageData
+from maestune.data.asking import Asking
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.inline import Inline
 from maestune.execution.jobs import Setup
@@ -226,7 +228,7 @@ class Campaign:
         try:
             (store.folder / "campaign.toml").write_text(prepared.resolved(settings, steps), encoding="utf-8")
             (store.folder / "recipe.toml").write_text(toml_text(prepared.recipe) + "\n", encoding="utf-8")
-            if prepared.data is not None:
+            if isinstance(prepared.data, ImageData):
                 real_picture(prepared.data.report.images, store.folder / "real.png")
         except OSError as error:
             raise disk_error(store.folder, error) from error
@@ -238,14 +240,15 @@ class Campaign:
                 "recipe_name": prepared.recipe_name,
                 "settings": settings.model_dump(mode="json"),
                 "data_text": prepared.data.describe() if prepared.data else "the training's own data",
-                "shape": prepared.data.shape if prepared.data else None,
+                "spec": prepared.data.spec.to_dict() if prepared.data else None,
+                "asking": Asking.of(prepared.data).to_dict() if prepared.data else None,
                 "budget_text": budget.describe(),
                 "space": prepared.space.to_dict(),
                 "rungs": rung_steps(steps, settings.rungs, settings.eta),
                 "floor": prepared.floor,
                 "failure": prepared.failure,
                 "class_names": prepared.data.class_names if prepared.data else (),
-                "real_classes": prepared.setup.judges["report"].real_classes if prepared.data else (),
+                "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),
                 "environment": _environment(device, workers),
                 "citations": prepared.citations,
                 "notes": prepared.notes,
@@ -267,6 +270,8 @@ class Campaign:
             "eta",
             "steps",
             "size",
+            "tokens",
+            "captions",
             "samples",
         )
         changed = [f"{name}: {old[name]} → {new[name]}" for name in fixed if new[name] != old[name]]

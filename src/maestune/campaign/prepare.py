@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,12 @@ import torch
 
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.settings import Settings, parse_objective, toml_text
-from maestune.data import ImageData, load_images
+from maestune.data import Data, ImageData, load_data
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
-from maestune.execution.model import OwnTraining, family, image_shape, is_own, recipe_of
+from maestune.execution.model import OwnTraining, family, is_own, recipe_of, spec_for
 from maestune.families.base import Family, Recipe
-from maestune.quality import METRICS, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
+from maestune.quality import DESCRIBED, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
 
@@ -29,7 +29,7 @@ class Prepared:
     """What settings stand for, resolved."""
 
     source: str | None  # where the data comes from
-    data: ImageData | None
+    data: Data | None
     space: Space
     recipe: Config
     recipe_name: str
@@ -64,21 +64,28 @@ class Prepared:
         }
         if self.data is not None:
             assert self.source is not None
-            values["data"] = self.source if self.source == "digits" else str(Path(self.source).resolve())
-            values["samples"] = self.setup.n_samples
+            values["data"] = str(Path(self.source).resolve()) if Path(self.source).exists() else self.source
+            if self.setup.n_samples:
+                values["samples"] = self.setup.n_samples
         return toml_text({**values, "space": self.space.to_dict()}) + "\n"
 
 
 def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) -> Prepared:
     """Load the data, obtain the judges, resolve space and objectives. Raises the error of whatever cannot be used."""
     source = settings.data or (own.data if own else None)
-    data = load_images(source, size=settings.size, progress=say) if source is not None else None
-    if data is not None:
-        say(data.describe())
     made = own.family if own else family(settings.model)
+    data = _data(settings, source, made, say) if source is not None else None
     space = _space(settings, own, made, data)
-    objectives = _objectives(settings, own, made, data)
-    judges, floor, failure, notes = _judges(settings, data, say) if data is not None else ({}, {}, {}, [])
+    recipe_config = space.centre()
+    conditional = made is not None and data is not None and made.conditional(recipe_config, data.spec)
+    objectives = _objectives(settings, own, made, data, conditional)
+    notes = list(_notes(data, say)) if data is not None else []
+    judges, floor, failure = {}, {}, {}
+    if isinstance(data, ImageData):
+        judges, floor, failure, judged = _judges(settings, data, conditional, say)
+        notes += judged
+    if made is not None and data is not None:
+        failure |= {name: [value] * 3 for name, value in made.failure(data.spec).items()}
     full_metrics = tuple(floor)  # what the judge can measure
     asked = [o.name for o in objectives if o.name in full_metrics]
     setup = Setup(
@@ -94,12 +101,13 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     recipe = recipe_of(settings.model)
     citations = [recipe.citation] if recipe else []
     citations += [p.prior.citation for p in space if p.prior is not None and p.prior.citation]
-    citations += [METRICS[name].citation for name in full_metrics]
+    measured = (*full_metrics, *(made.measures if made else ()))
+    citations += [DESCRIBED[name].citation for name in measured if name in DESCRIBED]
     return Prepared(
         source=source,
         data=data,
         space=space,
-        recipe=space.centre(),
+        recipe=recipe_config,
         recipe_name=_recipe_name(settings, recipe),
         objectives=objectives,
         setup=setup,
@@ -143,18 +151,43 @@ def _in_words(param: Param) -> str:
     return text
 
 
-def _model_steps(own: OwnTraining | None, made: Family | None, data: ImageData | None) -> int | None:
+def _data(settings: Settings, source: str, made: Family | None, say: Say) -> Data:
+    data = load_data(
+        source,
+        made.modality if made is not None else "image",
+        size=settings.size,
+        tokens=settings.tokens,
+        captions=settings.captions,
+        progress=say,
+    )
+    say(data.describe())
+    return data
+
+
+def _notes(data: Data, say: Say) -> Iterator[str]:
+    """What was decided on the way, and which files were left out."""
+    if data.note:
+        say(data.note)
+        yield data.note
+    if data.skipped:
+        shown = "; ".join(data.skipped[:3]) + (" …" if len(data.skipped) > 3 else "")
+        text = f"{len(data.skipped)} unreadable files skipped: {shown}"
+        say(text)
+        yield text
+
+
+def _model_steps(own: OwnTraining | None, made: Family | None, data: Data | None) -> int | None:
     if made is not None:
-        return made.full_steps(image_shape(data), len(data.train) if data else 0)
+        return made.full_steps(spec_for(made, data), data.size if data else 0)
     return own.full_steps if own else None
 
 
-def _space(settings: Settings, own: OwnTraining | None, made: Family | None, data: ImageData | None) -> Space:
+def _space(settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None) -> Space:
     if settings.space is not None:
         space = Space.from_dict(settings.space)
     elif made is not None:
         network = settings.set.get("network")
-        space = made.space(image_shape(data), network if isinstance(network, str) else None)
+        space = made.space(spec_for(made, data), network if isinstance(network, str) else None)
     else:
         assert own is not None
         assert own.space is not None
@@ -171,18 +204,19 @@ def _space(settings: Settings, own: OwnTraining | None, made: Family | None, dat
 
 
 def _objectives(
-    settings: Settings, own: OwnTraining | None, made: Family | None, data: ImageData | None
+    settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None, conditional: bool
 ) -> tuple[Objective, ...]:
-    texts = settings.objective or (own.objectives if own else ()) or (("fd",) if data is not None else ())
+    usual = made.objectives if made is not None else ("fd",) if data is not None else ()
+    texts = settings.objective or (own.objectives if own else ()) or usual
     if not texts:
         raise SettingsError(
             "Nothing says what is better: the training has no data to be judged by and names no objective. "
             'Give --data, or write objective = "my_score:max" beside the training.'
         )
-    known = available_metrics(data) if data is not None else ()
-    objectives = tuple(
-        parse_objective(text, {name: METRICS[name].higher_is_better for name in known}) for text in texts
-    )
+    known = available_metrics(data, conditional=conditional) if isinstance(data, ImageData) else ()
+    known += made.measures if made is not None else ()
+    directions = {name: DESCRIBED[name].higher_is_better for name in known if name in DESCRIBED}
+    objectives = tuple(parse_objective(text, directions) for text in texts)
     for objective in objectives:
         if made is not None and objective.name not in known:
             raise SettingsError(f"Unknown objective {objective.name!r}. {did_you_mean(objective.name, known)}")
@@ -192,25 +226,19 @@ def _objectives(
 
 
 def _judges(
-    settings: Settings, data: ImageData, say: Say
+    settings: Settings, data: ImageData, conditional: bool, say: Say
 ) -> tuple[dict[Split, Judge], dict[str, list[float]], dict[str, list[float]], list[str]]:
-    notes = [data.note] if data.note else []
-    if data.skipped:
-        shown = "; ".join(data.skipped[:3]) + (" …" if len(data.skipped) > 3 else "")
-        notes.append(f"{len(data.skipped)} unreadable files skipped: {shown}")
-    for note in notes:
-        say(note)
     extractor = prepare_extractor(data, progress=say)
     test = self_test(extractor, data)
     if not test.passed:
         say(f"warning: {test.sentence}")
-    notes += [extractor.description, test.sentence]
+    notes = [extractor.description, test.sentence]
     n = settings.samples or default_n_samples(data)
     judges: dict[Split, Judge] = {
         "search": Judge.prepare(data, "search", extractor, n),
         "report": Judge.prepare(data, "report", extractor, n),
     }
-    metrics = available_metrics(data, extractor)
+    metrics = available_metrics(data, extractor, conditional=conditional)
     generator = torch.Generator().manual_seed(derive_seed(settings.seed, "floor"))
     if judges["report"].floor_note:
         notes.append(judges["report"].floor_note)

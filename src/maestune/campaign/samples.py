@@ -2,33 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from maestune.campaign.reading import record_of
+from maestune.campaign.record import Record
 from maestune.campaign.settings import resolve_device
 from maestune.campaign.store import Store
+from maestune.data import DataSpec
+from maestune.data.asking import Asking
 from maestune.data.grid import grid_image, save_png
-from maestune.errors import CheckpointError
+from maestune.errors import CheckpointError, SettingsError, did_you_mean
 from maestune.execution.generate import generate
 from maestune.execution.segment import disk_error
+from maestune.space import Role
+from maestune.types import Config, Value
+
+IMAGES, TEXTS = 64, 4  # that are drawn where nobody says how many
 
 
-def draw_samples(folder: Path, n: int, *, seed: int = 0, recipe: bool = False, device: str = "auto") -> Tensor:
-    """Samples (n, C, H, W) in [-1, 1] from the best configuration of a campaign (or from its recipe)."""
+@dataclass(frozen=True)
+class Drawn:
+    """Samples, with what they were asked for: images (n, C, H, W) in [-1, 1], or texts."""
+
+    images: Tensor | None
+    texts: tuple[tuple[str, str], ...] = ()  # how each begins, and how it goes on
+
+
+def draw_samples(
+    folder: Path,
+    n: int,
+    *,
+    seed: int = 0,
+    recipe: bool = False,
+    device: str = "auto",
+    prompts: Sequence[str] = (),
+    values: Mapping[str, Value] | None = None,
+) -> Drawn:
+    """n samples from the best configuration of a campaign (or from its recipe); 0: 64 images, or 4 texts.
+
+    `prompts`: what to ask for, a class, a caption or the beginning of a text; held-out ones when left out. `values`: other
+    values for parameters of generation (temperature, guidance …), which need no training; SettingsError for any other.
+    """
     store = Store(folder, read_only=True)
     try:
         record = record_of(store, 0.0)
-        shape = store.facts["shape"]
+        facts = store.facts
+        spec = DataSpec.from_dict(facts["spec"]) if facts["spec"] else None
+        asking = Asking.from_dict(facts["asking"]) if facts["asking"] else None
     finally:
         store.close()
     finals = [f for f in record.finalists if (f.role == "recipe" if recipe else f.trial == record.best)]
     number = finals[0].runs[0] if finals else record.best
     if number is None:
         raise CheckpointError(f"{folder} has no trained model yet; go on with it: maestune resume {folder}")
-    config, where = record.trial(number).config, record.trial_folder(number)
-    return generate(record.model, config, where, tuple(shape) if shape else None, n, seed, resolve_device(device))
+    config, where = _changed(record, record.trial(number).config, values or {}), record.trial_folder(number)
+    n = n or (IMAGES if asking is None or asking.tokenizer is None else TEXTS)
+    asked = asking.prompts(prompts, n) if asking is not None else {}
+    drawn = generate(record.model, config, where, spec, n, seed, resolve_device(device), asked)
+    if asking is None or asking.tokenizer is None:
+        return Drawn(drawn)
+    decode = asking.tokenizer.decode
+    texts = ((decode(p), decode(tokens[len(p) :])) for p, tokens in zip(asked["prompt"], drawn.cpu(), strict=True))
+    return Drawn(None, tuple(texts))
+
+
+def _changed(record: Record, config: Config, values: Mapping[str, Value]) -> Config:
+    """The config with other values for generation."""
+    free = [p.name for p in record.space if p.role is Role.SAMPLING and p.name != "ema"]
+    for name in values:
+        if name not in free:
+            raise SettingsError(f"{name}: only parameters of generation can be changed now. {did_you_mean(name, free)}")
+    # Fixed one by one, so that each value is checked.
+    return config.with_(**{name: record.space.fix(name, value).centre()[name] for name, value in values.items()})
+
+
+def write_texts(texts: Sequence[tuple[str, str]], out: Path) -> Path:
+    """Write texts, each after a line that numbers it; returns the path."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lines = (f"--- {i} ---\n{begun}{made}\n" for i, (begun, made) in enumerate(texts, start=1))
+        out.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise disk_error(out, error) from error
+    return out
 
 
 def write_samples(images: Tensor, out: Path) -> Path:

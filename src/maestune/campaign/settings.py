@@ -23,8 +23,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field("gan", description="a family (gan), or your own training as path.py:function")
-    data: str | None = Field(None, description="digits, a folder of images, or MNIST-style IDX files")
+    model: str = Field("gan", description="a family (gan, vae, lm, flow), or your own training as path.py:function")
+    data: str | None = Field(
+        None, description="digits, a folder of images, or MNIST-style IDX files; for a language model pydoc, or text"
+    )
     budget: str = Field("2m", description="time (90s, 2m, 4h), trials (40trials) or full trainings (10full)")
     objective: tuple[str, ...] = Field(
         (), description="scores to improve; several make a Pareto front; NAME:max for your own"
@@ -40,6 +42,8 @@ class Settings(BaseModel):
     rungs: int = Field(3, ge=1, le=8, description="at how many lengths a training is judged")
     eta: int = Field(3, ge=2, le=10, description="one in how many goes on to the next rung")
     size: int | None = Field(None, ge=8, le=1024, description="height and width that images are brought to")
+    tokens: str | None = Field(None, description="tokens of a text: characters, bytes, or a tokenizer's path")
+    captions: tuple[str, ...] = Field((), description="templates that make captions of class names: a photo of a {}")
     samples: int | None = Field(None, ge=100, description="how many samples are scored")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     workers: int | None = Field(None, ge=0, description="worker processes; 0 trains in the campaign's own process")
@@ -88,7 +92,7 @@ class Settings(BaseModel):
         if self.out is not None:
             return Path(self.out)
         model = Path(self.model.partition(":")[0]).stem
-        data = "" if self.data is None else f"-{Path(self.data).resolve().name if self.data != 'digits' else 'digits'}"
+        data = "" if self.data is None else f"-{Path(self.data).resolve().name}"
         return Path("runs") / f"{model}{data}-seed{self.seed}"
 
 

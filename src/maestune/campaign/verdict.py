@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from maestune.campaign.record import Finalist, Verdict
-from maestune.quality import METRICS
+from maestune.quality import DESCRIBED
 from maestune.types import Objective, Score, Trial, TrialState
 
 CONFIDENCE = 0.95
@@ -129,7 +129,7 @@ def verdict(
 
 
 def _by_ratio(metric: str, values: Sequence[float]) -> bool:
-    return metric in METRICS and METRICS[metric].ratio_scale and all(v > 0 for v in values)
+    return metric in DESCRIBED and DESCRIBED[metric].ratio_scale and all(v > 0 for v in values)
 
 
 def _exp(value: float) -> float:

@@ -84,6 +84,12 @@ def tune(
         int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")
     ] = None,
     samples: Annotated[int | None, typer.Option(min=100, help="How many samples are scored.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Tokens of a text: characters, bytes, or a tokenizer. (default: characters)")
+    ] = None,
+    captions: Annotated[
+        list[str] | None, typer.Option(help='Makes captions of class names: "a photo of a {}"; repeatable.')
+    ] = None,
     device: Device = None,
     workers: Workers = None,
     fuse: Annotated[
@@ -116,6 +122,8 @@ def tune(
         "steps": steps,
         "size": size,
         "samples": samples,
+        "tokens": tokens,
+        "captions": tuple(captions) if captions else None,
         "device": device,
         "workers": workers,
         "fuse": fuse,
@@ -164,21 +172,44 @@ def report(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def generate(
     folder: Folder,
-    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many samples.")] = 64,
-    out: Annotated[Path, typer.Option(help="Picture (a grid), or a folder ending in / (one PNG a sample).")] = Path(
-        "grid.png"
-    ),
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=100_000, help="How many samples. (default: 64; 4 texts)")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Picture (a grid; default: grid.png), a folder ending in / (one PNG a sample), or a text file."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the latents.")] = 0,
     recipe: Annotated[
         bool, typer.Option("--recipe", help="Draw from the starting recipe instead of the best.")
     ] = False,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="What to ask for: a class, a caption, or how a text begins; repeat for one row each."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Another value for a parameter of generation (temperature …)."
+        ),
+    ] = None,
     device: Device = None,
 ) -> None:
-    """Draw samples from the best model of a campaign."""
-    from maestune.campaign.samples import draw_samples, write_samples
+    """Draw samples from the best model of a campaign: pictures into a file, texts to the terminal or into a file."""
+    from maestune.campaign.samples import draw_samples, write_samples, write_texts
 
-    images = draw_samples(folder, n, seed=seed, recipe=recipe, device=device or "auto")
-    typer.echo(str(write_samples(images, out)))
+    values = dict(_assignment(text, "--set", "NAME=VALUE") for text in set_ or ())
+    drawn = draw_samples(
+        folder, n or 0, seed=seed, recipe=recipe, device=device or "auto", prompts=tuple(prompt or ()), values=values
+    )
+    if drawn.images is not None:
+        typer.echo(str(write_samples(drawn.images, out or Path("grid.png"))))
+    elif out is not None:
+        typer.echo(str(write_texts(drawn.texts, out)))
+    else:
+        typer.echo("\n\n".join(f"--- {i} ---\n{begun}{made}" for i, (begun, made) in enumerate(drawn.texts, start=1)))
 
 
 @app.command()

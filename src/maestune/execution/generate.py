@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from maestune.data import Batch, DataSpec
 from maestune.errors import CheckpointError, SettingsError
 from maestune.execution.model import family, is_own, load_own
 from maestune.execution.segment import checkpoints
-from maestune.families.base import Shape, drawer
+from maestune.families.base import drawer
 from maestune.training.checkpoint import load_checkpoint
 from maestune.training.run import seeded
 from maestune.types import Config
 
 
-def generate(model: str, config: Config, folder: Path, shape: Shape | None, n: int, seed: int, device: str) -> Tensor:
-    """Samples (n, C, H, W) in [-1, 1] from the newest checkpoint in a trial's folder.
+def generate(
+    model: str, config: Config, folder: Path, spec: DataSpec | None, n: int, seed: int, device: str, prompts: Batch
+) -> Tensor:
+    """n samples, images (n, C, H, W) in [-1, 1] or tokens (n, T), from the newest checkpoint in a trial's folder.
+
+    `prompts`: what they are asked for, n of each; may be empty.
 
     A user's own training can be drawn from when its file has `generate(config, state, n, generator)`, where `state` is what
     its reports' `state()` returned. Raises CheckpointError without a checkpoint, SettingsError without such a function.
@@ -39,8 +45,10 @@ def generate(model: str, config: Config, folder: Path, shape: Shape | None, n: i
                 "(n, C, H, W) in [-1, 1] beside the training to draw samples from its checkpoints."
             )
         return own.generate(config, state, n, generator)
-    if shape is None:
-        raise SettingsError("The campaign does not say which shape its images have; its folder is incomplete.")
-    network = made.build(config, shape, seeded(0, "weights", device=device))
+    if spec is None:
+        raise SettingsError("The campaign does not say what its data are like; its folder is incomplete.")
+    network = made.build(config, spec, seeded(0, "weights", device=device))
     network.load_state_dict(state["model"])
-    return made.generate(network, drawer(made.latents(config, shape, n))(generator))
+    noise = {**drawer(made.latents(config, spec, n))(generator), **{k: t.to(device) for k, t in prompts.items()}}
+    with torch.no_grad():
+        return made.generate(network, made.hyper(config, 1.0), noise)

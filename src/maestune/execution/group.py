@@ -130,7 +130,7 @@ class Trainer:
         first = tasks[0]
         if len(tasks) == 1 and alone:
             return Manner("serial", 1, "no other is left to train it with")
-        reason = why_not_fused(family, first.config, data_of(first.run).shape)
+        reason = why_not_fused(family, first.config, data_of(first.run).spec)
         if reason:
             return Manner("serial", 1, f"it cannot be fused: {reason}")
         fuse, memory = self.setup.fuse, self.setup.memory_bytes

@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from maestune.data import ImageData
+from maestune.data import Data
+from maestune.data import Split as Split
 from maestune.quality import Judge
 from maestune.types import Config, Objective, Rung, Score
 
-Split = Literal["search", "report"]
 Fuse = Literal["off", "fused", "compiled", "measured"]
 
 
@@ -29,7 +29,7 @@ class Setup:
 
     model: str
     device: str
-    data: ImageData | None
+    data: Data | None
     judges: Mapping[Split, Judge]
     metrics: tuple[str, ...]
     full_metrics: tuple[str, ...]

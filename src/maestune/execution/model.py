@@ -14,9 +14,9 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor
 
-from maestune.data import ImageData
+from maestune.data import Data, DataSpec
 from maestune.errors import SettingsError, did_you_mean
-from maestune.families.base import Family, Recipe, Shape
+from maestune.families.base import Family, Recipe
 from maestune.families.gan import GAN, RECIPES
 from maestune.space import Space
 from maestune.training.loop import family_training
@@ -148,11 +148,12 @@ def _name_of_object(thing: object) -> str | None:
     return None
 
 
-def image_shape(data: ImageData | None) -> Shape:
-    """(C, H, W) of the data; raises SettingsError where a family was given none."""
+def spec_for(made: Family, data: Data | None) -> DataSpec:
+    """What a family's networks are built for; raises SettingsError where it was given no data, or such as it cannot use."""
     if data is None:
-        raise SettingsError("This model learns from images, but no data was given; use --data digits or --data PATH.")
-    return data.shape
+        raise SettingsError(f"{made.name} learns from data, but none was given; use --data PATH, or a built-in set.")
+    made.check(data.spec)
+    return data.spec
 
 
 def _load_file(path: Path) -> ModuleType:

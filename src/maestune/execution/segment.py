@@ -6,6 +6,7 @@ so that a crash between "checkpoint written" and "campaign told" costs nothing a
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-from maestune.data import to_float
+from maestune.data import TextData, to_float
 from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, MaestuneError, MetricError, StoreError
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
@@ -27,6 +28,7 @@ from maestune.training.run import Run, Training
 from maestune.types import Report, Rung, Score
 
 PICTURE_SAMPLES = 64
+TEXT_SAMPLES = 8
 PICTURE_COLUMNS = 8
 PICTURE_MAX_PIXELS = 1024
 
@@ -39,6 +41,16 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 def picture_path(folder: Path, step: int) -> Path:
     """Where a trial's sample grid at a step lies."""
     return folder / f"samples-{step:08d}.png"
+
+
+def text_path(folder: Path, step: int) -> Path:
+    """Where a trial's texts at a step lie."""
+    return folder / f"samples-{step:08d}.json"
+
+
+def exhibit_path(folder: Path, name: str, step: int) -> Path:
+    """Where one of a trial's other pictures lies."""
+    return folder / f"exhibit-{name}-{step:08d}.png"
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -135,11 +147,13 @@ class Segment:
         if trouble:
             yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
             return
-        if self.step in self.job.score_at or self.step == self.job.until_steps:
+        if self.scored:
             self.rungs.append(self.rung(report))
             yield Scored(self.job.trial, self.rungs[-1])
-        if report.samples is not None and (self.step in self.job.picture_at or self.step in self.job.score_at):
-            self.picture(report)
+        if report.samples is not None and (self.step in self.job.picture_at or self.scored):
+            self.show(report.samples)
+        for name, images in report.exhibits.items():
+            self.picture(images, exhibit_path(self.job.folder, name, self.step))
         reached = self.step >= self.job.until_steps
         interrupted = not reached and stop
         overdue = time.perf_counter() - self.checkpointed > self.setup.checkpoint_seconds
@@ -149,12 +163,19 @@ class Segment:
         if reached or interrupted:
             yield self.end(Outcome.REACHED if reached else Outcome.INTERRUPTED)
 
+    @property
+    def scored(self) -> bool:
+        """Whether the model is scored at the present step."""
+        return self.step in self.job.score_at or self.step == self.job.until_steps
+
     def run(self) -> Run:
         """What the training is asked to do."""
         job, setup = self.job, self.setup
-        samples_at = dict.fromkeys(job.picture_at, PICTURE_SAMPLES)
-        # Reports are due at rungs even where no samples are: a training may report scores of its own.
-        samples_at |= dict.fromkeys({*job.score_at, job.until_steps}, setup.n_samples)
+        shown = TEXT_SAMPLES if isinstance(setup.data, TextData) else PICTURE_SAMPLES
+        scored_at = frozenset((*job.score_at, job.until_steps))
+        # Where nobody judges samples there is nothing to draw but what is shown.
+        samples_at = dict.fromkeys(job.picture_at, shown)
+        samples_at |= dict.fromkeys(scored_at, setup.n_samples or (shown if setup.data is not None else 0))
         return Run(
             until_steps=job.until_steps,
             full_steps=job.full_steps,
@@ -163,6 +184,7 @@ class Segment:
             seed=job.seed,
             sample_seed=job.sample_seed,
             samples_at=samples_at,
+            scored_at=scored_at,
             report_every=setup.report_every,
             device=setup.device,
             data=setup.data,
@@ -193,15 +215,28 @@ class Segment:
             )
         return Rung(report.step, scores, self.seconds, classes)
 
-    def picture(self, report: Report) -> None:
-        """Draw the report's samples."""
-        assert report.samples is not None
-        images = report.samples[:PICTURE_SAMPLES].detach().cpu()
+    def show(self, samples: torch.Tensor) -> None:
+        """Draw samples; texts are written down, each as what was asked for and what came."""
+        data = self.setup.data
+        if not isinstance(data, TextData):
+            self.picture(samples, picture_path(self.job.folder, self.step))
+            return
+        prompts = data.prompts(self.job.split, len(samples))["prompt"]
+        texts = [
+            (data.tokenizer.decode(prompt), data.tokenizer.decode(sample[len(prompt) :]))
+            for prompt, sample in zip(prompts, samples.cpu(), strict=True)
+        ]
+        with _disk(self.job.folder):
+            text_path(self.job.folder, self.step).write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+
+    def picture(self, images: torch.Tensor, path: Path) -> None:
+        """Draw images in rows of eight."""
+        images = images[:PICTURE_SAMPLES].detach().cpu()
         height = images.shape[-2] * PICTURE_COLUMNS
         if height > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
             images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / height, mode="area")
         with _disk(self.job.folder):
-            save_png(grid_image(images, columns=PICTURE_COLUMNS), picture_path(self.job.folder, report.step))
+            save_png(grid_image(images, columns=PICTURE_COLUMNS), path)
 
     def checkpoint(self, report: Report) -> None:
         """Write a checkpoint, then remove the older ones: there is always a whole one."""

@@ -16,14 +16,14 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from maestune.data import Batch, DataSpec, Modality
 from maestune.space import Fusible, Space
 from maestune.types import Config
 
-Shape = tuple[int, int, int]  # (C, H, W) of one image
 Hyper = Mapping[str, float | Tensor]
 Noise = Mapping[str, Tensor]
 Tensors = Mapping[str, Tensor]
-Loss = Callable[[nn.Module, Tensor, Hyper, Noise], Tensor]
+Loss = Callable[[nn.Module, Batch, Hyper, Noise], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Player:
     named tensors, the new values of those buffers that are brought up to date before its update (power iterations of
     spectral norm); it is never part of the loss. `constrain` tells what becomes of each parameter after its update
     (weight clipping). Both are pure. `average` names the submodule that holds the moving average of its parameters
-    ("" for none); the decay is the config's `ema`.
+    ("" for none); the decay is the config's `ema`. `lazy`: (n, the loss in its place in every n-th step), for penalties that
+    are too dear for every step.
     """
 
     name: str
@@ -54,10 +55,20 @@ class Player:
     refresh: Callable[[Tensors], Tensors] | None = None
     constrain: Callable[[Tensor, Hyper], Tensor] | None = None
     average: str = ""
+    lazy: tuple[int, Loss] | None = None
+
+    def loss_at(self, step: int) -> Loss:
+        """The loss of a step, counted from 1."""
+        return self.lazy[1] if self.lazy is not None and step % self.lazy[0] == 0 else self.loss
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """After how many steps it does the same again."""
+        return (self.every,) if self.lazy is None else (self.every, self.lazy[0])
 
 
 class Family(Protocol):
-    """A kind of generative model of images (C, H, W) in [-1, 1]."""
+    """A kind of generative model. What is implemented here holds for families that inherit from it and say nothing else."""
 
     @property
     def name(self) -> str:
@@ -69,43 +80,89 @@ class Family(Protocol):
         """Which parameters may differ between members that are trained as one."""
         ...
 
-    def space(self, shape: Shape, network: str | None = None) -> Space:
-        """The default space for images of a shape; its centre is the published recipe.
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the scores that are improved where nobody says otherwise."""
+        return ("fd",)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the scores that `measure` tells; described in `maestune.quality.measures`."""
+        return ()
+
+    @property
+    def modality(self) -> Modality:
+        """What it learns from."""
+        return "image"
+
+    def check(self, spec: DataSpec) -> None:
+        """Raise SettingsError, saying what is needed, for data that it cannot learn from."""
+
+    def conditional(self, config: Config, spec: DataSpec) -> bool:
+        """Whether models of this config generate what a label or caption asks for."""
+        return False
+
+    def space(self, spec: DataSpec, network: str | None = None) -> Space:
+        """The default space for data of a kind; its centre is the published recipe.
 
         `network` chooses among the family's kinds of networks, where it has several; None: by the shape.
         """
         ...
 
-    def full_steps(self, shape: Shape, n_train: int) -> int:
-        """Default length of a full training, in steps."""
+    def full_steps(self, spec: DataSpec, n_train: int) -> int:
+        """Default length of a full training, in steps; `n_train`: how many images or tokens there are to learn from."""
         ...
 
-    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> nn.Module:
+    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> nn.Module:
         """The model with freshly initialised weights, drawn from the generator alone."""
         ...
 
-    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
+    def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """The players, in the order in which they move within a step."""
         ...
 
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
-        """The numbers that losses use, at a progress in [0, 1] of the full training (scheduled values included)."""
+        """The numbers that losses and generation use, at a progress in [0, 1] of the full training (schedules included).
+
+        Always of the same names for configs of one structure.
+        """
         ...
 
-    def latents(self, config: Config, shape: Shape, n: int) -> Mapping[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> Mapping[str, Draw]:
         """What n samples need to be drawn from."""
         ...
 
-    def generate(self, model: nn.Module, noise: Noise) -> Tensor:
-        """Samples (n, C, H, W) in [-1, 1] from `latents`; pure: the model is not changed."""
+    def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
+        """n samples: images (n, C, H, W) in [-1, 1], or tokens (n, T) int64. Pure: the model is not changed.
+
+        `noise`: the `latents`, and what the samples are asked for: `label` (n,), `caption` (n, L) or, of a text, `prompt`
+        (n, P) tokens to go on from, where the data have such.
+        """
         ...
 
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> Tensors:
+    def signals(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Mapping[str, Noise]) -> Tensors:
         """Numbers (0-dimensional) worth watching beside losses and gradient norms (critic scores, accuracy).
 
         `noise`: each player's of this step, of those that moved. Called only at reports, without gradients; pure.
         """
-        ...
+        return {}
+
+    def measure(self, model: nn.Module, hyper: Hyper, batch: Batch, generator: torch.Generator) -> Mapping[str, float]:
+        """The scores named by `measures`, on held-out data; random numbers, if any, from the generator alone.
+
+        Called at rungs, for one member at a time, without gradients.
+        """
+        return {}
+
+    def failure(self, spec: DataSpec) -> Mapping[str, float]:
+        """What the scores of `measure` are for a training that made nothing usable: as bad as guessing, but finite."""
+        return {}
+
+    def exhibits(
+        self, model: nn.Module, hyper: Hyper, batch: Batch, generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Pictures beside the samples, at the end of a full training: name → images (N, C, H, W), drawn in rows of 8."""
+        return {}
 
 
 def drawer(draws: Mapping[str, Draw]) -> Callable[[torch.Generator], dict[str, Tensor]]:

@@ -13,13 +13,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from maestune.data import Batch, DataSpec
 from maestune.errors import MaestuneError, SpaceError
-from maestune.families.base import Family, Player, Shape, drawer
+from maestune.families.base import Family, Player, drawer
 from maestune.space import within
 from maestune.types import Config
 
 BATCH = 4  # images of the trial
 SAMPLES = 2
+PROMPT = 4  # tokens
 # How far a result of many at once may be from that of one, of the largest value: far above what another order of
 # adding makes, far below what a wrong tensor makes.
 TOLERANCE = 1e-3
@@ -64,7 +66,7 @@ def draws_itself(module: nn.Module) -> bool:
     return isinstance(module, nn.RReLU)
 
 
-def why_not_fused(family: Family, config: Config, shape: Shape) -> str:
+def why_not_fused(family: Family, config: Config, spec: DataSpec) -> str:
     """Why models of this config cannot be trained many at once, in one sentence; "" when they can.
 
     Looks for modules known not to be able to, then tries the losses, their gradients and the samples of two small
@@ -73,8 +75,8 @@ def why_not_fused(family: Family, config: Config, shape: Shape) -> str:
     """
     try:
         small = _small(config)
-        model = family.build(small, shape, _generator(0))
-        players = family.players(small, shape)
+        model = family.build(small, spec, _generator(0))
+        players = family.players(small, spec)
         alone = f"{players[0].name}." if len(players) == 1 else ""
         for path, module in model.named_modules():
             reason = _refused(module)
@@ -84,7 +86,7 @@ def why_not_fused(family: Family, config: Config, shape: Shape) -> str:
         with warnings.catch_warnings():
             # That an operation is computed one member after the other is no reason: the others are not.
             warnings.filterwarnings("ignore", message="There is a performance drop")
-            return _tried(family, players, (small, _small(_sibling(family, config, shape))), shape, alone)
+            return _tried(family, players, (small, _small(_sibling(family, config, spec))), spec, alone)
     except Exception as error:  # whatever goes wrong in a user's code is the answer; training it will raise it again
         return _in_words(error)
 
@@ -102,11 +104,11 @@ def _refused(module: nn.Module) -> str:
     return ""
 
 
-def _sibling(family: Family, config: Config, shape: Shape) -> Config:
+def _sibling(family: Family, config: Config, spec: DataSpec) -> Config:
     """Another config of the same structure, as far away as can be: it could meet this one in a group."""
     network = config.get("network")
     try:
-        space = within(family.space(shape, network if isinstance(network, str) else None), config, family.fusible)
+        space = within(family.space(spec, network if isinstance(network, str) else None), config, family.fusible)
         varying = [param for param in space.varying if param.name in config]
         far = {param.name: param.from_unit((param.to_unit(config[param.name]) + 0.5) % 1.0) for param in varying}
         return space.complete({name: far.get(name, value) for name, value in config.items_})
@@ -118,9 +120,9 @@ def _small(config: Config) -> Config:
     return config.with_(batch_size=BATCH) if "batch_size" in config else config
 
 
-def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config], shape: Shape, alone: str) -> str:
+def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config], spec: DataSpec, alone: str) -> str:
     """What is wrong with members of these configs, computed at once."""
-    models = [family.build(config, shape, _generator(k)) for k, config in enumerate(configs)]
+    models = [family.build(config, spec, _generator(k)) for k, config in enumerate(configs)]
     rows = [{**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models]
     for name, tensor in rows[0].items():
         shapes = {tuple(row[name].shape) for row in rows if name in row} | {tuple(tensor.shape)}
@@ -129,12 +131,13 @@ def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config],
     stacked = {name: torch.stack([row[name].detach() for row in rows]) for name in rows[0]}
     hypers = [family.hyper(config, 0.5) for config in configs]
     hyper = {name: torch.tensor([numbers[name] for numbers in hypers]) for name in hypers[0]}
-    batch = torch.rand(BATCH, *shape, generator=_generator(2)) * 2 - 1
-    for player in players:
+    batch = _example(configs[0], spec)
+    turns = [(p, loss) for p in players for loss in (p.loss, *((p.lazy[1],) if p.lazy else ()))]
+    for player, player_loss in turns:
         noise = drawer(player.noise)(_generator(3))
         names = [name for name in rows[0] if name.startswith(f"{player.name}.") and rows[0][name].requires_grad]
         leaves = [stacked[name].clone().requires_grad_() for name in names]
-        call = Bound(models[0], player.loss)
+        call = Bound(models[0], player_loss)
 
         def one(tensors: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> Tensor:
             return functional_call(call, _named(tensors), (batch, numbers, noise))  # noqa: B023
@@ -143,7 +146,7 @@ def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config],
         losses = vmap(one)({**copies, **dict(zip(names, leaves, strict=True))}, hyper)
         found = _gradients(losses.mean(1).sum(), leaves)
         for k, (model, numbers) in enumerate(zip(models, hypers, strict=True)):
-            alone_losses = player.loss(model, batch, numbers, noise)
+            alone_losses = player_loss(model, batch, numbers, noise)
             expected = _gradients(alone_losses.mean(), [rows[k][name] for name in names])
             for name, buffer in model.named_buffers():
                 if not torch.equal(buffer, stacked[name][k]):
@@ -154,11 +157,39 @@ def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config],
                     "the loss gives other numbers for many members at once than for one; something enters it that is "
                     "neither the model's registered tensors nor its inputs (a list of parameters, a cache, random numbers)"
                 )
-    draws = drawer(family.latents(configs[0], shape, SAMPLES))(_generator(4))
+    draws = {**drawer(family.latents(configs[0], spec, SAMPLES))(_generator(4)), **_asked(spec)}
     with torch.no_grad():
         generate = Bound(models[0], family.generate)
-        vmap(lambda tensors: functional_call(generate, _named(tensors), (draws,)))(stacked)
+
+        def sample(tensors: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> Tensor:
+            return functional_call(generate, _named(tensors), (numbers, draws))
+
+        vmap(sample)(stacked, hyper)
     return ""
+
+
+def _example(config: Config, spec: DataSpec) -> Batch:
+    """A batch of random data."""
+    if spec.tokens:
+        shape = (BATCH, int(config.number("context")) + 1)
+        return {"tokens": torch.randint(spec.tokens, shape, generator=_generator(2))}
+    return {"image": torch.rand(BATCH, *spec.shape, generator=_generator(2)) * 2 - 1, **_conditions(spec, BATCH)}
+
+
+def _asked(spec: DataSpec) -> Batch:
+    """What samples could be asked for."""
+    if spec.tokens:
+        return {"prompt": torch.randint(spec.tokens, (SAMPLES, PROMPT), generator=_generator(5))}
+    return _conditions(spec, SAMPLES)
+
+
+def _conditions(spec: DataSpec, n: int) -> Batch:
+    found: dict[str, Tensor] = {}
+    if spec.classes:
+        found["label"] = torch.randint(spec.classes, (n,), generator=_generator(6))
+    if spec.words:
+        found["caption"] = torch.randint(spec.words, (n, spec.caption_words), generator=_generator(7))
+    return found
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -1,8 +1,9 @@
 """Layers without hidden state, so that one code serves serial training and many members at once.
 
 Dropout takes its uniforms from outside, batch norm its statistics from the batch (or from outside, for generation),
-spectral norm its singular vectors from buffers that are brought up to date outside the loss. Nothing here draws a
-random number in `forward`, writes a buffer there, or branches on the value of a tensor.
+spectral norm its singular vectors from buffers that are brought up to date outside the loss, layers that depend on a
+label the labels. Nothing here draws a random number in `forward`, writes a buffer there, or branches on the value of a
+tensor.
 """
 
 from __future__ import annotations
@@ -18,8 +19,27 @@ NORM_EPS = 1e-5
 # (torch.nn.utils.parametrizations.spectral_norm does the same).
 FIRST_ITERATIONS = 15
 FEW_CHANNELS = 4
+# Samples whose spread is told to each of them, and what is added under the root (Karras et al. 2018, their code).
+STD_GROUP = 4
+STD_EPS = 1e-8
 
 Statistics = tuple[Tensor, Tensor]  # mean (C,), variance (C,)
+
+
+class Filled(nn.Module):
+    """A module that fills the parameters which are its own; those of the layers inside are filled as any others."""
+
+    def fill(self, generator: torch.Generator, spread: float | None) -> None:
+        """Give each own parameter its first value, from the generator alone; `spread` as `initialise` has it."""
+        raise NotImplementedError
+
+
+class Labelled(Filled):
+    """A layer that depends on the labels (B,) of what it is given; `Stack` hands them to it."""
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Apply the layer to x (B, …) of these labels."""
+        raise NotImplementedError
 
 
 class Dropout(nn.Module):
@@ -73,7 +93,22 @@ class GroupNorm(nn.Module):
         return F.group_norm(x, self.groups, self.weight, self.bias, NORM_EPS)
 
 
-class _Spectral(nn.Module):
+class MinibatchStd(nn.Module):
+    """How much samples differ from those beside them, as one more feature of each (Karras et al. 2018, arXiv 1710.10196).
+
+    Standard deviation of each feature over groups of four samples (of the whole batch where four do not divide it), mean
+    over the features. Behind a flattened map it says what their constant map says.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F) → (B, F + 1)."""
+        size = STD_GROUP if x.shape[0] % STD_GROUP == 0 else x.shape[0]
+        groups = x.reshape(size, -1, x.shape[1])  # samples i, i + B/size, …, are one group
+        spread = (groups.var(0, correction=0) + STD_EPS).sqrt().mean(1)
+        return torch.cat((x, spread.repeat(size)[:, None]), 1)
+
+
+class Spectral(nn.Module):
     """Spectral norm (Miyato et al. 2018): the weight divided by its largest singular value sigma = uᵀ W v.
 
     `u` and `v` are constants of the loss; `refreshed_spectral` moves them by a power iteration between updates.
@@ -119,7 +154,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         return conv_transpose2d(input, self.weight, self.bias, self.stride[0], int(self.padding[0]))
 
 
-class SpectralLinear(nn.Linear, _Spectral):
+class SpectralLinear(nn.Linear, Spectral):
     """A dense layer with spectral norm."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
@@ -131,7 +166,7 @@ class SpectralLinear(nn.Linear, _Spectral):
         return F.linear(input, self.normalised(), self.bias)
 
 
-class SpectralConv2d(nn.Conv2d, _Spectral):
+class SpectralConv2d(nn.Conv2d, Spectral):
     """A convolution with spectral norm of its weight as a matrix (outputs, inputs · kernel²), as Miyato et al. have it."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, *, bias: bool = True) -> None:
@@ -144,7 +179,7 @@ class SpectralConv2d(nn.Conv2d, _Spectral):
 
 
 class Stack(nn.Module):
-    """Layers applied one after the other; dropout and batch norm get from outside what they must not make themselves."""
+    """Layers applied one after the other; some get from outside what they must not make themselves."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -156,11 +191,13 @@ class Stack(nn.Module):
         uniforms: Sequence[Tensor] = (),
         rate: float | Tensor = 0.0,
         standing: Sequence[Statistics] = (),
+        label: Tensor | None = None,
     ) -> Tensor:
         """Apply all layers.
 
         `uniforms`: one tensor (B, *shape) for each dropout, in order; none switches dropout off. `rate`: the share
-        dropped. `standing`: statistics for each batch norm, in order; none means the batch's own.
+        dropped. `standing`: statistics for each batch norm, in order; none means the batch's own. `label`: (B,), for
+        layers that depend on labels.
         """
         masks, statistics = iter(uniforms), iter(standing)
         for layer in self.layers:
@@ -169,14 +206,21 @@ class Stack(nn.Module):
             elif isinstance(layer, Dropout):
                 mask = next(masks, None)
                 x = x if mask is None else layer(x, mask, rate)
+            elif isinstance(layer, Labelled):
+                x = layer(x, label)
             else:
                 x = layer(x)
         return x
 
     @property
     def couples_samples(self) -> bool:
-        """Whether a sample's output depends on the others of its batch (batch norm)."""
-        return any(isinstance(layer, BatchNorm) for layer in self.layers)
+        """Whether a sample's output depends on the others of its batch."""
+        return any(isinstance(layer, BatchNorm | MinibatchStd) for layer in self.layers)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its output depends on labels."""
+        return any(isinstance(layer, Labelled) for layer in self.layers)
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -222,21 +266,25 @@ def refreshed_spectral(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def standing_statistics(stack: Stack, inputs: Sequence[Tensor]) -> tuple[Statistics, ...]:
-    """Statistics of every batch norm, averaged over batches of inputs; the stack is not changed.
+def standing_statistics(
+    stack: Stack, inputs: Sequence[Tensor], labels: Sequence[Tensor | None] | None = None
+) -> tuple[Statistics, ...]:
+    """Statistics of every batch norm, averaged over batches of inputs (and their labels); the stack is not changed.
 
     Each batch runs as in training, normalised by its own statistics (BigGAN's standing statistics, Brock et al. 2019,
     arXiv 1809.11096). Empty where the stack has no batch norm.
     """
-    if not stack.couples_samples:
+    if not any(isinstance(layer, BatchNorm) for layer in stack.layers):
         return ()
     batches: list[list[Statistics]] = []
-    for batch in inputs:
+    for batch, label in zip(inputs, labels or [None] * len(inputs), strict=True):
         x, found = batch, list[Statistics]()
         for layer in stack.layers:
             if isinstance(layer, BatchNorm):
                 found.append(layer.statistics(x))
                 x = layer(x, found[-1])
+            elif isinstance(layer, Labelled):
+                x = layer(x, label)
             elif not isinstance(layer, Dropout):
                 x = layer(x)
         batches.append(found)
@@ -259,7 +307,9 @@ def initialise(module: nn.Module, generator: torch.Generator, spread: float | No
             layer.bias.zero_()
         elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             _initialise_weight(layer, generator, spread)
-        if isinstance(layer, _Spectral):
+        elif isinstance(layer, Filled):
+            layer.fill(generator, spread)
+        if isinstance(layer, Spectral):
             layer.start(generator)
 
 

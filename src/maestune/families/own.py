@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
-from maestune.families.base import Draw, Hyper, Noise, Player, Shape
+from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.fusing import Bound, draws_itself
 from maestune.space import Choice, Fusible, Param, Role, Space
 from maestune.types import Config
@@ -26,46 +27,48 @@ OPTIMISATION = Fusible(
 )
 MAX_SEED = 2**63 - 1
 
-Build = Callable[[Config, Shape], nn.Module]
-Draws = Callable[[Config, Shape], Mapping[str, Draw]]
-Latents = Callable[[Config, Shape, int], Mapping[str, Draw]]
+Build = Callable[[Config, DataSpec], nn.Module]
+Draws = Callable[[Config, DataSpec], Mapping[str, Draw]]
+Latents = Callable[[Config, DataSpec, int], Mapping[str, Draw]]
 Numbers = Callable[[Config, float], Mapping[str, float]]
 # Any: functions of the user's own class of network.
-OwnLoss = Callable[[Any, Tensor, Hyper, Noise], Tensor]
-Generate = Callable[[Any, Noise], Tensor]
-Signals = Callable[[Any, Tensor, Hyper, Noise], Mapping[str, Tensor]]
+OwnLoss = Callable[[Any, Batch, Hyper, Noise], Tensor]
+Generate = Callable[[Any, Hyper, Noise], Tensor]
+Signals = Callable[[Any, Batch, Hyper, Noise], Mapping[str, Tensor]]
 
 
 class Solo(nn.Module):
-    """The user's network as the only player, its moving average if any, and the shape of an image.
+    """The user's network as the only player, its moving average if any, and what it learns from.
 
     `drawn`: where modules draw random numbers of their own (nn.Dropout), the seed of the next draw.
     """
 
     drawn: Tensor | None
 
-    def __init__(self, network: nn.Module, average: nn.Module | None, shape: Shape, seed: int | None) -> None:
+    def __init__(self, network: nn.Module, average: nn.Module | None, spec: DataSpec, seed: int | None) -> None:
         super().__init__()
         self.network = network
         self.average = average
-        self.shape = shape
+        self.spec = spec
         self.register_buffer("drawn", None if seed is None else torch.tensor(seed))
 
 
 @dataclass(frozen=True, init=False)
-class Network:
-    """A family of one network with one loss, for images (C, H, W) in [-1, 1].
+class Network(Family):
+    """A family of one network with one loss, for images (C, H, W) in [-1, 1] or text.
 
     `space`: what may vary. It needs `lr`; `optimizer` (adam), `beta1` (0.9), `beta2` (0.999) and `batch_size` (64) are
     added, fixed, where they are missing. `momentum`, `weight_decay`, `schedule`, `warmup`, `decay` and `ema` (the decay
     of a moving average of the weights, from which samples are then drawn) are used where they are there.
-    `build(config, shape)`: the network, in plain PyTorch, on the CPU. Its weights may be drawn from the global generator:
+    `build(config, spec)`: the network, in plain PyTorch, on the CPU. Its weights may be drawn from the global generator:
     that is seeded for the call and put back. All its parameters are trained.
-    `loss(network, batch, hyper, noise)`: losses (B,), one for each image of the batch (B, C, H, W). Pure: random numbers
+    `loss(network, batch, hyper, noise)`: losses (B,), one for each image of `batch["image"]` (B, C, H, W); labels (B,) and
+    captions are in `batch["label"]` and `batch["caption"]`, text in `batch["tokens"]` (B, T + 1). Pure: random numbers
     come from `noise`, numbers of the config from `hyper`.
-    `noise(config, shape)`: the random tensors that the loss needs in a step, by name; none when left out.
-    `latents(config, shape, n)`: those that n samples are made from. `generate(network, noise)`: samples (n, C, H, W) in
-    [-1, 1] from them, with the network in evaluation mode.
+    `noise(config, spec)`: the random tensors that the loss needs in a step, by name; none when left out.
+    `latents(config, spec, n)`: those that n samples are made from. `generate(network, hyper, noise)`: samples (n, C, H, W) in
+    [-1, 1] from them, or tokens (n, T), with the network in evaluation mode; `noise` also has what samples are asked for
+    (`label`, `caption`, `prompt`), where the data have such.
     `hyper(config, progress)`: the numbers that the loss gets at a progress in (0, 1), always of the same names; when left
     out every number of the config (0 for one that is inactive in it).
     `signals(network, batch, hyper, noise)`: numbers (0-dimensional tensors) worth watching beside the loss.
@@ -75,10 +78,10 @@ class Network:
     Raises SettingsError for what cannot be used.
     """
 
-    name: str
-    fusible: Fusible
+    name: str  # pyright: ignore[reportIncompatibleMethodOverride]
+    fusible: Fusible  # pyright: ignore[reportIncompatibleMethodOverride]
     data: str | None
-    objectives: tuple[str, ...]
+    objectives: tuple[str, ...]  # pyright: ignore[reportIncompatibleMethodOverride]
     _space: Space
     _build: Build
     _loss: OwnLoss
@@ -131,21 +134,21 @@ class Network:
         for field, value in values.items():
             object.__setattr__(self, field, value)
 
-    def space(self, shape: Shape, network: str | None = None) -> Space:
-        """The given space, completed; the same for images of every shape."""
-        del shape, network
+    def space(self, spec: DataSpec, network: str | None = None) -> Space:
+        """The given space, completed; the same for all data."""
+        del spec, network
         return self._space
 
-    def full_steps(self, shape: Shape, n_train: int) -> int:
+    def full_steps(self, spec: DataSpec, n_train: int) -> int:
         """The given length of a full training, in steps."""
-        del shape, n_train
+        del spec, n_train
         return self._full_steps
 
-    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> Solo:
+    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> Solo:
         """The network with weights that depend on the generator alone, on its device; global random state stays."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(_seed(generator))
-            network: Any = self._build(config, shape)
+            network: Any = self._build(config, spec)
         if not isinstance(network, nn.Module):
             raise SettingsError(f"build: gave {type(network).__name__}; a torch.nn.Module is needed.")
         for name, parameter in network.named_parameters():
@@ -158,11 +161,11 @@ class Network:
         if config.number("ema", 0.0) > 0:
             average = copy.deepcopy(network).requires_grad_(False)
         seed = _seed(generator) if any(map(draws_itself, network.modules())) else None
-        return Solo(network, average, shape, seed).to(generator.device)
+        return Solo(network, average, spec, seed).to(generator.device)
 
-    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
+    def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """One player, the network."""
-        noise = dict(self._noise(config, shape)) if self._noise is not None else {}
+        noise = dict(self._noise(config, spec)) if self._noise is not None else {}
         average = "average" if config.number("ema", 0.0) > 0 else ""
         return (Player("network", self._losses, noise, average=average),)
 
@@ -177,28 +180,30 @@ class Network:
                 numbers[name] = float(value)
         return numbers
 
-    def latents(self, config: Config, shape: Shape, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
         """What n samples are made from."""
-        return dict(self._latents(config, shape, n))
+        return dict(self._latents(config, spec, n))
 
     @torch.no_grad()
-    def generate(self, model: nn.Module, noise: Noise) -> Tensor:
-        """Samples (n, C, H, W), of the moving average where it is kept; SettingsError where they have another shape."""
+    def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
+        """Samples, of the moving average where it is kept; SettingsError where they have another shape."""
         assert isinstance(model, Solo)
         network = model.network if model.average is None else model.average
         with _evaluating(network):
             if model.average is None:
-                samples = self._generate(network, noise)
+                samples = self._generate(network, hyper, noise)
             else:  # only parameters are averaged; buffers (running statistics) are those of the network
                 buffers = {f"model.{name}": buffer for name, buffer in model.network.named_buffers()}
-                samples = functional_call(Bound(network, self._generate), buffers, (noise,))
-        if samples.ndim != 4 or samples.shape[1:] != model.shape:
-            needed = ", ".join(map(str, model.shape))
+                samples = functional_call(Bound(network, self._generate), buffers, (hyper, noise))
+        shape = model.spec.shape
+        fits = samples.ndim == 4 and samples.shape[1:] == shape if shape else samples.ndim == 2
+        if not fits:
+            needed = ", ".join(map(str, shape)) if shape else "tokens"
             raise SettingsError(f"generate: gave samples of shape {tuple(samples.shape)}; (n, {needed}) is needed.")
         return samples
 
     @torch.no_grad()
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
+    def signals(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
         """The user's signals, none where there are none."""
         assert isinstance(model, Solo)
         if self._signals is None:
@@ -206,7 +211,7 @@ class Network:
         with nullcontext() if model.drawn is None else _seeded(model.drawn):
             return dict(self._signals(model.network, batch, hyper, noise["network"]))
 
-    def _losses(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Noise) -> Tensor:
+    def _losses(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Noise) -> Tensor:
         """The user's losses (B,), checked."""
         assert isinstance(model, Solo)
         if model.drawn is None:
@@ -216,10 +221,11 @@ class Network:
             with _seeded(model.drawn):
                 losses = self._loss(model.network, batch, hyper, noise)
             model.drawn.add_(1)
-        if losses.shape != batch.shape[:1]:
+        size = next(iter(batch.values())).shape[0]
+        if losses.shape != (size,):
             raise SettingsError(
-                f"loss: gave a tensor of shape {tuple(losses.shape)} for a batch of {batch.shape[0]} images; "
-                f"({batch.shape[0]},) is needed, one loss for each image, before any mean over the batch."
+                f"loss: gave a tensor of shape {tuple(losses.shape)} for a batch of {size}; "
+                f"({size},) is needed, one loss for each image or text, before any mean over the batch."
             )
         return losses
 

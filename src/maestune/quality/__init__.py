@@ -1,6 +1,7 @@
 """How good samples are: features, one file per kind of metric, intervals, and the judge who applies them."""
 
 from maestune.quality.cache import prepare_extractor as prepare_extractor
+from maestune.quality.catalogue import DESCRIBED as DESCRIBED
 from maestune.quality.catalogue import METRICS as METRICS
 from maestune.quality.catalogue import find_metric as find_metric
 from maestune.quality.extractor import Extractor as Extractor

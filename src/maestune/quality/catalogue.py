@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from maestune.errors import MetricError, did_you_mean
+from maestune.quality.adherence import ADHERENCE
 from maestune.quality.frechet import FRECHET
 from maestune.quality.kernel import KERNEL
-from maestune.quality.metric import Metric
+from maestune.quality.measures import MEASURES
+from maestune.quality.metric import Measure, Metric
 from maestune.quality.modes import MODES
 from maestune.quality.neighbours import GENERATED_BALLS, REAL_BALLS
 
@@ -91,9 +93,23 @@ _ALL = (
         kind=MODES,
         needs_labels=True,
     ),
+    Metric(
+        name="adherence",
+        label="adherence to what was asked",
+        higher_is_better=True,
+        unit="share",
+        meaning="The share of samples in which a classifier that learnt from real images sees the class that was asked for.",
+        citation="Shmelkov et al. 2018, arXiv:1807.09499",
+        kind=ADHERENCE,
+        needs_labels=True,
+        needs_conditions=True,
+    ),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+
+DESCRIBED: Mapping[str, Measure] = {**MEASURES, **METRICS}
+"""Every score that we know in words, whoever computes it."""
 
 
 def find_metric(name: str) -> Metric:

@@ -10,14 +10,15 @@ samples, so values at different numbers must never meet in one comparison; `scor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from maestune.data import ImageData, to_float
+from maestune.data import ImageData, Images, to_float
 from maestune.errors import MetricError
 from maestune.quality.catalogue import METRICS, find_metric
 from maestune.quality.extractor import Extractor
@@ -40,8 +41,10 @@ def default_n_samples(data: ImageData) -> int:
     return 1000 if len(data.train) <= SMALL_TRAINING_SET else 2000
 
 
-def available_metrics(data: ImageData, extractor: Extractor | None = None) -> tuple[str, ...]:
-    """Names of the metrics that can be computed for this data.
+def available_metrics(
+    data: ImageData, extractor: Extractor | None = None, *, conditional: bool = False
+) -> tuple[str, ...]:
+    """Names of the metrics that can be computed for this data, and for samples that were asked for something (`conditional`).
 
     Those of classes need labels of at least two classes (and an extractor that learnt them, where one is given); those
     of neighbours need more real images in each held-out split than they look at neighbours.
@@ -53,7 +56,9 @@ def available_metrics(data: ImageData, extractor: Extractor | None = None) -> tu
     return tuple(
         name
         for name, metric in METRICS.items()
-        if (classes or not metric.needs_labels) and (enough or name not in by_neighbours)
+        if (classes or not metric.needs_labels)
+        and (enough or name not in by_neighbours)
+        and (conditional or not metric.needs_conditions)
     )
 
 
@@ -61,14 +66,16 @@ def available_metrics(data: ImageData, extractor: Extractor | None = None) -> tu
 class Judge:
     """Scores samples against the real images of a split. Made by `Judge.prepare`; can be sent to other processes.
 
-    `real`: features of the split. `train`: uint8 training images (N, C, H, W), for the floor and the failure.
+    `real`: features of the split. `train`: training images, for the floor and the failure. `asked` (n_samples,): the class
+    that each sample is to show, where the data have labels.
     """
 
     split: str
     extractor: Extractor
     n_samples: int
     real: Features
-    train: Tensor = field(repr=False)
+    train: Images = field(repr=False)
+    asked: NDArray[np.int64] | None = None
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
     _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
 
@@ -80,7 +87,9 @@ class Judge:
             raise MetricError(f"The {split} split of {data.name} has {len(images)} images; at least 2 are needed.")
         if n_samples < 4:
             raise MetricError(f"{n_samples} samples cannot be scored with an interval; use at least 4, better 1000.")
-        return Judge(split, extractor, n_samples, extractor.extract(images), data.train.images)
+        labels = data.prompts(split, n_samples).get("label")
+        asked = None if labels is None else labels.numpy()
+        return Judge(split, extractor, n_samples, extractor.extract(images), data.train, asked)
 
     def look(self, samples: Tensor) -> Features:
         """Features of samples (n_samples, C, H, W), float in [-1, 1] on any device: what is scored.
@@ -92,7 +101,7 @@ class Judge:
                 f"{samples.shape[0]} samples were given to a judge of {self.n_samples}. Scores at different numbers of "
                 f"samples cannot be compared; give exactly {self.n_samples}, or make a judge for another number."
             )
-        return self.extractor.extract(samples.detach().cpu())
+        return replace(self.extractor.extract(samples.detach().cpu()), asked=self.asked)
 
     def score(self, features: Features, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
         """Scores of what `look` saw, by name of the metric.
@@ -125,7 +134,9 @@ class Judge:
         distance at fewer samples comes out larger.
         """
         chosen = torch.randperm(len(self.train), generator=generator)[: self.n_samples]
-        return self.score(self.extractor.extract(self.train[chosen]), metrics, intervals=True)
+        images = self.train.take(chosen)
+        asked = None if images.labels is None else images.labels.numpy()
+        return self.score(replace(self.extractor.extract(images.images), asked=asked), metrics, intervals=True)
 
     @property
     def floor_note(self) -> str:
@@ -141,11 +152,11 @@ class Judge:
         Bounded metrics get their worst bound (coverage 0); unbounded ones the score of `n_samples` copies of the mean
         training image: no variety and no sharpness, yet finite.
         """
-        mean = to_float(self.train.to(torch.float32).mean(dim=0, keepdim=True))
+        mean = to_float(self.train.images.to(torch.float32).mean(dim=0, keepdim=True))
         one = self.extractor.extract(mean)
         n = self.n_samples
         probabilities = None if one.probabilities is None else np.repeat(one.probabilities, n, axis=0)
-        copies = Features(np.repeat(one.values, n, axis=0), probabilities)
+        copies = Features(np.repeat(one.values, n, axis=0), probabilities, self.asked)
         scores: dict[str, Score] = {}
         for name, score in self.score(copies, metrics, intervals=False).items():
             metric = METRICS[name]

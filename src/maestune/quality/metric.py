@@ -23,10 +23,15 @@ Reference = TypeVar("Reference")
 
 @dataclass(frozen=True)
 class Features:
-    """What an extractor sees in N images: `values` (N, d) float64, `probabilities` (N, K) of its classes, if any."""
+    """What an extractor sees in N images.
+
+    `values` (N, d) float64, `probabilities` (N, K) of its classes, if any; `asked` (N,): the class that each image was to
+    show, where something was asked for.
+    """
 
     values: Array
     probabilities: Array | None = None
+    asked: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -49,9 +54,9 @@ class Kind(Generic[Reference]):
     limits: Callable[[Reference], Mapping[str, Limits]]
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A number that says how good samples are, in words that a person understands."""
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number that says how good a model is, in words that a person understands."""
 
     name: str
     label: str
@@ -59,9 +64,16 @@ class Metric:
     unit: str
     meaning: str
     citation: str
+    ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Measure):
+    """A measure that is computed from samples."""
+
     kind: Kind[Any]
     needs_labels: bool = False
-    ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
+    needs_conditions: bool = False  # samples must have been asked for something
 
 
 def check_features(values: NDArray[Any], what: str, at_least: int = 2) -> Array:

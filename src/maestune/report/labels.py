@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from maestune.quality.catalogue import METRICS
+from maestune.quality.catalogue import DESCRIBED
 from maestune.types import Objective, TrialState
 
 STATES: Mapping[TrialState, str] = {
@@ -32,12 +32,12 @@ def metric_name(name: str) -> str:
     >>> metric_name("fd"), metric_name("my_score")
     ('Fréchet distance', 'my score')
     """
-    return METRICS[name].label if name in METRICS else name.replace("_", " ")
+    return DESCRIBED[name].label if name in DESCRIBED else name.replace("_", " ")
 
 
 def metric_meaning(name: str) -> str:
     """What a metric measures and which way is good; empty where none is known (a user's own score)."""
-    return METRICS[name].meaning if name in METRICS else ""
+    return DESCRIBED[name].meaning if name in DESCRIBED else ""
 
 
 def direction(objective: Objective) -> str:

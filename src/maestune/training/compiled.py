@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from maestune.families.base import Noise, Player
+from maestune.data import Batch
+from maestune.families.base import Loss, Noise, Player
 from maestune.families.fusing import Bound
 from maestune.training.optimisers import Optimiser
 
@@ -35,7 +36,7 @@ class Inputs:
     lr: Stacked
     moves: Stacked
     averaging: Stacked
-    batch: Tensor
+    batch: Batch
     noise: Mapping[str, Noise]
 
 
@@ -56,6 +57,7 @@ Programs = dict[tuple[object, ...], Callable[[Inputs], Outputs]]
 def compiled_step(
     model: nn.Module,
     players: Sequence[Player],
+    losses: Mapping[str, Loss],
     own: Mapping[str, Sequence[str]],
     optimiser: Optimiser,
     axis: int | None,
@@ -66,7 +68,7 @@ def compiled_step(
         import torch._inductor.config as inductor
 
     inductor.compile_threads = 1  # workers may not have children of their own
-    step: Any = step_of(model, players, own, optimiser, axis)
+    step: Any = step_of(model, players, losses, own, optimiser, axis)
     # With a code object of its own: the compiler keeps only so many programs of one, and refuses more.
     step = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
     program = torch.compile(step, dynamic=False, fullgraph=True)
@@ -81,21 +83,22 @@ def compiled_step(
 def step_of(
     model: nn.Module,
     players: Sequence[Player],
+    losses: Mapping[str, Loss],
     own: Mapping[str, Sequence[str]],
     optimiser: Optimiser,
     axis: int | None,
 ) -> Callable[[Inputs], Outputs]:
     """The function of one step in which these players move.
 
-    `own`: names of each player's parameters. `axis`: 0 where members differ in batch and noise, None where they share.
+    `losses`: of each player that of such a step. `own`: names of its parameters. `axis`: 0 where members differ in batch and noise, None where they share.
     """
 
     # Made here, not in the step: the compiler follows calls of modules, not their construction.
-    losses_of = {player.name: Bound(model, player.loss) for player in players}
+    losses_of = {player.name: Bound(model, losses[player.name]) for player in players}
 
     def step(inputs: Inputs) -> Outputs:
         tensors, slots = dict(inputs.tensors), {}
-        losses: Stacked = {}
+        values: Stacked = {}
         norms: Stacked = {}
         for player in players:
             if player.refresh is not None:
@@ -103,16 +106,18 @@ def step_of(
                 mine = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
                 tensors |= {prefix + name: t for name, t in vmap(player.refresh)(mine).items()}
 
-            def loss(parameters: Stacked, others: Stacked, hyper: Stacked, batch: Tensor, noise: Noise) -> Tensor:
+            def loss(parameters: Stacked, others: Stacked, hyper: Stacked, batch: Batch, noise: Noise) -> Tensor:
                 bound = {f"model.{name}": t for name, t in {**others, **parameters}.items()}
                 return functional_call(losses_of[player.name], bound, (batch, hyper, noise)).mean()  # noqa: B023
 
             parameters = {name: tensors[name] for name in own[player.name]}
             others = {name: t for name, t in tensors.items() if name not in parameters}
             every = vmap(grad_and_value(loss), in_dims=(0, 0, 0, axis, axis))
-            gradients, values = every(parameters, others, inputs.hyper, inputs.batch, inputs.noise[player.name])
+            gradients, values[player.name] = every(
+                parameters, others, inputs.hyper, inputs.batch, inputs.noise[player.name]
+            )
             squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0)
-            losses[player.name], norms[player.name] = values, squares.sqrt()
+            norms[player.name] = squares.sqrt()
 
             vectors = {**inputs.numbers, "lr": inputs.lr[player.name], "moves": inputs.moves[player.name]}
             slots[player.name] = {slot: [] for slot in optimiser.slots}
@@ -129,7 +134,7 @@ def step_of(
                     share = _over(inputs.averaging[player.name], parameter)
                     tensors[mean] = torch.lerp(tensors[mean], tensors[name], share)
         changed = {name: t for name, t in tensors.items() if t is not inputs.tensors[name]}
-        return Outputs(changed, slots, losses, norms)
+        return Outputs(changed, slots, values, norms)
 
     return step
 

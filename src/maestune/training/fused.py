@@ -23,13 +23,15 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from maestune.families.base import Draw, Family, Noise, Player, Shape, drawer
+from maestune.data import Batch
+from maestune.families.base import Family, Noise, Player
 from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step
+from maestune.training.look import looked_at
 from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
 from maestune.training.optimisers import Slots, optimiser_of
-from maestune.training.stream import prepared
+from maestune.training.stream import source_of
 from maestune.types import Report
 
 # Values of samples made in one call: where the samples of all members are more, it takes several calls, so that memory
@@ -41,7 +43,7 @@ SAMPLE_VALUES = 2**22
 class _Drawn:
     """What a step is made of: the batch, and the noise of the players that move. `axis`: 0 where members differ in it."""
 
-    batch: Tensor
+    batch: Batch
     noise: Mapping[str, Noise]
     axis: int | None
 
@@ -76,11 +78,11 @@ class Group:
         self._capacity = capacity
         first = self._waiting[0]
         data, self._device = data_of(first.run), first.run.device
-        self._shape: Shape = data.shape
-        self._images = prepared(data.train.images, self._device)
-        self._players = family.players(first.config, self._shape)
+        self._spec = data.spec
+        self._source = source_of(data, first.config, self._device)
+        self._players = family.players(first.config, self._spec)
         self._optimiser = optimiser_of(first.config)
-        self._body = Body(family.build(first.config, self._shape, first.run.generator("weights")))
+        self._body = Body(family.build(first.config, self._spec, first.run.generator("weights")))
         self._own = {p.name: [n for n in self._body.parameters if n.startswith(f"{p.name}.")] for p in self._players}
         self._members: list[Member] = []
         self._tensors: Stacked = {}
@@ -159,7 +161,8 @@ class Group:
             player: {name: torch.stack([n[player][name] for _, n in each]) for name in tensors}
             for player, tensors in each[0][1].items()
         }
-        return _Drawn(torch.stack([batch for batch, _ in each]), noise, 0)
+        batch = {name: torch.stack([b[name] for b, _ in each]) for name in each[0][0]}
+        return _Drawn(batch, noise, 0)
 
     def _move(self, player: Player, drawn: _Drawn) -> None:
         """One update of a player in every member."""
@@ -172,7 +175,8 @@ class Group:
         with torch.enable_grad():
             leaves = [self._tensors[name].detach().requires_grad_() for name in names]
             tensors = {**self._tensors, **dict(zip(names, leaves, strict=True))}
-            losses = self._call(player.loss, tensors, drawn, drawn.noise[player.name]).mean(1)
+            loss = player.loss_at(self._members[0].step)  # all are in turn
+            losses = self._call(loss, tensors, drawn, drawn.noise[player.name]).mean(1)
             # The sum's gradient with respect to a member's parameters is that of the member's own loss.
             gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
             gradients = [gradient.contiguous() for gradient in gradients]
@@ -197,12 +201,14 @@ class Group:
         for member in self._members:
             for player in moving:
                 member.moves[player.name] += 1
-        kind = (*(player.name for player in moving), drawn.axis, len(self._members))
+        losses = {player.name: player.loss_at(self._members[0].step) for player in moving}
+        rare = tuple(player.name for player in moving if losses[player.name] is not player.loss)
+        kind = (*(player.name for player in moving), rare, drawn.axis, len(self._members))
         if kind not in programs:
             # A model of its own: the compiler relies on the tensors it finds there, and the body's are others at each use.
             first = self._members[0].task
-            model = self._family.build(first.config, self._shape, first.run.generator("weights"))
-            programs[kind] = compiled_step(model, moving, self._own, self._optimiser, drawn.axis)
+            model = self._family.build(first.config, self._spec, first.run.generator("weights"))
+            programs[kind] = compiled_step(model, moving, losses, self._own, self._optimiser, drawn.axis)
 
         def each(number: Callable[[Member, str], float]) -> Stacked:
             return {p.name: self._vector(number(m, p.name) for m in self._members) for p in moving}
@@ -228,7 +234,7 @@ class Group:
     def _call(self, function: Callable[..., Any], tensors: Stacked, drawn: _Drawn, noise: Any) -> Any:
         """A family's function (model, batch, hyper, noise) for every member."""
 
-        def one(tensors: Stacked, hyper: Stacked, batch: Tensor, noise: Any) -> Any:
+        def one(tensors: Stacked, hyper: Stacked, batch: Batch, noise: Any) -> Any:
             return function(self._body.with_(tensors), batch, hyper, noise)
 
         return vmap(one, in_dims=(0, 0, drawn.axis, drawn.axis))(tensors, self._hyper, drawn.batch, noise)
@@ -248,8 +254,9 @@ class Group:
             for player in self._players:
                 signals |= member.told[player.name]
             signals |= {name: column[k] for name, column in columns.items()}
+            scores, exhibits = self._looked_at(k)
             state = partial(self._state, member)
-            reports[member.task.key] = Report(member.step, signals, samples.get(k), state=state)
+            reports[member.task.key] = Report(member.step, signals, samples.get(k), scores, exhibits, state=state)
         return reports
 
     def _tell(self) -> None:
@@ -265,22 +272,38 @@ class Group:
         """Samples of the members that owe some, by row; those with the same latents in one call."""
         found: dict[int, Tensor] = {}
         owing = [(self._members[k].task.run, self._members[k].step, k) for k in due]
-        wanted = [((run.n_samples(step), run.sample_seed), k) for run, step, k in owing if run.n_samples(step)]
+        owed = [((run.n_samples(step), run.sample_seed), k) for run, step, k in owing if run.n_samples(step)]
         for (n, _), same in itertools.groupby(sorted(wanted), key=lambda pair: pair[0]):
             rows = [k for _, k in same]
             member = self._members[rows[0]].task
-            draws: Mapping[str, Draw] = self._family.latents(member.config, self._shape, n)
-            noise = drawer(draws)(member.run.sample_generator())
-            together = max(1, SAMPLE_VALUES // (n * math.prod(self._shape)))
+            noise = wanted(self._family, member.config, member.run, n)
+            values = math.prod(self._spec.shape) if self._spec.shape else self._spec.tokens
+            together = max(1, SAMPLE_VALUES // (n * values))
             for start in range(0, len(rows), together):
                 chosen = rows[start : start + together]
-                made = self._generate({name: tensor[chosen] for name, tensor in self._tensors.items()}, noise)
+                made = self._generate(*self._rows_of(chosen), noise)
                 found.update(zip(chosen, made.unbind(0), strict=True))
         return found
 
     @torch.no_grad()
-    def _generate(self, tensors: Stacked, noise: Noise) -> Tensor:
-        return vmap(lambda member: self._family.generate(self._body.with_(member), noise))(tensors)
+    def _generate(self, tensors: Stacked, hyper: Stacked, noise: Noise) -> Tensor:
+        def one(tensors: Stacked, hyper: Stacked) -> Tensor:
+            return self._family.generate(self._body.with_(tensors), hyper, noise)
+
+        return vmap(one)(tensors, hyper)
+
+    def _rows_of(self, rows: Sequence[int] | int) -> tuple[Stacked, Stacked]:
+        """Tensors and numbers of some members, or of one (without the axis)."""
+        tensors = {name: tensor[rows] for name, tensor in self._tensors.items()}
+        return tensors, {name: vector[rows] for name, vector in self._hyper.items()}
+
+    def _looked_at(self, k: int) -> tuple[Mapping[str, float], Mapping[str, Tensor]]:
+        """As `looked_at`, of one member: held-out scores are computed one by one, as in serial training."""
+        tensors, _ = self._rows_of(k)
+        member = self._members[k]
+        run, config = member.task.run, member.task.config
+        hyper = self._family.hyper(config, progress_of(member.step, run))
+        return looked_at(self._family, self._body.with_(tensors), config, hyper, run, member.step)
 
     def _state(self, member: Member) -> dict[str, Any]:
         k = self._members.index(member)
@@ -329,11 +352,13 @@ class Group:
     def _in_turn(self, task: Task, fresh: Sequence[Member]) -> bool:
         """Whether a task's players would move in the same steps as those of the members."""
         others = self._members[:1] or fresh[:1]
-        return all((m.step - task.run.start_steps) % p.every == 0 for m in others for p in self._players)
+        return all(
+            (m.step - task.run.start_steps) % period == 0 for m in others for p in self._players for period in p.periods
+        )
 
     def _member(self, task: Task, fresh: Sequence[Member]) -> tuple[Member, Stacked, dict[str, Slots]]:
         model, member, slots = begin(
-            self._family, task, self._shape, self._images, self._optimiser, (*self._members, *fresh)
+            self._family, task, self._spec, self._source, self._optimiser, (*self._members, *fresh)
         )
         return member, self._body.tensors_of(model), slots
 

@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from maestune.data import ImageData
+from maestune.data import Batch, Data
 from maestune.errors import CheckpointError, SettingsError
-from maestune.families.base import Family, Hyper, Noise, Player, drawer
+from maestune.families.base import Family, Hyper, Noise, Player
+from maestune.training.look import looked_at, wanted
 from maestune.training.optimisers import numbers_of, optimiser_of
 from maestune.training.run import Run, Training
 from maestune.training.schedules import schedule_of
-from maestune.training.stream import Stream, prepared
+from maestune.training.stream import Stream, source_of
 from maestune.types import Config, Report
 
 # What torch.optim.swa_utils averages with: one call for all tensors.
@@ -43,9 +44,9 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
     Raises SettingsError without data, CheckpointError when the run's state does not fit.
     """
     data = data_of(run)
-    model = family.build(config, data.shape, run.generator("weights"))
-    players = family.players(config, data.shape)
-    stream = Stream(prepared(data.train.images, run.device), int(config.number("batch_size")), players, run)
+    model = family.build(config, data.spec, run.generator("weights"))
+    players = family.players(config, data.spec)
+    stream = Stream(source_of(data, config, run.device), int(config.number("batch_size")), players, run)
     seats = [_Seat(player, model, config) for player in players]
     if run.state is not None or run.start_steps:
         _restore(run, model, seats, stream)
@@ -60,7 +61,7 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
         batch, noise = stream.next(step)
         for seat in seats:
             if seat.player.name in noise:
-                seat.move(model, batch, hyper, noise[seat.player.name], lr)
+                seat.move(step, model, batch, hyper, noise[seat.player.name], lr)
         if not run.due(step):
             continue
         signals = {"lr": lr}
@@ -69,13 +70,12 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
         with torch.no_grad():
             watched = family.signals(model, batch, hyper, noise)
         signals |= {name: float(value) for name, value in watched.items()}
-        n = run.n_samples(step)
         samples = None
-        if n:
-            latents = drawer(family.latents(config, data.shape, n))(run.sample_generator())
+        if n := run.n_samples(step):
             with torch.no_grad():
-                samples = family.generate(model, latents)
-        yield Report(step, signals, samples, state=partial(_state, step, model, seats, stream))
+                samples = family.generate(model, hyper, wanted(family, config, run, n))
+        scores, exhibits = looked_at(family, model, config, hyper, run, step)
+        yield Report(step, signals, samples, scores, exhibits, state=partial(_state, step, model, seats, stream))
         if not all(map(math.isfinite, signals.values())):
             return
 
@@ -97,10 +97,10 @@ def averaging(decay: float, moves: int) -> float:
     return 1.0 - min(decay, (1.0 + moves) / (10.0 + moves))
 
 
-def data_of(run: Run) -> ImageData:
+def data_of(run: Run) -> Data:
     """The run's data; SettingsError where there is none."""
     if run.data is None:
-        raise SettingsError("This model learns from images, and none were given; name them with --data.")
+        raise SettingsError("This model learns from data, and none were given; name them with --data.")
     return run.data
 
 
@@ -149,7 +149,7 @@ class _Seat:
         self.last: tuple[Tensor, tuple[Tensor, ...]] | None = None  # loss and gradients, until they are told
         self.told: dict[str, float] = {}
 
-    def move(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Noise, lr: float) -> None:
+    def move(self, step: int, model: nn.Module, batch: Batch, hyper: Hyper, noise: Noise, lr: float) -> None:
         """One update of the player's parameters at a rate, before its own factor."""
         player = self.player
         if player.refresh is not None:
@@ -157,7 +157,7 @@ class _Seat:
                 buffers = dict(self.module.named_buffers())
                 for name, fresh in player.refresh({**dict(self.module.named_parameters()), **buffers}).items():
                     buffers[name].copy_(fresh)
-        loss = player.loss(model, batch, hyper, noise).mean()
+        loss = player.loss_at(step)(model, batch, hyper, noise).mean()
         # Only this player's gradients are computed; the others' parameters are passed through.
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         numbers = {**self.numbers, "lr": lr * player.rate}

@@ -20,6 +20,7 @@ from maestune.training.fused import Group
 from maestune.training.loop import data_of, progress_of, train
 from maestune.training.member import Task
 from maestune.training.optimisers import optimiser_of
+from maestune.training.stream import source_of
 
 WARM_STEPS = 2
 TIMED_STEPS = 4
@@ -70,7 +71,8 @@ def serial_seconds(family: Family, task: Task) -> float:
     """Seconds of a step of one member alone: those of some steps more, so that what is done once does not count."""
 
     def seconds(steps: int) -> float:
-        run = replace(task.run, state=None, start_steps=0, until_steps=steps, samples_at={}, report_every=steps)
+        run = replace(task.run, state=None, start_steps=0, until_steps=steps, report_every=steps)
+        run = replace(run, samples_at={}, scored_at=frozenset())
         begun = time.perf_counter()
         for _ in train(family, task.config, run):
             _synchronise(task)
@@ -84,9 +86,7 @@ def serial_seconds(family: Family, task: Task) -> float:
 def group_seconds(family: Family, tasks: Sequence[Task], programs: Programs | None) -> float:
     """Seconds of a step of one member of a group of all tasks, after some that warm up (and compile)."""
     endless = tasks[0].run.full_steps + 10**6
-    fresh = [
-        replace(t, run=replace(t.run, state=None, start_steps=0, until_steps=endless, samples_at={})) for t in tasks
-    ]
+    fresh = [replace(t, run=replace(t.run, state=None, start_steps=0, until_steps=endless)) for t in tasks]
     group = Group(family, fresh, len(fresh), programs=programs, even=False)
     group.begin()
     taken: list[float] = []
@@ -102,19 +102,21 @@ def group_seconds(family: Family, tasks: Sequence[Task], programs: Programs | No
 def member_bytes(family: Family, task: Task) -> int:
     """Memory that one more member takes: its tensors, gradients and slots, and all that its losses compute on the way."""
     data, config, run = data_of(task.run), task.config, task.run
-    model = family.build(config, data.shape, run.generator("weights"))
-    players = family.players(config, data.shape)
+    model = family.build(config, data.spec, run.generator("weights"))
+    players = family.players(config, data.spec)
     held = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
     slots = len(optimiser_of(config).slots) + 1
     held += slots * sum(p.nbytes for player in players for p in model.get_submodule(player.name).parameters())
-    batch = torch.zeros(int(config.number("batch_size")), *data.shape, device=run.device)
+    items = torch.zeros(int(config.number("batch_size")), dtype=torch.int64, device=run.device)
+    batch = source_of(data, config, run.device).take(items)
     hyper = family.hyper(config, progress_of(1, run))
     most = 0
     for player in players:
         noise = drawer(player.noise)(run.generator("memory"))
-        with _Made() as made:
-            player.loss(model, batch, hyper, noise)
-        most = max(most, made.bytes)
+        for loss in (player.loss, *((player.lazy[1],) if player.lazy else ())):
+            with _Made() as made:
+                loss(model, batch, hyper, noise)
+            most = max(most, made.bytes)
     return held + math.ceil(MEMORY_FACTOR * most)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
-from maestune.families.base import Family, Shape
+from maestune.data import DataSpec
+from maestune.families.base import Family
 from maestune.training.loop import checked_state, foreign_state, restored_slots
 from maestune.training.optimisers import Optimiser, Slots, numbers_of
 from maestune.training.run import Run
 from maestune.training.schedules import Schedule, schedule_of
-from maestune.training.stream import Stream
+from maestune.training.stream import Source, Stream
 from maestune.types import Config
 
 
@@ -43,18 +44,18 @@ class Member:
 
 
 def begin(
-    family: Family, task: Task, shape: Shape, images: Tensor, optimiser: Optimiser, others: Sequence[Member]
+    family: Family, task: Task, spec: DataSpec, source: Source, optimiser: Optimiser, others: Sequence[Member]
 ) -> tuple[nn.Module, Member, dict[str, Slots]]:
     """A task's model, the member, and its optimiser's slots by player.
 
-    `images`: the prepared ones of its stream; the stream is that of one of the `others` where that has seen the same.
+    `source`: of its stream; the stream is that of one of the `others` where that has seen the same.
     Raises CheckpointError where the run's state does not fit.
     """
     run, config = task.run, task.config
-    model = family.build(config, shape, run.generator("weights"))
-    players = family.players(config, shape)
+    model = family.build(config, spec, run.generator("weights"))
+    players = family.players(config, spec)
     twin = next((m for m in others if m.task.run.seed == run.seed and m.step == run.start_steps), None)
-    stream = twin.stream if twin else Stream(images, int(config.number("batch_size")), players, run)
+    stream = twin.stream if twin else Stream(source, int(config.number("batch_size")), players, run)
     slots = {p.name: optimiser.start(list(model.get_submodule(p.name).parameters())) for p in players}
     member = Member(
         task=task,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from maestune.data import ImageData
+from maestune.data import Batch, Data
 from maestune.types import Config, Report
 
 
@@ -17,7 +17,7 @@ class Run:
     """One segment of a training: from `start_steps` to `until_steps` of a full training of `full_steps`.
 
     `state` is what the last report's `state()` returned when the training was paused, None at the start.
-    `samples_at`: step → number of samples due there. `seed` fixes weights, data order and noise; `sample_seed` the
+    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored. `seed` fixes weights, data order and noise; `sample_seed` the
     latents of the samples, the same for all trials of a stage (common random numbers). `split` tells which held-out part
     scores are for: trainings that score themselves use the one, and leave the other for the verdict.
     """
@@ -29,9 +29,10 @@ class Run:
     seed: int = 0
     sample_seed: int = 0
     samples_at: Mapping[int, int] = field(default_factory=dict[int, int])
+    scored_at: frozenset[int] = frozenset()
     report_every: int = 50
     device: str = "cpu"
-    data: ImageData | None = None
+    data: Data | None = None
     split: Literal["search", "report"] = "search"
 
     def steps(self) -> range:
@@ -40,11 +41,17 @@ class Run:
 
     def due(self, step: int) -> bool:
         """Whether a report is due after this step: regularly, where samples are due, and at the end."""
-        return step % self.report_every == 0 or step in self.samples_at or step == self.until_steps
+        regular = step % self.report_every == 0 or step == self.until_steps
+        return regular or step in self.samples_at or step in self.scored_at
 
     def n_samples(self, step: int) -> int:
         """Number of samples due after this step; 0 for none."""
         return self.samples_at.get(step, 0)
+
+    def prompts(self, n: int) -> Batch:
+        """What n samples are asked for, on the device: labels, captions or beginnings of texts; empty where there are none."""
+        asked = self.data.prompts(self.split, n) if self.data is not None else {}
+        return {name: tensor.to(self.device) for name, tensor in asked.items()}
 
     def generator(self, purpose: str = "train") -> torch.Generator:
         """A generator for a purpose ("train", "weights", …) that depends on the seed and the purpose alone."""

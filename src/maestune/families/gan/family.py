@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maestune.families.base import Draw, Hyper, Noise, Player, Shape
+from maestune.data import Batch, DataSpec
+from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.gan.losses import GAMES, GanLosses
 from maestune.families.gan.networks import GanModel, build_model, dropout_shapes
 from maestune.families.gan.space import full_steps, gan_space
@@ -46,31 +47,31 @@ FUSIBLE = Fusible(
 
 
 @dataclass(frozen=True)
-class GAN:
+class GAN(Family):
     """Generator against discriminator, for images (C, H, W) in [-1, 1]."""
 
     name: str = "gan"
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
-    def space(self, shape: Shape, network: str | None = None) -> Space:
+    def space(self, spec: DataSpec, network: str | None = None) -> Space:
         """The default space; its centre is the DCGAN recipe.
 
         The network follows from the image size (dense up to 16 pixels, convolutions above) and is not searched: the
         two differ tenfold in cost. `network` ("mlp" or "conv") chooses it instead.
         """
-        return gan_space(shape, network)
+        return gan_space(spec, network)
 
-    def full_steps(self, shape: Shape, n_train: int) -> int:
+    def full_steps(self, spec: DataSpec, n_train: int) -> int:
         """Default length of a full training, in steps (updates of the discriminator)."""
-        return full_steps(shape, n_train)
+        return full_steps(spec, n_train)
 
-    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> GanModel:
+    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> GanModel:
         """Both networks with fresh weights, drawn from the generator alone, on its device."""
-        return build_model(config, shape, generator)
+        return build_model(config, spec, generator)
 
-    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
+    def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """Discriminator, then generator on every `d_steps`-th step."""
-        masks = dropout_shapes(config, shape)
+        masks = dropout_shapes(config, spec)
         losses = GanLosses(
             game=GAMES[config.text("loss")],
             penalty=config.text("penalty", "none"),
@@ -78,11 +79,11 @@ class GAN:
             masks=len(masks),
             instance_noise=config.number("instance_noise", 0.0) > 0,
         )
-        fake = _draws(config, shape, masks, "fake")
+        fake = _draws(config, spec, masks, "fake")
         discriminator = Player(
             name="discriminator",
             loss=losses.discriminator,
-            noise={**fake, **_draws(config, shape, masks, "real")},
+            noise={**fake, **_draws(config, spec, masks, "real")},
             rate=config.number("lr_ratio"),
             refresh=refreshed_spectral if config.text("norm_d") == "spectral" else None,
             constrain=_clip if "weight_clip" in config else None,
@@ -104,7 +105,7 @@ class GAN:
             numbers["instance_noise"] *= max(0.0, 1.0 - progress)
         return numbers
 
-    def latents(self, config: Config, shape: Shape, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
         """The latents of the samples, and those of the standing statistics where the generator has batch norms."""
         z = int(config.number("latent_dim"))
         draws = {"latent": Draw("normal", (n, z))}
@@ -113,7 +114,7 @@ class GAN:
         return draws
 
     @torch.no_grad()
-    def generate(self, model: nn.Module, noise: Noise) -> Tensor:
+    def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
         """Samples (n, C, H, W) in [-1, 1]; the model is not changed.
 
         Drawn from the generator's moving average where it is kept, with standing statistics in its batch norms, so
@@ -125,7 +126,7 @@ class GAN:
         return torch.cat([sampler(chunk, standing=standing) for chunk in noise["latent"].split(CHUNK)])
 
     @torch.no_grad()
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
+    def signals(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
         """Mean scores of real and fake, the discriminator's accuracy by sign, and the spread of the samples.
 
         `sample_std`: standard deviation over samples, mean over pixels, relative to that of the real batch (1 when
@@ -133,16 +134,17 @@ class GAN:
         """
         assert isinstance(model, GanModel)
         fake = model.generator(noise["discriminator"]["latent"])
-        r, f = model.discriminator(batch).squeeze(1), model.discriminator(fake).squeeze(1)
+        real = batch["image"]
+        r, f = model.discriminator(real).squeeze(1), model.discriminator(fake).squeeze(1)
         right = 0.5 * ((r > 0).float().mean() + (f < 0).float().mean())
-        spread = fake.std(0).mean() / batch.std(0).mean().clamp_min(1e-6)
+        spread = fake.std(0).mean() / real.std(0).mean().clamp_min(1e-6)
         return {"score_real": r.mean(), "score_fake": f.mean(), "d_accuracy": right, "sample_std": spread}
 
 
 _HYPER = ("dropout_d", "instance_noise", "label_smoothing", "r1_gamma", "gp_lambda", "weight_clip")
 
 
-def _draws(config: Config, shape: Shape, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, Draw]:
+def _draws(config: Config, spec: DataSpec, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, Draw]:
     """What one side needs in a step: latents for fakes, the mixing of WGAN-GP, dropout's uniforms, instance noise."""
     size = int(config.number("batch_size"))
     draws: dict[str, Draw] = {}
@@ -151,7 +153,7 @@ def _draws(config: Config, shape: Shape, masks: tuple[tuple[int, ...], ...], sid
     elif config.text("penalty", "none") == "gp":
         draws["mix"] = Draw("uniform", (size,))
     if config.number("instance_noise", 0.0) > 0:
-        draws[f"{side}_noise"] = Draw("normal", (size, *shape))
+        draws[f"{side}_noise"] = Draw("normal", (size, *spec.image))
     return draws | {f"{side}_mask_{i}": Draw("uniform", (size, *mask)) for i, mask in enumerate(masks)}
 
 

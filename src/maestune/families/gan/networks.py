@@ -13,8 +13,8 @@ import math
 import torch
 from torch import nn
 
+from maestune.data import DataSpec
 from maestune.errors import SettingsError
-from maestune.families.base import Shape
 from maestune.families.layers import (
     BatchNorm,
     Conv2d,
@@ -51,7 +51,7 @@ class GanModel(nn.Module):
         return self.generator if self.average is None else self.average
 
 
-def build_model(config: Config, shape: Shape, generator: torch.Generator) -> GanModel:
+def build_model(config: Config, spec: DataSpec, generator: torch.Generator) -> GanModel:
     """Both networks with fresh weights, drawn from the generator alone, on its device."""
     conv = config.text("network") == "conv"
     spread = CONV_SPREAD if conv else None
@@ -59,9 +59,9 @@ def build_model(config: Config, shape: Shape, generator: torch.Generator) -> Gan
         (_conv_generator, _conv_discriminator) if conv else (_mlp_generator, _mlp_discriminator)
     )
     with torch.device("meta"):  # layers are made without values, so that no global random state is touched
-        networks = [make_generator(config, shape), make_discriminator(config, shape)]
+        networks = [make_generator(config, spec), make_discriminator(config, spec)]
         if config.number("ema", 0.0) > 0:
-            networks.append(make_generator(config, shape))
+            networks.append(make_generator(config, spec))
     for network in networks:
         network.to_empty(device=generator.device)
     for network in networks[:2]:
@@ -73,17 +73,17 @@ def build_model(config: Config, shape: Shape, generator: torch.Generator) -> Gan
     return GanModel(networks[0], networks[1], average)
 
 
-def dropout_shapes(config: Config, shape: Shape) -> tuple[tuple[int, ...], ...]:
+def dropout_shapes(config: Config, spec: DataSpec) -> tuple[tuple[int, ...], ...]:
     """Shape of one sample's uniforms for each dropout of the discriminator, in order; empty when dropout is off."""
     if config.number("dropout_d", 0.0) <= 0:
         return ()
     width = int(config.number("width"))
     if config.text("network") == "conv":
-        return tuple((channels, 1, 1) for channels in conv_plan(shape, width)[1])
+        return tuple((channels, 1, 1) for channels in conv_plan(spec.image, width)[1])
     return ((width,),) * int(config.number("depth"))
 
 
-def conv_plan(shape: Shape, width: int) -> tuple[tuple[int, int], tuple[int, ...]]:
+def conv_plan(shape: tuple[int, int, int], width: int) -> tuple[tuple[int, int], tuple[int, ...]]:
     """Start resolution (h, w) and the channels of each stage from the image inwards.
 
     The side is halved while it is even and stays at least 4, and twice where it can be at all (8 → 2).
@@ -123,22 +123,22 @@ def _biased(norm: str) -> bool:
     return norm not in ("batch", "instance")
 
 
-def _mlp_generator(config: Config, shape: Shape) -> Stack:
+def _mlp_generator(config: Config, spec: DataSpec) -> Stack:
     width, norm, activation = int(config.number("width")), config.text("norm_g"), config.text("activation_g")
     layers: list[nn.Module] = []
     inputs = int(config.number("latent_dim"))
     for _ in range(int(config.number("depth"))):
         layers += [nn.Linear(inputs, width, _biased(norm)), *_norm(norm, width), _activation(activation)]
         inputs = width
-    return Stack([*layers, nn.Linear(inputs, math.prod(shape)), nn.Tanh(), nn.Unflatten(1, shape)])
+    return Stack([*layers, nn.Linear(inputs, math.prod(spec.image)), nn.Tanh(), nn.Unflatten(1, spec.image)])
 
 
-def _mlp_discriminator(config: Config, shape: Shape) -> Stack:
+def _mlp_discriminator(config: Config, spec: DataSpec) -> Stack:
     width, norm, activation = int(config.number("width")), config.text("norm_d"), config.text("activation_d")
     linear = SpectralLinear if norm == "spectral" else nn.Linear
     drop = config.number("dropout_d", 0.0) > 0
     layers: list[nn.Module] = [nn.Flatten()]
-    inputs = math.prod(shape)
+    inputs = math.prod(spec.image)
     for _ in range(int(config.number("depth"))):
         layers += [linear(inputs, width, _biased(norm)), *_norm(norm, width), _activation(activation)]
         layers += [Dropout((width,))] if drop else []
@@ -146,9 +146,9 @@ def _mlp_discriminator(config: Config, shape: Shape) -> Stack:
     return Stack([*layers, linear(inputs, 1)])
 
 
-def _conv_generator(config: Config, shape: Shape) -> Stack:
+def _conv_generator(config: Config, spec: DataSpec) -> Stack:
     norm, activation = config.text("norm_g"), config.text("activation_g")
-    (h, w), channels = conv_plan(shape, int(config.number("width")))
+    (h, w), channels = conv_plan(spec.image, int(config.number("width")))
     inwards = channels[::-1]
     layers: list[nn.Module] = [
         nn.Linear(int(config.number("latent_dim")), inwards[0] * h * w, _biased(norm)),
@@ -159,16 +159,16 @@ def _conv_generator(config: Config, shape: Shape) -> Stack:
     for inputs, outputs in itertools.pairwise(inwards):
         up = ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=_biased(norm))
         layers += [up, *_norm(norm, outputs), _activation(activation)]
-    return Stack([*layers, ConvTranspose2d(inwards[-1], shape[0], 4, 2, 1), nn.Tanh()])
+    return Stack([*layers, ConvTranspose2d(inwards[-1], spec.image[0], 4, 2, 1), nn.Tanh()])
 
 
-def _conv_discriminator(config: Config, shape: Shape) -> Stack:
+def _conv_discriminator(config: Config, spec: DataSpec) -> Stack:
     norm, activation = config.text("norm_d"), config.text("activation_d")
     spectral = norm == "spectral"
     drop = config.number("dropout_d", 0.0) > 0
-    (h, w), channels = conv_plan(shape, int(config.number("width")))
+    (h, w), channels = conv_plan(spec.image, int(config.number("width")))
     layers: list[nn.Module] = []
-    inputs = shape[0]
+    inputs = spec.image[0]
     for stage, outputs in enumerate(channels):
         behind = norm if stage > 0 else "none"
         make = SpectralConv2d if spectral else Conv2d

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
-from maestune.families.base import Recipe, Shape
+from maestune.families.base import Recipe
 from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
 from maestune.types import Config, Value
@@ -59,25 +60,25 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def full_steps(shape: Shape, n_train: int) -> int:
+def full_steps(spec: DataSpec, n_train: int) -> int:
     """Default length of a full training in steps: some seconds on one core for dense networks, about a minute at 28 × 28.
 
     Up to 16 pixels 3,000 steps: by then good configs are at the floor on handwritten digits and the recipe is not far.
     Above, 2,000 steps, falling with the number of pixels beyond 28 × 28, because the cost of a step grows with them,
     but never below 1,000. At least one pass over the data in batches of 64, but never more than 10,000 for that reason.
     """
-    _, h, w = shape
+    _, h, w = spec.image
     by_size = 3000 if max(h, w) <= LARGEST_MLP_SIDE else min(2000, max(1000, 2000 * 28 * 28 // (h * w)))
     return max(by_size, min(-(-n_train // 64), 10_000))
 
 
-def gan_space(shape: Shape, network: str | None = None) -> Space:
+def gan_space(spec: DataSpec, network: str | None = None) -> Space:
     """The default space for images (C, H, W); `network` overrides the choice by size.
 
     Raises SpaceError for a network that is neither "mlp" nor "conv".
     """
     if network is None:
-        network = "mlp" if max(shape[1:]) <= LARGEST_MLP_SIDE else "conv"
+        network = "mlp" if max(spec.image[1:]) <= LARGEST_MLP_SIDE else "conv"
     if network not in ("mlp", "conv"):
         raise SpaceError(f"network: {network!r} is no network of a GAN. {did_you_mean(network, ('mlp', 'conv'))}")
     return Space(
@@ -85,7 +86,7 @@ def gan_space(shape: Shape, network: str | None = None) -> Space:
             Choice("network", (network,)),
             *_game(),
             *_optimiser(),
-            *_architecture(shape, network),
+            *_architecture(spec, network),
             *_regularisation(),
             *_schedule(),
         )
@@ -131,7 +132,7 @@ def _optimiser() -> tuple[Param, ...]:
     )
 
 
-def _architecture(shape: Shape, network: str) -> tuple[Param, ...]:
+def _architecture(spec: DataSpec, network: str) -> tuple[Param, ...]:
     conv = network == "conv"
     norms: tuple[Value, ...] = ("none", "batch", "instance", "layer") if conv else ("none", "batch", "layer")
     if conv:
@@ -140,7 +141,7 @@ def _architecture(shape: Shape, network: str) -> tuple[Param, ...]:
             "width",
             (16, 32, 64),
             ordered=True,
-            prior=Prior(64 if max(shape[1:]) >= 64 else 32, "medium", DCGAN),
+            prior=Prior(64 if max(spec.image[1:]) >= 64 else 32, "medium", DCGAN),
             unit="channels",
         )
     else:
