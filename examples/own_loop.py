@@ -59,7 +59,7 @@ def mmd(fake: Tensor, real: Tensor, bandwidth: float) -> Tensor:
 
 def train(config: Config, run: Run) -> Iterator[Report]:
     """Train until `run.until_steps`, from the start or from `run.state`."""
-    assert run.data is not None
+    assert isinstance(run.data, maestune.ImageData)  # not text
     images = maestune.to_float(run.data.train.images).to(run.device)
     torch_rng = run.generator("train")  # explicit generators: the same seed gives the same training
     net = build(config, run.data.shape).to(run.device)

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import maestune
-from maestune import Choice, Config, Draw, Float, Fusible, Prior, Space
+from maestune import Batch, Choice, Config, DataSpec, Draw, Float, Fusible, Prior, Space
 
 LEVELS = 17  # grey levels of the digits: 0 is black, 16 is white
 HEADS = 2
 LAYERS = 2
-Shape = tuple[int, int, int]
 Seen = tuple[Tensor, Tensor]  # keys and values of the pixels before, (B, HEADS, T, width / HEADS) each
 
 
@@ -58,22 +57,22 @@ class PixelTransformer(nn.Module):
         return self.level(before) + self.position.weight[start : start + before.shape[1]]
 
 
-def build(config: Config, shape: Shape) -> nn.Module:
-    c, h, w = shape
+def build(config: Config, spec: DataSpec) -> nn.Module:
+    c, h, w = spec.image
     return PixelTransformer(int(config.number("width")), c * h * w)
 
 
-def noise(config: Config, shape: Shape) -> dict[str, Draw]:
+def noise(config: Config, spec: DataSpec) -> dict[str, Draw]:
     """What the loss draws in a step: where dropout is used, one number in [0, 1) for every value that may be dropped."""
     if config.number("dropout") == 0:
         return {}
-    c, h, w = shape
+    c, h, w = spec.image
     return {"keep": Draw("uniform", (int(config.number("batch_size")), c * h * w, int(config.number("width"))))}
 
 
-def loss(network: PixelTransformer, batch: Tensor, hyper: maestune.Hyper, noise: maestune.Noise) -> Tensor:
+def loss(network: PixelTransformer, batch: Batch, hyper: maestune.Hyper, noise: maestune.Noise) -> Tensor:
     """Mean negative log likelihood of an image's pixels, for each image (B,)."""
-    levels = ((batch.flatten(1) + 1) / 2 * (LEVELS - 1)).round().long()
+    levels = ((batch["image"].flatten(1) + 1) / 2 * (LEVELS - 1)).round().long()
     x = network.embed(torch.cat((torch.full_like(levels[:, :1], LEVELS), levels[:, :-1]), 1))
     if "keep" in noise:
         x = x * (noise["keep"] >= hyper["dropout"]) / (1 - hyper["dropout"])
@@ -83,11 +82,11 @@ def loss(network: PixelTransformer, batch: Tensor, hyper: maestune.Hyper, noise:
     return -chances.gather(-1, levels.unsqueeze(-1)).squeeze(-1).mean(1)
 
 
-def latents(config: Config, shape: Shape, n: int) -> dict[str, Draw]:
-    return {"pixel": Draw("uniform", (n, *shape))}
+def latents(config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+    return {"pixel": Draw("uniform", (n, *spec.shape))}
 
 
-def generate(network: PixelTransformer, noise: maestune.Noise) -> Tensor:
+def generate(network: PixelTransformer, hyper: maestune.Hyper, noise: maestune.Noise) -> Tensor:
     """One pixel after the other: the first grey level whose cumulative probability exceeds the pixel's random number."""
     uniforms = noise["pixel"].flatten(1)
     last = torch.full_like(uniforms[:, :1], LEVELS, dtype=torch.long)

@@ -18,7 +18,7 @@ RECIPE = Config.of(lr=0.5)
 FACTS = {
     "space": SPACE.to_dict(), "rungs": RUNGS, "model": "gan", "recipe_name": "", "data_text": "", "budget_text": "",
     "settings": {"strategy": "told", "seed": 0}, "floor": {}, "environment": {}, "citations": [], "notes": [],
-    "class_names": [], "real_classes": [], "failure": {},
+    "class_names": [], "real_classes": [], "failure": {}, "spec": None, "asking": None, "conditional": False,
 }  # fmt: skip
 
 

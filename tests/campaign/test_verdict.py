@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from maestune.campaign.verdict import finalists, t_interval, verdict, winner
+from maestune.campaign.verdict import failures, finalists, t_interval, verdict, winner
 from maestune.types import Config, Objective, Rung, Score, Trial, TrialState
 
 KID = Objective("kid")  # compared by differences
@@ -109,6 +109,20 @@ def test_a_diverged_final_counts_as_failure_and_is_not_left_out():
     best = winner(found, FD)
     assert best.scores["fd"].value == pytest.approx((500 * 10 * 10) ** (1 / 3))
     assert verdict(found, best, FD, trials, FAILURE).decision == "inconclusive"
+
+
+def test_where_nothing_says_what_a_failure_is_worth_it_is_the_worst_score_so_far():
+    trials = _finals([20.0, math.inf, 21.0], [10.0, 11.0, 30.0])
+    up, other = Objective("kid", higher_is_better=True), Objective("never")
+    assert failures({}, trials, [FD, up, other]) == {"fd": Score(30.0, 30.0, 30.0), "kid": Score(10.0, 10.0, 10.0)}
+    assert failures(FAILURE, trials, [FD, up]) == FAILURE
+    trials[3] = _final(3, 5, 1, None, "candidate", TrialState.DIVERGED)
+    trials[2] = _final(2, 0, 1, 22.0, "recipe")
+    worst = failures({}, trials, [KID])
+    assert [t.value for t in worst.values()] == [30.0]
+    found = finalists(trials, worst)
+    assert winner(found, KID).scores["kid"].value == pytest.approx((10 + 30 + 30) / 3)
+    assert verdict(found, winner(found, KID), KID, trials, worst).decision == "inconclusive"
 
 
 def test_only_complete_pairs_count():

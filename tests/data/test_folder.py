@@ -364,7 +364,7 @@ def test_wrong_suffix_of_a_known_format_is_read(tmp_path: Path) -> None:
     [
         (
             lambda p: p / "nothing",
-            r"nothing: no such file or folder; expected a built-in set, a folder of images, or IDX",
+            r"nothing: no such file or folder; expected a built-in set, a folder of images, IDX",
         ),
         (lambda p: p, r"no images found; expected files ending in \.png .*Give the folder they are in"),
         (
@@ -413,7 +413,7 @@ def test_a_folder_named_as_a_built_in_set_is_reached_by_a_path(tmp_path: Path, m
 
 def test_progress_is_told_and_warning_filters_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path, 60)
-    monkeypatch.setattr("maestune.data.folder.PROGRESS_EVERY", 25)
+    monkeypatch.setattr("maestune.data.decoding.PROGRESS_EVERY", 25)
     said: list[str] = []
     before = list(warnings.filters)
     load_images(tmp_path, progress=said.append)

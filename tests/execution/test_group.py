@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from maestune.data import ImageData, Images
+from maestune.data import DataSpec, ImageData, Images
 from maestune.errors import StoreError
 from maestune.execution import group as group_module
 from maestune.execution.group import Trainer
@@ -21,7 +21,7 @@ from maestune.types import Objective, Score
 SHAPE = (1, 8, 8)
 FAMILY = GAN()
 # Members of smaller batches are rounded differently in groups of an odd number.
-SMALL = FAMILY.space(SHAPE, "mlp").complete({}).with_(width=32, latent_dim=16, batch_size=32)
+SMALL = FAMILY.space(DataSpec(shape=SHAPE), "mlp").complete({}).with_(width=32, latent_dim=16, batch_size=32)
 FULL = 20
 
 
@@ -329,8 +329,8 @@ def test_who_does_not_want_to_fuse_trains_one_by_one(setup, tmp_path):
 class Stateful(GAN):
     """A family with a layer whose statistics are written as it runs."""
 
-    def build(self, config, shape, generator):
-        model = super().build(config, shape, generator)
+    def build(self, config, spec, generator):
+        model = super().build(config, spec, generator)
         model.discriminator.add_module("statistics", torch.nn.BatchNorm1d(3))
         return model
 

@@ -1,7 +1,18 @@
 import pytest
+import torch
 
+from maestune.data import DataSpec, ImageData, Images
 from maestune.errors import SettingsError
-from maestune.execution.model import family, family_of, is_family, load_own, load_training, own_model_name, recipe_of
+from maestune.execution.model import (
+    family,
+    family_of,
+    is_family,
+    load_own,
+    load_training,
+    own_model_name,
+    recipe_of,
+    spec_for,
+)
 from maestune.families import Network
 from maestune.families.gan import GAN
 
@@ -44,10 +55,10 @@ import torch
 from maestune import Draw, Float, Network, Space
 family = Network(
     space=Space((Float("lr", 0.1, 1.0),)),
-    build=lambda config, shape: torch.nn.Conv2d(shape[0], shape[0], 1),
-    loss=lambda network, batch, hyper, noise: network(batch).square().flatten(1).mean(1),
-    latents=lambda config, shape, n: {"z": Draw("normal", (n, *shape))},
-    generate=lambda network, noise: network(noise["z"]),
+    build=lambda config, spec: torch.nn.Conv2d(spec.shape[0], spec.shape[0], 1),
+    loss=lambda network, batch, hyper, noise: network(batch["image"]).square().flatten(1).mean(1),
+    latents=lambda config, spec, n: {"z": Draw("normal", (n, *spec.shape))},
+    generate=lambda network, hyper, noise: network(noise["z"]),
     full_steps=30,
     data="digits",
     objective="kid",
@@ -62,7 +73,7 @@ def test_a_file_may_hold_a_family(tmp_path):
     assert (own.data, own.objectives, own.space) == ("digits", ("kid",), None)
     found = family_of(model)
     assert isinstance(found, Network)
-    assert found.full_steps((1, 8, 8), 100) == 30
+    assert found.full_steps(DataSpec(shape=(1, 8, 8)), 100) == 30
     assert callable(load_training(model))
     assert recipe_of(model) is None
     with pytest.raises(SettingsError, match=r"no function or family 'famly'\. Did you mean family"):
@@ -93,3 +104,19 @@ def test_names_of_families(tmp_path):
     made = load_own(f"{write(tmp_path, NETWORK)}:family").family
     assert own_model_name(made) == f"{tmp_path / 'mine.py'}:family"
     assert own_model_name(GAN(name="of no file")) is None
+
+
+def test_what_a_family_is_built_for(tmp_path):
+    images = Images(torch.zeros(9, 1, 4, 6, dtype=torch.uint8), torch.arange(9) % 2)
+    data = ImageData("dark", images, images, images, ("a", "b"), "test")
+    made = load_own(f"{write(tmp_path, NETWORK)}:family").family
+    assert spec_for(made, data) == DataSpec(shape=(1, 4, 6), classes=2)
+    with pytest.raises(SettingsError, match=r"network learns from data, but none was given; use --data"):
+        spec_for(made, None)
+
+    class Picky(GAN):
+        def check(self, spec):
+            raise SettingsError(f"not of {spec.classes} classes")
+
+    with pytest.raises(SettingsError, match="not of 2 classes"):
+        spec_for(Picky(), data)

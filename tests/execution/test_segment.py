@@ -1,12 +1,17 @@
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from maestune.data import ImageData, Images, load_text
 from maestune.errors import StoreError
 from maestune.execution.jobs import Ended, Job, Outcome, Scored, Setup
-from maestune.execution.segment import checkpoint_path, checkpoints, newest_checkpoint, run_segment
+from maestune.execution.segment import checkpoint_path, checkpoints, newest_checkpoint, run_segment, text_path
 from maestune.types import Config, Objective, Report
 
 
@@ -119,3 +124,72 @@ def test_a_disk_that_cannot_be_written_is_not_the_trials_fault(tmp_path, monkeyp
 
 def test_every_segment_ends_with_exactly_one_end(tmp_path):
     assert [isinstance(e, Ended) for e in run(tmp_path)].count(True) == 1
+
+
+def test_the_training_is_told_where_it_is_scored_and_what_samples_are_due(tmp_path):
+    told = []
+
+    def listening(config, run):
+        told.append(run)
+        yield Report(run.until_steps, samples=torch.zeros(3, 1, 8, 8), scores={"score": 1.0}, state=dict)
+
+    images = Images(torch.zeros(9, 1, 8, 8, dtype=torch.uint8))
+    data = ImageData("dark", images, images, images, (), "test")
+    for setup in (SETUP, replace(SETUP, data=data), replace(SETUP, data=data, n_samples=500)):
+        one = replace(job(tmp_path / str(len(told))), picture_at=(4,), split="report", score_at=(10, 40))
+        list(run_segment(listening, setup, one, lambda: False))
+    assert all(run.scored_at == {10, 20, 40} and run.split == "report" for run in told)
+    # Pictures have 64; a training of its own, without data, owes none where it is scored.
+    assert [dict(run.samples_at) for run in told] == [
+        {4: 64, 10: n, 40: n, 20: n} for n in (0, 64, 500)
+    ]
+
+
+def test_exhibits_are_pictured_beside_the_samples(tmp_path):
+    def exhibiting(config, run):
+        pictures = {"restored": torch.ones(16, 1, 8, 8), "latent-map": -torch.ones(3, 3, 300, 200)}
+        yield Report(20, scores={"score": 1.0}, exhibits=pictures, state=dict)
+
+    assert run(tmp_path, training=exhibiting)[-1].outcome == Outcome.REACHED
+    found = {path.name: np.asarray(Image.open(path)) for path in tmp_path.glob("*.png")}
+    assert sorted(found) == ["exhibit-latent-map-00000020.png", "exhibit-restored-00000020.png"]
+    assert found["exhibit-restored-00000020.png"].max() == 255
+    assert max(found["exhibit-latent-map-00000020.png"].shape) <= 1100, "large ones are drawn smaller"
+
+
+def test_texts_are_written_down_with_what_was_asked(tmp_path):
+    (tmp_path / "t.txt").write_text("\n".join(f"{i} and é «{i}»" for i in range(1000)))
+    data = load_text(tmp_path / "t.txt")
+    folder = tmp_path / "trial"
+
+    def writing(config, run):
+        for step in run.steps():
+            if n := run.n_samples(step):
+                prompts = run.prompts(n)["prompt"]
+                made = data.tokenizer.encode(f"é{step}").expand(n, -1)
+                yield Report(step, samples=torch.cat((prompts, made), 1), scores={"score": 1.0}, state=dict)
+
+    one = replace(job(folder), picture_at=(4,))
+    assert list(run_segment(writing, replace(SETUP, data=data), one, lambda: False))[-1].outcome == Outcome.REACHED
+    assert not list(folder.glob("*.png"))
+    assert sorted(p.name for p in folder.glob("samples-*.json")) == [f"samples-{s:08d}.json" for s in (4, 10, 20)]
+    prompts = [data.tokenizer.decode(prompt) for prompt in data.prompts("search", 8)["prompt"]]
+    for step in (4, 20):
+        written = text_path(folder, step).read_text(encoding="utf-8")
+        assert "é" in written
+        assert json.loads(written) == [[prompt, f"é{step}"] for prompt in prompts]
+
+
+def test_a_disk_that_cannot_hold_texts_is_not_the_trials_fault(tmp_path, monkeypatch):
+    (tmp_path / "t.txt").write_text("\n".join(map(str, range(2000))))
+    data = load_text(tmp_path / "t.txt")
+
+    def writing(config, run):
+        yield Report(20, samples=run.prompts(8)["prompt"], scores={"score": 1.0}, state=dict)
+
+    def full(self, *arguments, **values):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        run(tmp_path / "trial", training=writing, setup=replace(SETUP, data=data))

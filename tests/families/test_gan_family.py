@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maestune.data import DataSpec
-from maestune.errors import SpaceError
+from maestune.errors import SettingsError, SpaceError
 from maestune.families.base import drawer
 from maestune.families.gan import GAN, RECIPES, family
 from maestune.families.gan.networks import GanModel
@@ -32,18 +32,23 @@ def model_of(seed: int = 0, **values: object):
 def generated(
     model: GanModel, config: Config, n: int, generator: torch.Generator, spec: DataSpec = DIGITS
 ) -> torch.Tensor:
-    return FAMILY.generate(model, FAMILY.hyper(config, 1.0), drawer(FAMILY.latents(config, spec, n))(generator))
+    noise = drawer(FAMILY.latents(config, spec, n))(generator)
+    return FAMILY.generate(model, FAMILY.hyper(config, 1.0), noise | {"label": torch.arange(n) % max(1, spec.classes)})
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)])
 def test_the_centre_of_the_space_is_the_published_recipe(shape: tuple[int, int, int]) -> None:
-    space = FAMILY.space(DataSpec(shape))
+    space = FAMILY.space(DataSpec(shape, classes=10))
     centre, recipe = space.centre(), RECIPES["dcgan"]
     assert {name: centre[name] for name in recipe.config} == dict(recipe.config)
     assert centre == space.complete(recipe.config)
     assert centre["penalty"] == "none"
     assert centre["schedule"] == "constant"
     assert [centre[name] for name in ("ema", "dropout_d", "weight_decay", "instance_noise", "warmup")] == [0.0] * 5
+    assert [centre[name] for name in ("label_smoothing", "label_smoothing_fake")] == [0.0] * 2
+    assert {centre[name] for name in ("augment", "consistency", "minibatch_std")} == {"none"}
+    assert centre["truncation"] == 1.0
+    assert all(centre[name] == "none" for name in ("attention", "condition") if name in centre)
     assert centre["norm_d"] == ("none" if centre["network"] == "mlp" else "batch")
     assert recipe.citation
     assert recipe.bibtex.startswith("@inproceedings{")
@@ -51,7 +56,7 @@ def test_the_centre_of_the_space_is_the_published_recipe(shape: tuple[int, int, 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_every_parameter_has_a_role_and_a_cited_prior(network: str) -> None:
-    for param in FAMILY.space(DataSpec((1, 16, 16)), network):
+    for param in FAMILY.space(DataSpec((1, 16, 16), classes=10), network):
         assert isinstance(param.role, Role)
         if param.name != "network":
             assert param.prior is not None, param.name
@@ -81,6 +86,39 @@ def test_weight_clipping_is_for_wasserstein_without_penalty() -> None:
     assert FAMILY.players(space.complete({"loss": "wgan"}), DIGITS)[0].constrain is not None
 
 
+def test_parameters_are_there_where_they_are_used() -> None:
+    space = FAMILY.space(DIGITS)
+    for structure, there in (
+        ({"loss": "hinge"}, {"margin"}),
+        ({"loss": "ns"}, {"label_smoothing", "label_smoothing_fake"}),
+        ({"penalty": "r1r2"}, {"r1_gamma", "penalty_every"}),
+        ({"penalty": "dragan"}, {"gp_lambda", "penalty_every"}),
+        ({"consistency": "real"}, {"cr_real"}),
+        ({"consistency": "both"}, {"cr_real", "cr_fake"}),
+    ):
+        found = set(space.complete({"loss": "relativistic", **structure})) - set(
+            space.complete({"loss": "relativistic"})
+        )
+        assert found == there
+
+
+def test_every_number_that_only_a_loss_or_the_samples_look_at_may_differ_between_members() -> None:
+    """What `hyper` tells differs freely, or is a switch; nothing else of it decides about shapes or code."""
+    for network in ("mlp", "conv"):
+        for loss, penalty, consistency in (("hinge", "r1", "both"), ("ns", "gp", "none"), ("wgan", "none", "real")):
+            config = FAMILY.space(DIGITS, network).complete(
+                {"loss": loss, "penalty": penalty, "consistency": consistency}
+            )
+            for name in FAMILY.hyper(config, 0.5):
+                assert name in FAMILY.fusible.numbers | FAMILY.fusible.switches, name
+
+
+def test_text_is_refused() -> None:
+    FAMILY.check(DIGITS)
+    with pytest.raises(SettingsError, match="learns from images"):
+        FAMILY.check(DataSpec(tokens=65))
+
+
 def test_full_steps_fall_with_the_cost_of_a_step() -> None:
     assert FAMILY.full_steps(DataSpec((1, 8, 8)), 1000) == 3000
     assert FAMILY.full_steps(DataSpec((1, 28, 28)), 5000) == 2000
@@ -90,20 +128,24 @@ def test_full_steps_fall_with_the_cost_of_a_step() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 12, 12), (3, 20, 20)])
-def test_every_config_of_the_space_builds_plays_and_generates(shape: tuple[int, int, int]) -> None:
-    spec = DataSpec(shape)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_every_config_of_the_space_builds_plays_and_generates(shape: tuple[int, int, int], classes: int) -> None:
+    spec = DataSpec(shape, classes)
     space, numbers = FAMILY.space(spec), np.random.default_rng(0)
-    for i in range(12):
+    for i in range(16):
         config = space.sample(numbers).with_(batch_size=4, width=8)
         model = FAMILY.build(config, spec, rng(i))
-        batch = torch.rand(4, *shape, generator=rng(i)) * 2 - 1
+        batch = {"image": torch.rand(4, *shape, generator=rng(i)) * 2 - 1, "label": torch.arange(4) % max(1, classes)}
         hyper = FAMILY.hyper(config, 0.5)
         samplers = {"normal": torch.randn, "uniform": torch.rand}
         for player in FAMILY.players(config, spec):
             noise = {name: samplers[d.kind](d.shape, generator=rng(i)) for name, d in player.noise.items()}
-            loss = player.loss(model, {"image": batch}, hyper, noise)
-            assert loss.shape == (4,)
-            assert torch.isfinite(loss).all(), dict(config)
+            for step in range(1, 17):  # each has its own loss, at most
+                loss = player.loss_at(step)(model, batch, hyper, noise)
+                assert loss.shape == (4,)
+                assert torch.isfinite(loss).all(), dict(config)
+                if player.lazy is None:
+                    break
         assert generated(model, config, 5, rng(i), spec).shape == (5, *shape)
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from maestune.data import DataSpec
 from maestune.errors import SettingsError
+from maestune.families.attention import SelfAttention
 from maestune.families.gan import GAN
-from maestune.families.gan.networks import LEAKY_SLOPE, conv_plan, dropout_shapes
-from maestune.families.layers import Dropout
+from maestune.families.gan.networks import attended_stage, conv_plan, dropout_shapes
+from maestune.families.layers import Dropout, MinibatchStd
 from maestune.types import Config
 
 FAMILY = GAN()
@@ -109,9 +110,56 @@ def test_the_average_starts_at_the_generator_and_is_not_learnt() -> None:
     assert model.sampler is model.average
 
 
-def test_activations_are_the_configs() -> None:
-    for name, slope in (("relu", 0.0), ("leaky_relu", LEAKY_SLOPE)):
-        model = FAMILY.build(small((1, 8, 8), "mlp", activation_d=name, activation_g=name), DataSpec((1, 8, 8)), rng())
-        for stack in (model.discriminator, model.generator):
-            activation = next(layer for layer in stack.layers if isinstance(layer, torch.nn.ReLU | torch.nn.LeakyReLU))
-            assert activation(torch.tensor(-1.0)).item() == pytest.approx(-slope)
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
+def test_activations_are_the_configs(network: str, name: str) -> None:
+    expected = {"relu": 0.0, "leaky_relu": -0.2, "silu": -1 / (1 + torch.e)}[name]
+    config = small((1, 8, 8), network, activation_d=name, activation_g=name)
+    model = FAMILY.build(config, DataSpec((1, 8, 8)), rng())
+    for stack in (model.discriminator, model.generator):
+        kinds = torch.nn.ReLU | torch.nn.LeakyReLU | torch.nn.SiLU
+        found = [layer(torch.tensor(-1.0)).item() for layer in stack.layers if isinstance(layer, kinds)]
+        assert len(found) == 2
+        assert found == pytest.approx([expected] * 2)
+
+
+@pytest.mark.parametrize(("shape", "side"), [((3, 64, 64), 8), ((1, 28, 28), 14), ((1, 16, 16), 8), ((3, 48, 64), 12)])
+@pytest.mark.parametrize("norm", ["none", "spectral"])
+def test_attention_is_at_the_coarsest_map_of_eight_pixels_in_both(
+    shape: tuple[int, int, int], side: int, norm: str
+) -> None:
+    model = FAMILY.build(small(shape, "conv", attention="self", norm_d=norm), DataSpec(shape), rng())
+    sides: list[int] = []
+    for stack in (model.discriminator, model.generator):
+        (layer,) = (layer for layer in stack.layers if isinstance(layer, SelfAttention))
+        layer.register_forward_hook(lambda module, inputs, output: sides.append(min(output.shape[2:])))
+    images = model.generator(torch.randn(2, 3, generator=rng()))
+    assert images.shape == (2, *shape)
+    assert model.discriminator(images).shape == (2, 1)
+    assert sides == [side, side]
+    plain = FAMILY.build(small(shape, "conv", norm_d=norm), DataSpec(shape), rng())
+    assert not any(isinstance(layer, SelfAttention) for layer in plain.modules())
+
+
+def test_attention_is_offered_where_there_is_such_a_map() -> None:
+    for shape, network in (((1, 8, 8), "conv"), ((1, 16, 16), "mlp"), ((1, 27, 28), "conv")):
+        assert "attention" not in {param.name for param in FAMILY.space(DataSpec(shape), network)}
+    assert attended_stage((1, 8, 8)) is None
+    assert "attention" in {param.name for param in FAMILY.space(DataSpec((1, 16, 16)), "conv")}
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_minibatchs_spread_is_told_to_the_last_layer(network: str) -> None:
+    spec = DataSpec((1, 8, 8))
+    config = small(spec.image, network, minibatch_std="on", norm_d="none")
+    model = FAMILY.build(config, spec, rng())
+    plain = FAMILY.build(small(spec.image, network, norm_d="none"), spec, rng())
+    *_, spread, last = model.discriminator.layers
+    *_, plain_last = plain.discriminator.layers
+    assert isinstance(spread, MinibatchStd)
+    assert isinstance(last, torch.nn.Linear)
+    assert isinstance(plain_last, torch.nn.Linear)
+    assert last.in_features == plain_last.in_features + 1
+    x = torch.randn(8, *spec.image, generator=rng())
+    assert not torch.allclose(model.discriminator(x)[:2], model.discriminator(x[:2]), atol=1e-7)
+    assert model.discriminator.couples_samples

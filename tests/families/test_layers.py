@@ -12,6 +12,8 @@ from maestune.families.layers import (
     BatchNorm,
     Dropout,
     GroupNorm,
+    Labelled,
+    MinibatchStd,
     SpectralConv2d,
     SpectralLinear,
     Stack,
@@ -181,6 +183,48 @@ def test_standing_statistics_are_the_cumulative_averages_of_pytorchs_batch_norm(
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
     torch.testing.assert_close(stack(x, standing=found), reference(x))
+
+
+class Shifted(Labelled):
+    """Adds the label."""
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return x + label[:, None]
+
+
+def test_labels_reach_the_layers_that_depend_on_them(rng: torch.Generator) -> None:
+    x, label = torch.randn(8, 3, generator=rng), torch.arange(8)
+    stack = Stack([nn.Identity(), Shifted(), BatchNorm(3)])
+    stack.layers[2].weight.data.fill_(1.0)
+    stack.layers[2].bias.data.zero_()
+    torch.testing.assert_close(stack(x, label=label), stack.layers[2](x + label[:, None]))
+    ((mean, variance),) = standing_statistics(stack, [x, x], [label, 2 * label])
+    both = torch.stack((x + label[:, None], x + 2 * label[:, None]))
+    torch.testing.assert_close(mean, both.mean((0, 1)))
+    torch.testing.assert_close(variance, both.var(1, correction=0).mean(0))
+
+
+@pytest.mark.parametrize(("n", "group"), [(12, 4), (6, 6)])
+def test_the_minibatchs_spread_is_that_of_groups_of_four(n: int, group: int, rng: torch.Generator) -> None:
+    x = torch.randn(n, 5, generator=rng, dtype=torch.float64)
+    y = MinibatchStd()(x)
+    assert torch.equal(y[:, :5], x)
+    step = n // group
+    for i in range(n):
+        others = x[i % step :: step]
+        assert len(others) == group
+        spread = (others.var(0, correction=0) + 1e-8).sqrt().mean()
+        torch.testing.assert_close(y[i, 5], spread)
+    assert Stack([MinibatchStd()]).couples_samples
+
+
+def test_the_minibatchs_spread_tells_equal_samples_from_different_ones(rng: torch.Generator) -> None:
+    x = torch.randn(8, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    same = x[:1].expand(8, 5)
+    assert (MinibatchStd()(same)[:, 5] < 1e-3).all()
+    assert (MinibatchStd()(x)[:, 5] > 0.5).all()
+    assert torch.autograd.gradcheck(MinibatchStd(), (x,))
+    assert torch.autograd.gradgradcheck(MinibatchStd(), (x,))
 
 
 def test_no_batch_norm_no_statistics() -> None:

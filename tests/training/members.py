@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from maestune.families.base import Draw, Family, Hyper, Noise, Player, Shape
+from maestune.data import Batch, DataSpec
+from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.gan import GAN
 from maestune.space import Float, Fusible, Space
 from maestune.training import Run, train
@@ -20,9 +21,10 @@ from maestune.training.member import Task
 from maestune.types import Config, Report, Value
 
 SHAPE = (1, 8, 8)
+SPEC = DataSpec(shape=SHAPE)
 BATCH = 6
 FAMILY = GAN()
-SPACES = {network: FAMILY.space(SHAPE, network) for network in ("mlp", "conv")}
+SPACES = {network: FAMILY.space(SPEC, network) for network in ("mlp", "conv")}
 
 # What three members differ in, as far as their structure has it: the middle one has no decay, no momentum and no
 # smoothing, and every one another schedule.
@@ -142,7 +144,13 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _told(report: Report) -> dict[str, Any]:
-    return {"step": report.step, "signals": dict(report.signals), "samples": report.samples}
+    return {
+        "step": report.step,
+        "signals": dict(report.signals),
+        "samples": report.samples,
+        "scores": dict(report.scores),
+        "exhibits": dict(report.exhibits),
+    }
 
 
 class Net(nn.Module):
@@ -169,43 +177,92 @@ class Net(nn.Module):
 
 
 @dataclass(frozen=True)
-class Tied:
+class Tied(Family):
     """A family of one player without numbers or signals of its own. `tie`: "", "weight" or "layer"."""
 
     tie: str = ""
     name: str = "tied"
-    fusible: Fusible = field(default_factory=lambda: Fusible(frozenset({"lr"})))
+    fusible: Fusible = Fusible(frozenset({"lr"}))
 
-    def space(self, shape: Shape, network: str | None = None) -> Space:
+    def space(self, spec: DataSpec, network: str | None = None) -> Space:
         return Space((Float("lr", 1e-5, 1.0),))
 
-    def full_steps(self, shape: Shape, n_train: int) -> int:
+    def full_steps(self, spec: DataSpec, n_train: int) -> int:
         return 10
 
-    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> nn.Module:
+    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> nn.Module:
         model = nn.Module()
         model.only = Net(generator, self.tie)
         return model
 
-    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
-        def loss(model: Any, batch: Tensor, hyper: Hyper, noise: Noise) -> Tensor:
-            x = batch.flatten(1)
-            return (model.only(x + noise["n"]) - x).square().mean(1)
-
-        return (Player("only", loss, {"n": Draw("normal", (BATCH, 64))}),)
+    def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
+        return (Player("only", autoencoding, {"n": Draw("normal", (BATCH, 64))}),)
 
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
         return {}
 
-    def latents(self, config: Config, shape: Shape, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
         return {"latent": Draw("uniform", (n, 64))}
 
     @torch.no_grad()
-    def generate(self, model: Any, noise: Noise) -> Tensor:
+    def generate(self, model: Any, hyper: Hyper, noise: Noise) -> Tensor:
         return model.only(noise["latent"]).unflatten(1, SHAPE)
 
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
-        return {}
+
+def autoencoding(model: Any, batch: Batch, hyper: Hyper, noise: Noise) -> Tensor:
+    x = batch["image"].flatten(1)
+    return (model.only(x + noise["n"]) - x).square().mean(1)
+
+
+def shrinking(model: Any, batch: Batch, hyper: Hyper, noise: Noise) -> Tensor:
+    return autoencoding(model, batch, hyper, noise) + 10.0 * model.only(noise["n"]).square().mean(1)
+
+
+@dataclass(frozen=True)
+class Lazy(Tied):
+    """The same with another loss in every `period`-th step, which a player that moves every `every`-th step has."""
+
+    period: int = 3
+    every: int = 1
+
+    def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
+        (player,) = super().players(config, spec)
+        return (replace(player, every=self.every, lazy=(self.period, shrinking)),)
+
+
+@dataclass(frozen=True)
+class Measured(Tied):
+    """The same with a number that generation alone uses, scores on held-out data, and pictures.
+
+    `told`: the names of the scores that it tells.
+    """
+
+    fusible: Fusible = Fusible(frozenset({"lr", "gain"}))
+    told: tuple[str, ...] = ("held_out", "draw")
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return ("held_out", "draw")
+
+    def hyper(self, config: Config, progress: float) -> dict[str, float]:
+        return {"gain": config.number("gain", 1.0) * progress}
+
+    @torch.no_grad()
+    def generate(self, model: Any, hyper: Hyper, noise: Noise) -> Tensor:
+        return super().generate(model, hyper, noise) * hyper["gain"]
+
+    def measure(self, model: Any, hyper: Hyper, batch: Batch, generator: torch.Generator) -> Mapping[str, float]:
+        assert not torch.is_grad_enabled()
+        x = batch["image"].flatten(1)
+        loss = float((model.only(x) - x).square().mean())
+        scores = {"held_out": loss, "draw": float(hyper["gain"]) * float(torch.rand((), generator=generator))}
+        return {name: scores.get(name, 0.0) for name in self.told}
+
+    def exhibits(self, model: Any, hyper: Hyper, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        assert not torch.is_grad_enabled()
+        x = batch["image"]
+        noise = torch.randn(x.shape, generator=generator)
+        return {"restored": model.only((x + noise).flatten(1)).view_as(x), "held_out": x}
 
 
 def tied_configs() -> list[Config]:

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from members import Net, Tied, same
+from members import SHAPE, SPEC, Net, Tied, same
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from maestune.families.gan import GAN
 from maestune.training.body import Body
 
-SHAPE = (1, 8, 8)
-CONFIG = GAN().space(SHAPE).complete({"norm_d": "spectral", "ema": 0.9}).with_(width=8, latent_dim=5)
+CONFIG = GAN().space(SPEC).complete({"norm_d": "spectral", "ema": 0.9}).with_(width=8, latent_dim=5)
 
 
 def rng(seed: int) -> torch.Generator:
@@ -22,11 +21,11 @@ def rng(seed: int) -> torch.Generator:
 
 
 def tied(tie: str, seed: int) -> nn.Module:
-    return Tied(tie).build(CONFIG, SHAPE, rng(seed))
+    return Tied(tie).build(CONFIG, SPEC, rng(seed))
 
 
 def gan(seed: int) -> nn.Module:
-    return GAN().build(CONFIG, SHAPE, rng(seed))
+    return GAN().build(CONFIG, SPEC, rng(seed))
 
 
 def test_it_computes_what_the_model_of_the_tensors_does() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from members import Tied, as_one, assert_close, assert_equal_serial, members_of, same, serially, tasks_of, tied_configs
+from members import Lazy, Tied, as_one, assert_close, assert_equal_serial, members_of, same, serially, tasks_of, tied_configs
 
 from maestune.data import ImageData
 from maestune.training import Run
@@ -127,3 +127,15 @@ def test_there_may_be_any_number_of_structures(run: Run, monkeypatch: pytest.Mon
         for k in range(2, 6):
             tasks = [Task(key, tied_configs()[key % 3], replace(run, until_steps=1)) for key in range(k)]
             assert_equal_serial(tasks, as_one(tasks, family=family, programs={}), family)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_lazy_loss_is_a_step_of_its_own(every: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    family = Lazy(period=3, every=every)
+    tasks = tasks_of(tied_configs(), replace(run, until_steps=12))
+    programs: Programs = {}
+    found = as_one(tasks, family=family, programs=programs)
+    moves = {() if step % every else ("only",) for step in range(1, 13)}
+    assert len(programs) == len(moves) + 1
+    assert_equal_serial(tasks, found, family)

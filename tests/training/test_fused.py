@@ -18,6 +18,8 @@ from members import (
     BATCH,
     FAMILY,
     SPACES,
+    Lazy,
+    Measured,
     Stored,
     Tied,
     as_one,
@@ -33,7 +35,8 @@ from members import (
 )
 
 from maestune.data import ImageData, load_images
-from maestune.errors import CheckpointError
+from maestune.errors import CheckpointError, SettingsError
+from maestune.families.base import Family
 from maestune.space import structure, within
 from maestune.training import Run, load_checkpoint, save_checkpoint
 from maestune.training import fused as fused_module
@@ -215,9 +218,9 @@ def test_the_size_of_a_group_changes_no_more_than_rounding(case: str, run: Run) 
 # Members come and go --------------------------------------------------------------------------------------------------
 
 
-def grown(task: Task, steps: int) -> Task:
+def grown(task: Task, steps: int, family: Family = FAMILY) -> Task:
     """The task from a checkpoint after so many of its steps."""
-    *_, (_, state) = serially(replace(task, run=replace(task.run, until_steps=steps)))
+    *_, (_, state) = serially(replace(task, run=replace(task.run, until_steps=steps)), family)
     return replace(task, run=replace(task.run, start_steps=steps, state=state))
 
 
@@ -432,6 +435,71 @@ def test_tied_weights_and_buffers_that_are_not_saved(tie: str, run: Run) -> None
         assert same(reports, found[key][1:])
 
 
+@pytest.mark.parametrize("seeds", [(0, 0, 0), (0, 1, 2)], ids=["shared", "own"])
+def test_held_out_scores_and_exhibits_are_those_of_each(seeds: Sequence[int], run: Run, data: ImageData) -> None:
+    family = Measured()
+    held_out = {"search": data.train.take(torch.arange(20)), "report": data.train.take(torch.arange(20, 90))}
+    run = replace(run, data=replace(data, **held_out), full_steps=6, scored_at=frozenset({3, 6}))
+    configs = [config.with_(gain=k + 0.5) for k, config in enumerate(tied_configs())]
+    tasks = tasks_of(configs, run, seeds)
+    tasks.append(Task(3, configs[0], replace(run, split="report", seed=seeds[0])))
+    tasks.append(Task(4, configs[1], replace(run, full_steps=7, until_steps=7, scored_at=frozenset({4}))))
+    found = as_one(tasks, family=family)
+    assert [[len(report.scores) for report, _ in found[key]] for key in (0, 4)] == [[0, 2, 0, 2], [0, 0, 2, 0, 0]]
+    assert [[len(report.exhibits) for report, _ in found[key]] for key in (0, 4)] == [[0, 0, 0, 2], [0] * 5]
+    last = [found[key][-1][0] for key in range(4)]
+    assert len({report.scores["held_out"] for report in last}) == 4
+    assert len(last[0].exhibits["held_out"]) == 20
+    assert_equal_serial(tasks, found, family)
+
+
+def test_scores_of_other_names_than_announced_are_refused_as_alone(run: Run) -> None:
+    family = Measured(told=("draw",))
+    tasks = tasks_of(tied_configs(), replace(run, scored_at=frozenset({3})))
+    with pytest.raises(SettingsError) as alone:
+        serially(tasks[0], family)
+    with pytest.raises(SettingsError) as together:
+        as_one(tasks, family=family)
+    assert str(together.value) == str(alone.value)
+
+
+def test_samples_are_asked_for_what_the_held_out_part_of_each_shows(run: Run, data: ImageData) -> None:
+    class Asked(Tied):
+        def generate(self, model: Any, hyper: Any, noise: Any) -> torch.Tensor:
+            return super().generate(model, hyper, noise) + noise["label"].view(-1, 1, 1, 1)
+
+    labels = torch.arange(90) % 5
+    search = replace(data.train, labels=labels)
+    told = replace(data, train=search, search=search, report=replace(search, labels=4 - labels), class_names=("",) * 5)
+    run = replace(run, data=told)
+    configs = tied_configs()
+    tasks = [Task(k, configs[k % 3], replace(run, split="search" if k < 2 else "report")) for k in range(4)]
+    assert_equal_serial(tasks, as_one(tasks, family=Asked()), Asked())
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("seeds", [(0, 0, 0), (0, 1, 0)], ids=["shared", "partly shared"])
+def test_a_lazy_loss_is_every_members_in_its_turn(every: int, seeds: Sequence[int], run: Run) -> None:
+    family = Lazy(period=3, every=every)
+    tasks = tasks_of(tied_configs(), replace(run, report_every=1, until_steps=13), seeds)
+    found = as_one(tasks, family=family)
+    assert_equal_serial(tasks, found, family)
+    with pytest.raises(AssertionError):  # the comparison can fail: without it others come of it
+        assert_equal_serial(tasks, found, Lazy(period=100, every=every))
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 20])
+def test_who_comes_and_goes_is_in_turn_with_a_lazy_loss(capacity: int, run: Run) -> None:
+    family, configs = Lazy(period=3), tied_configs()
+    tasks = [
+        Task(f"m{k}", configs[k % 3], replace(run, until_steps=until, seed=k // 3))
+        for k, until in enumerate((3, 9, 5, 6, 4, 8, 7))
+    ]
+    for k, steps in ((2, 1), (4, 2), (6, 3)):
+        tasks[k] = grown(tasks[k], steps, family)
+    assert_equal_serial(tasks, as_one(tasks, capacity, family), family)
+
+
 @given(network=st.sampled_from(["mlp", "conv"]), seed=st.integers(0, 2**32 - 1), shared=st.booleans())
 @settings(max_examples=25, derandomize=True)
 def test_any_three_configs_of_one_structure(data: ImageData, network: str, seed: int, shared: bool) -> None:
@@ -456,7 +524,7 @@ def test_a_member_is_bit_by_bit_the_same_in_groups_of_any_size(batch_size: int) 
     with precision(torch.float32):
         data = load_images("digits")
         run = Run(until_steps=6, full_steps=30, data=data, report_every=6)
-        base = FAMILY.space(data.shape).complete({"batch_size": batch_size, "width": 64})
+        base = FAMILY.space(data.spec).complete({"batch_size": batch_size, "width": 64})
         tasks = [Task(k, base.with_(lr=1e-3 * (k + 1)), run) for k in range(5)]
         whole = as_one(tasks)
         for chosen in ((0,), (4,), (0, 1), (1, 2, 4), (0, 1, 2, 3)):

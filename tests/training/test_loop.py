@@ -10,19 +10,21 @@ from typing import Any
 
 import pytest
 import torch
+from members import BATCH, Lazy, Measured, autoencoding, shrinking, tied_configs
 from torch import Tensor, nn
 
-from maestune.data import ImageData, to_float
+from maestune.data import Batch, DataSpec, ImageData, to_float
 from maestune.errors import CheckpointError, SettingsError
-from maestune.families.base import Draw, Hyper, Noise, Player, Shape, drawer
+from maestune.families.base import Draw, Family, Hyper, Noise, Player, drawer
 from maestune.families.gan import GAN
 from maestune.space import Float, Fusible, Space
-from maestune.training import Run, family_training, load_checkpoint, save_checkpoint, train
+from maestune.training import Run, family_training, load_checkpoint, look, save_checkpoint, train
 from maestune.types import Config, Report
 
 SHAPE = (1, 8, 8)
+SPEC = DataSpec(shape=SHAPE)
 FAMILY = GAN()
-SPACE = FAMILY.space(SHAPE)
+SPACE = FAMILY.space(SPEC)
 
 
 def config_of(**values: Any) -> Config:
@@ -196,7 +198,7 @@ def by_hand(config: Config, run: Run, data: ImageData) -> tuple[nn.Module, nn.Mo
     d = nn.Sequential(
         nn.Flatten(), nn.Linear(64, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)
     )  # fmt: skip
-    model = FAMILY.build(config, SHAPE, run.generator("weights"))
+    model = FAMILY.build(config, SPEC, run.generator("weights"))
     for network, source in ((g, model.generator), (d, model.discriminator)):
         for mine, theirs in zip(network.parameters(), source.parameters(), strict=True):
             mine.data.copy_(theirs)
@@ -246,10 +248,11 @@ def test_samples_have_the_latents_of_the_stage_not_of_the_trial(data: ImageData)
     run = Run(until_steps=1, full_steps=1, samples_at={1: 6}, data=data)
     config = config_of(norm_g="none")
     report = last(config, replace(run, seed=5, sample_seed=9))
-    model = FAMILY.build(config, SHAPE, torch.Generator())
+    model = FAMILY.build(config, SPEC, torch.Generator())
     model.load_state_dict(weights_of(report))
-    draw = drawer(FAMILY.latents(config, SHAPE, 6))
-    expected = FAMILY.generate(model, draw(replace(run, seed=77, sample_seed=9).sample_generator()))
+    draw = drawer(FAMILY.latents(config, SPEC, 6))
+    noise = draw(replace(run, seed=77, sample_seed=9).sample_generator())
+    expected = FAMILY.generate(model, FAMILY.hyper(config, 0.5), noise)
     assert equal(report.samples, expected)
 
 
@@ -289,8 +292,110 @@ def test_a_familys_training_is_the_loop(data: ImageData) -> None:
     assert equal(state_of(report), state_of(last(config_of(), run)))
 
 
+# What a model shows of itself -----------------------------------------------------------------------------------------
+
+MEASURED = Measured()
+GAINED = tied_configs()[0].with_(gain=3.0)
+
+
+@pytest.fixture
+def parts(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    """The data with other images held out, of which a rung looks at 7, the end at 11, and exhibits show 5."""
+    monkeypatch.setattr(look, "IMAGES", (7, 11))
+    monkeypatch.setattr(look, "EXHIBITED", 5)
+    images = data.train
+    return replace(data, search=images.take(torch.arange(30)), report=images.take(torch.arange(30, 60)))
+
+
+@pytest.mark.parametrize("split", ["search", "report"])
+def test_scores_are_those_of_held_out_data_where_it_is_scored(split: Any, parts: ImageData) -> None:
+    run = Run(until_steps=6, full_steps=6, report_every=2, scored_at=frozenset({3, 6}), seed=5, split=split, data=parts)
+    reports = {report.step: (report, state_of(report)) for report in train(MEASURED, GAINED, run)}
+    assert list(reports) == [2, 3, 4, 6]
+    assert [step for step, (report, _) in reports.items() if report.scores] == [3, 6]
+    assert [step for step, (report, _) in reports.items() if report.exhibits] == [6]
+    images = to_float(parts.part(split).images)
+    for step, n in ((3, 7), (6, 11)):
+        report, state = reports[step]
+        model: Any = MEASURED.build(GAINED, SPEC, torch.Generator())
+        model.load_state_dict(state["model"])
+        x = images[:n].flatten(1)
+        with torch.no_grad():
+            expected = float((model.only(x) - x).square().mean())
+        draw = float(torch.rand((), generator=run.generator("measure")))  # the same at every rung
+        assert dict(report.scores) == {"held_out": expected, "draw": 3.0 * (step - 0.5) / 6 * draw}
+    noise = torch.randn(5, *SHAPE, generator=run.generator("exhibits"))
+    with torch.no_grad():
+        restored = model.only((images[:5] + noise).flatten(1)).view(5, *SHAPE)
+    assert equal(dict(report.exhibits), {"restored": restored, "held_out": images[:5]})
+
+
+def test_being_looked_at_changes_nothing(parts: ImageData) -> None:
+    run = Run(until_steps=6, full_steps=6, report_every=2, seed=5, data=parts)
+    plain = list(train(MEASURED, GAINED, run))
+    scored = list(train(MEASURED, GAINED, replace(run, scored_at=frozenset({2, 4, 6}))))
+    assert [len(report.scores) for report in (*plain, *scored)] == [0] * 3 + [2] * 3
+    assert equal([r.signals for r in plain], [r.signals for r in scored])
+    assert equal(state_of(plain[-1]), state_of(scored[-1]))
+
+
+@pytest.mark.parametrize("told", [("held_out",), ("held_out", "draw", "more"), ()])
+def test_scores_of_other_names_than_announced_are_refused(told: tuple[str, ...], parts: ImageData) -> None:
+    run = Run(until_steps=2, full_steps=4, scored_at=frozenset({2}), data=parts)
+    says = rf"measure: tied tells {', '.join(told) or 'nothing'}; its `measures` are held_out, draw\."
+    with pytest.raises(SettingsError, match=says):
+        list(train(Measured(told=told), GAINED, run))
+    list(train(Measured(told=told), GAINED, replace(run, scored_at=frozenset())))  # nobody asks
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_lazy_loss_takes_the_place_of_the_other_in_every_nth_step(every: int, data: ImageData) -> None:
+    (config, *_) = tied_configs()
+    run = Run(until_steps=13, full_steps=13, report_every=1, seed=2, data=data)
+    family = Lazy(period=3, every=every)
+    model: Any = family.build(config, SPEC, run.generator("weights"))
+    adam = torch.optim.Adam(model.only.parameters(), lr=config.number("lr"), betas=(0.5, 0.9))
+    order, drawn = run.generator("order"), run.generator("noise")
+    images = to_float(data.train.images)
+    index = torch.cat([torch.randperm(len(images), generator=order) for _ in range(2)])
+    for step, report in enumerate(train(family, config, run), 1):
+        if step % every == 0:
+            batch = {"image": images[index[(step - 1) * BATCH : step * BATCH]]}
+            noise = {"n": torch.randn(BATCH, 64, generator=drawn)}
+            losses = shrinking if step % 3 == 0 else autoencoding
+            loss = losses(model, batch, {}, noise).mean()
+            assert report.signals["loss_only"] == pytest.approx(loss.item(), rel=1e-5)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        for name, weight in weights_of(report).items():
+            torch.testing.assert_close(weight, model.state_dict()[name], rtol=1e-5, atol=1e-6)
+
+
+def test_samples_are_asked_for_what_held_out_data_show(data: ImageData) -> None:
+    asked: list[dict[str, Tensor]] = []
+
+    class Asked(Measured):
+        def generate(self, model: Any, hyper: Hyper, noise: Noise) -> Tensor:
+            asked.append({name: tensor for name, tensor in noise.items() if name != "latent"})
+            return super().generate(model, hyper, noise)
+
+    labels, captions = torch.arange(90) % 3, torch.arange(180).view(90, 2)
+    part = replace(data.train, labels=labels, captions=captions)
+    told = replace(data, search=part, report=part.take(torch.arange(89, -1, -1)), class_names=("a", "b", "c"))
+    run = Run(until_steps=2, full_steps=2, samples_at={2: 70}, data=told)
+    list(train(Asked(), GAINED, run))
+    list(train(Asked(), GAINED, replace(run, split="report")))
+    list(train(Asked(), GAINED, replace(run, data=data)))
+    assert equal(asked, [dict(told.prompts("search", 70)), dict(told.prompts("report", 70)), {}])
+    assert list(asked[0]) == ["label", "caption"]
+
+
+# Data -----------------------------------------------------------------------------------------------------------------
+
+
 @dataclass
-class Watcher:
+class Watcher(Family):
     """A family that learns one number and keeps every batch it sees."""
 
     name = "watcher"
@@ -300,22 +405,22 @@ class Watcher:
         self.seen: list[Tensor] = []
         self.noise: list[Noise] = []
 
-    def space(self, shape: Shape, network: str | None = None) -> Space:
+    def space(self, spec: DataSpec, network: str | None = None) -> Space:
         return Space((Float("lr", 1e-5, 1.0),))
 
-    def full_steps(self, shape: Shape, n_train: int) -> int:
+    def full_steps(self, spec: DataSpec, n_train: int) -> int:
         return 10
 
-    def build(self, config: Config, shape: Shape, generator: torch.Generator) -> nn.Module:
+    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> nn.Module:
         model = nn.Module()
         model.only = nn.Linear(1, 1)
         return model
 
-    def players(self, config: Config, shape: Shape) -> tuple[Player, ...]:
-        def loss(model: Any, batch: Tensor, hyper: Hyper, noise: Noise) -> Tensor:
-            self.seen.append(batch.clone())
+    def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
+        def loss(model: Any, batch: Batch, hyper: Hyper, noise: Noise) -> Tensor:
+            self.seen.append(batch["image"].clone())
             self.noise.append(noise)
-            return model.only(batch.flatten(1).mean(1, keepdim=True)).squeeze(1)
+            return model.only(batch["image"].flatten(1).mean(1, keepdim=True)).squeeze(1)
 
         extra = int(config.number("extra", 0))
         draws = {f"n{i}": Draw("normal", (2, 3)) for i in range(extra)} | {"u": Draw("uniform", (5,))}
@@ -324,14 +429,11 @@ class Watcher:
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
         return {}
 
-    def latents(self, config: Config, shape: Shape, n: int) -> dict[str, Draw]:
-        return {"latent": Draw("normal", (n, *shape))}
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+        return {"latent": Draw("normal", (n, *spec.shape))}
 
-    def generate(self, model: nn.Module, noise: Noise) -> Tensor:
+    def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
         return torch.zeros_like(noise["latent"])
-
-    def signals(self, model: nn.Module, batch: Tensor, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
-        return {}
 
 
 def batches_seen(data: ImageData, steps: int = 20, seed: int = 0, **values: Any) -> Watcher:

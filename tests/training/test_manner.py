@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from members import FAMILY, config_of, members_of, tasks_of
+from members import FAMILY, SPEC, config_of, members_of, tasks_of
 
 from maestune.data import ImageData
 from maestune.training import Run, manner
@@ -185,7 +185,7 @@ def test_wider_networks_and_larger_batches_take_more(case: str, run: Run) -> Non
     least, width, batch = taken(), taken(width=4 * int(config.number("width"))), taken(batch_size=24)
     assert width > 1.5 * least
     assert batch > 2 * least
-    parameters = sum(p.nbytes for p in FAMILY.build(config, (1, 8, 8), run.generator("weights")).parameters())
+    parameters = sum(p.nbytes for p in FAMILY.build(config, SPEC, run.generator("weights")).parameters())
     assert least > 4 * parameters, "parameters, gradients and two slots of Adam, and what the losses compute"
 
 

@@ -242,6 +242,7 @@ class Campaign:
                 "data_text": prepared.data.describe() if prepared.data else "the training's own data",
                 "spec": prepared.data.spec.to_dict() if prepared.data else None,
                 "asking": Asking.of(prepared.data).to_dict() if prepared.data else None,
+                "conditional": prepared.conditional,
                 "budget_text": budget.describe(),
                 "space": prepared.space.to_dict(),
                 "rungs": rung_steps(steps, settings.rungs, settings.eta),

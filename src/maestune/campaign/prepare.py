@@ -14,8 +14,9 @@ from maestune.data import Data, ImageData, load_data
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
 from maestune.execution.model import OwnTraining, family, is_own, recipe_of, spec_for
-from maestune.families.base import Family, Recipe
+from maestune.families.base import Family
 from maestune.quality import DESCRIBED, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
+from maestune.recipes import Recipe
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
 
@@ -35,6 +36,7 @@ class Prepared:
     recipe_name: str
     objectives: tuple[Objective, ...]
     setup: Setup
+    conditional: bool  # whether the recipe generates what it is asked for
     floor: Mapping[str, list[float]]
     failure: Mapping[str, list[float]]
     notes: tuple[str, ...]
@@ -111,6 +113,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         recipe_name=_recipe_name(settings, recipe),
         objectives=objectives,
         setup=setup,
+        conditional=conditional,
         floor=floor,
         failure=failure,
         notes=tuple(notes),
@@ -134,7 +137,7 @@ def _recipe_name(settings: Settings, recipe: Recipe | None) -> str:
     if recipe is None or settings.space is not None:
         return "the starting configuration"
     changed = " as changed by --set and --range" if settings.set or settings.range else ""
-    return f"the {recipe.name} recipe{changed}"
+    return f"the {recipe.title} recipe{changed}"
 
 
 def _in_words(param: Param) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from maestune.campaign import verdict
 from maestune.campaign.record import Finalist, Manner, Record
 from maestune.campaign.store import Store
+from maestune.data.asking import Asking
 from maestune.execution.jobs import score_values
 from maestune.search.rungs import ranking, rung_losses
 from maestune.space import Space
@@ -29,7 +30,7 @@ def record_of(store: Store, seconds: float) -> Record:
     facts = store.facts
     done = bool(facts.get("done", False))
     trials = store.trials
-    failure = score_values(facts["failure"])
+    failure = verdict.failures(score_values(facts["failure"]), trials, store.objectives)
     found = verdict.finalists(trials, failure)
     best = verdict.winner(found, store.objectives[0])
     verdicts = []
@@ -56,6 +57,7 @@ def record_of(store: Store, seconds: float) -> Record:
         citations=tuple(facts["citations"]),
         notes=tuple(facts["notes"]),
         done=done,
+        asked=Asking.from_dict(facts["asking"]).rows if facts["conditional"] else (),
         class_names=tuple(facts["class_names"]),
         real_classes=tuple(facts["real_classes"]),
         manners=tuple(Manner(name, **told) for name, told in facts.get("manners", {}).items()),

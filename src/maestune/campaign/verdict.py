@@ -48,6 +48,23 @@ def over_seeds(metric: str, values: Sequence[float], confidence: float = CONFIDE
     return Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
 
 
+def failures(
+    told: Mapping[str, Score], trials: Sequence[Trial], objectives: Sequence[Objective]
+) -> Mapping[str, Score]:
+    """What a final training that failed is given: what is told, and of other objectives the worst that any trial ever scored.
+
+    A user's own training does not say what nothing is worth.
+    """
+    found = dict(told)
+    for objective in objectives:
+        scores = [r.scores[objective.name].value for t in trials for r in t.rungs if objective.name in r.scores]
+        scores = [value for value in scores if math.isfinite(value)]
+        if objective.name not in found and scores:
+            worst = max(scores, key=objective.loss)
+            found[objective.name] = Score(worst, worst, worst)
+    return found
+
+
 def final_scores(trial: Trial, failure: Mapping[str, Score]) -> Mapping[str, Score]:
     """Scores of a final training; one that diverged or crashed scores like a constant image, it is not left out."""
     if trial.state == TrialState.COMPLETE and trial.rungs:

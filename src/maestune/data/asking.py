@@ -9,14 +9,12 @@ from typing import Any
 import torch
 
 from maestune.data.captions import Vocabulary
-from maestune.data.image_data import COLUMNS
+from maestune.data.image_data import COLUMNS, ROWS
 from maestune.data.source import Data
 from maestune.data.spec import Batch
 from maestune.data.text import TextData
 from maestune.data.tokenizer import Tokenizer, tokenizer_from_dict
 from maestune.errors import SettingsError, did_you_mean
-
-EXAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Asking:
     @staticmethod
     def of(data: Data) -> Asking:
         """Of data, with examples that only the verdict has seen."""
-        examples = {name: tensor.tolist() for name, tensor in data.prompts("report", EXAMPLES).items()}
+        examples = {name: tensor.tolist() for name, tensor in data.prompts("report", ROWS * COLUMNS).items()}
         if isinstance(data, TextData):
             return Asking(tokenizer=data.tokenizer, examples=examples)
         return Asking(data.class_names if data.labelled else (), data.vocabulary, examples=examples)
@@ -79,6 +77,16 @@ class Asking:
             raise SettingsError("A text to go on from must have at least one character.")
         shortest = min(map(len, tokens))
         return torch.stack([one[len(one) - shortest :] for one in tokens])
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """What the rows of a picture of the examples are asked for; empty where nothing is."""
+        first = range(0, ROWS * COLUMNS, COLUMNS)
+        if self.vocabulary is not None:
+            return tuple(self.vocabulary.decode(torch.tensor(self.examples["caption"][i])) for i in first)
+        if self.class_names:
+            return tuple(self.class_names[self.examples["label"][i]] for i in first)
+        return ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

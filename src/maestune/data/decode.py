@@ -24,6 +24,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF")
 AT_A_TIME = 64  # images in a batch, so that handing one over costs little beside the work in it
 BATCH_BYTES = 8 * 2**20  # of its pixels at most
 
+READY = b"ready"  # what a decoding process says first
+
 Source = str | bytes  # a path, or what a file holds
 
 
@@ -136,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 
 def ask(pipe: BinaryIO, sources: Sequence[Source], side: int | None) -> None:
-    """Send a batch to a decoding process."""
+    """Send a batch to a decoding process (standard input of one)."""
     pickle.dump((list(sources), side, Image.MAX_IMAGE_PIXELS), pipe, pickle.HIGHEST_PROTOCOL)
     pipe.flush()
 
@@ -156,6 +158,8 @@ def main() -> None:
     requests: Any = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb") as answers, strict_pillow():
         os.dup2(2, 1)  # nothing that a library prints may get between the answers
+        answers.write(READY)
+        answers.flush()
         while True:
             try:
                 sources, side, Image.MAX_IMAGE_PIXELS = pickle.load(requests)

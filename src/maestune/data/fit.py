@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from maestune.data.collection import Pixels
+from maestune.data.decode import fit
 from maestune.errors import DataError
 
 # Sides that halve down to 4…7 pixels, as convolutional generators need it. No larger than 64 unless asked for: beyond
@@ -41,16 +42,6 @@ def fit_note(sizes: Sizes, side: int) -> str:
     width, height = max(sizes, key=lambda size: (sizes[size], size))
     found = f"{width}×{height}" if len(sizes) == 1 else f"{len(sizes)} different sizes (mostly {width}×{height})"
     return f"Images of {found} were brought to {side}×{side}: shorter side scaled, centre kept."
-
-
-def fit(image: Image.Image, side: int) -> Image.Image:
-    """The central square of an image, scaled to (side, side) with an antialiasing (Lanczos) filter."""
-    width, height = image.size
-    if (width, height) == (side, side):
-        return image
-    edge = min(width, height)
-    left, top = (width - edge) / 2, (height - edge) / 2
-    return image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
 
 
 def fit_pixels(pixels: Pixels, side: int) -> Pixels:

@@ -16,14 +16,18 @@ from torch import Tensor
 
 from maestune.data import Data, DataSpec
 from maestune.errors import SettingsError, did_you_mean
-from maestune.families.base import Family, Recipe
-from maestune.families.gan import GAN, RECIPES
+from maestune.families.base import Family
+from maestune.families.flow import Flow
+from maestune.families.gan import GAN
+from maestune.families.lm import LM
+from maestune.families.vae import VAE
+from maestune.recipes import Recipe, find
 from maestune.space import Space
 from maestune.training.loop import family_training
 from maestune.training.run import Training
 from maestune.types import Config
 
-FAMILIES: Mapping[str, type[Family]] = {"gan": GAN}
+FAMILIES: Mapping[str, Callable[[], Family]] = {"gan": GAN, "vae": VAE, "lm": LM, "flow": Flow}
 
 
 GUARD_NEEDED = (
@@ -84,7 +88,10 @@ def load_training(model: str) -> Training:
 
 def recipe_of(model: str) -> Recipe | None:
     """The published recipe at the centre of a family's default space."""
-    return None if is_own(model) else RECIPES["dcgan"]
+    if is_own(model):
+        return None
+    made = family(model)
+    return find(made.recipe, made.name) if made.recipe else None
 
 
 def load_own(model: str) -> OwnTraining:

@@ -76,6 +76,11 @@ class Family(Protocol):
         ...
 
     @property
+    def recipe(self) -> str:
+        """The published setting at the centre of its space, by its name in the catalogue; "" for none."""
+        return ""
+
+    @property
     def fusible(self) -> Fusible:
         """Which parameters may differ between members that are trained as one."""
         ...

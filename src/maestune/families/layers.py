@@ -217,11 +217,6 @@ class Stack(nn.Module):
         """Whether a sample's output depends on the others of its batch."""
         return any(isinstance(layer, BatchNorm | MinibatchStd) for layer in self.layers)
 
-    @property
-    def labelled(self) -> bool:
-        """Whether its output depends on labels."""
-        return any(isinstance(layer, Labelled) for layer in self.layers)
-
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """(B, C, H, W) with a weight (O, C, k, k) → (B, O, H', W').

@@ -16,15 +16,13 @@ from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.fusing import Bound, draws_itself
+from maestune.families.training_space import NUMBERS, SWITCHES
 from maestune.space import Choice, Fusible, Param, Role, Space
 from maestune.types import Config
 
 FULL_STEPS = 2000
 # The numbers of optimisation: they never enter a network's code. Of the moving average, whether it is kept does.
-OPTIMISATION = Fusible(
-    numbers=frozenset(("lr", "beta1", "beta2", "momentum", "weight_decay", "schedule", "warmup", "decay")),
-    switches=frozenset(("ema",)),
-)
+OPTIMISATION = Fusible(NUMBERS, SWITCHES)
 MAX_SEED = 2**63 - 1
 
 Build = Callable[[Config, DataSpec], nn.Module]
@@ -58,7 +56,7 @@ class Network(Family):
     """A family of one network with one loss, for images (C, H, W) in [-1, 1] or text.
 
     `space`: what may vary. It needs `lr`; `optimizer` (adam), `beta1` (0.9), `beta2` (0.999) and `batch_size` (64) are
-    added, fixed, where they are missing. `momentum`, `weight_decay`, `schedule`, `warmup`, `decay` and `ema` (the decay
+    added, fixed, where they are missing. `momentum`, `weight_decay`, `l1`, `clip`, `schedule` with its numbers and `ema` (the decay
     of a moving average of the weights, from which samples are then drawn) are used where they are there.
     `build(config, spec)`: the network, in plain PyTorch, on the CPU. Its weights may be drawn from the global generator:
     that is seeded for the call and put back. All its parameters are trained.
@@ -78,10 +76,6 @@ class Network(Family):
     Raises SettingsError for what cannot be used.
     """
 
-    name: str  # pyright: ignore[reportIncompatibleMethodOverride]
-    fusible: Fusible  # pyright: ignore[reportIncompatibleMethodOverride]
-    data: str | None
-    objectives: tuple[str, ...]  # pyright: ignore[reportIncompatibleMethodOverride]
     _space: Space
     _build: Build
     _loss: OwnLoss
@@ -91,6 +85,11 @@ class Network(Family):
     _hyper: Numbers | None
     _signals: Signals | None
     _full_steps: int
+    data: str | None
+    # With values, so that they stand in the places of the family's properties, which could not be set.
+    name: str = "network"
+    fusible: Fusible = OPTIMISATION
+    objectives: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 
 from maestune.types import Score, Value
@@ -136,3 +137,8 @@ def count(n: int, singular: str, plural: str = "") -> str:
     ('1 configuration', '1,234 configurations')
     """
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def escape(text: str) -> str:
+    """Text from data as HTML: what it would mean as markup is taken from it, control characters too."""
+    return html.escape(clean(text))

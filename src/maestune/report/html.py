@@ -6,9 +6,6 @@ escape, so that nothing in it can close its element. The page's own policy forbi
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
 import math
 import os
@@ -16,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from maestune.campaign.record import Record, Verdict
 from maestune.report import curve_figures, figures, formats, labels
 from maestune.report.drawing import Drawing, template
+from maestune.report.formats import escape
+from maestune.report.sample_html import samples_section
 from maestune.report.search_views import (
     ImportanceView,
     finals_view,
@@ -30,7 +28,7 @@ from maestune.report.search_views import (
     pareto_view,
     slice_views,
 )
-from maestune.report.training_views import CurvesView, Grid, classes_view, curves_view, samples_view
+from maestune.report.training_views import CurvesView, classes_view, curves_view
 from maestune.report.views import (
     TrialRow,
     VerdictView,
@@ -44,8 +42,6 @@ from maestune.report.views import (
 from maestune.types import Score
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
-PICTURE_SIDE = 1024
 CHANGES_SHOWN = 8
 
 
@@ -71,7 +67,7 @@ def page(record: Record) -> str:
     drawings: list[Drawing] = []
     sections = [
         _verdict(record, verdict),
-        _pictures(record, verdict),
+        _section("pictures", "What it makes", *samples_section(record, verdict.decision)),
         _scores(record, drawings),
         _history(record, drawings),
         _curves(record, curves, drawings),
@@ -98,11 +94,6 @@ def page(record: Record) -> str:
         f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{_header(record)}<main>{"".join(sections)}</main>'
         f"{_footer(record)}{scripts}</body></html>\n"
     )
-
-
-def escape(text: str) -> str:
-    """Text from data as HTML: what it would mean as markup is taken from it, control characters too."""
-    return html.escape(formats.clean(text))
 
 
 def _asset(name: str) -> str:
@@ -176,48 +167,6 @@ def _interval_bar(verdict: Verdict) -> str:
     )
 
 
-def _pictures(record: Record, verdict: VerdictView) -> str:
-    view = samples_view(record)
-    best = "The best candidate" if verdict.decision in ("worse", "inconclusive") else "The best found"
-    items = (
-        (view.real, "Real images", "from the data"),
-        (view.recipe, "The recipe", ""),
-        (view.best, best, ""),
-    )
-    shown = [_picture(grid, title, note) for grid, title, note in items if grid is not None]
-    if not shown:
-        return _section("pictures", "What it makes", "", "<p>There are no pictures yet.</p>")
-    body = f'<div class="pictures">{"".join(shown)}</div>'
-    if view.training:
-        strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
-        body += f'<h3 class="apart">The best over its training</h3><div class="strip">{strip}</div>'
-    lead = "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked."
-    return _section("pictures", "What it makes", lead, body)
-
-
-def _picture(grid: Grid, title: str, note: str) -> str:
-    if not note and grid.step is not None:
-        note = f"{grid.source} {grid.step:,} steps"
-    alt = f"Grid of images. {title or 'The best found'}, {note}."
-    head = f"<strong>{escape(title)}</strong>" if title else ""
-    return (
-        f'<figure><img src="{_data_uri(grid.path)}" alt="{escape(alt)}">'
-        f"<figcaption>{head}{escape(note)}</figcaption></figure>"
-    )
-
-
-def _data_uri(path: Path) -> str:
-    data = path.read_bytes()
-    if len(data) <= PICTURE_BYTES:
-        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    with Image.open(io.BytesIO(data)) as image:
-        small = image.convert("RGB")
-        small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def _scores(record: Record, drawings: list[Drawing]) -> str:
     recipe, best = recipe_trial(record), best_trial(record)
     recipe_scores, best_scores = scores_of(record, recipe), scores_of(record, best)
@@ -232,9 +181,9 @@ def _scores(record: Record, drawings: list[Drawing]) -> str:
         for name in names
     )
     lead = (
-        "Means over fresh seeds with 95 % intervals, on images that neither training nor search has seen."
+        "Means over fresh seeds with 95 % intervals, on data that neither training nor search has seen."
         if record.finalists
-        else "Scores of the search so far, with 95 % intervals; the finals will score again on images unseen by then."
+        else "Scores of the search so far, with 95 % intervals; the finals will score again on data unseen by then."
     )
     table = (
         '<div class="scroll"><table class="scores"><thead><tr><th scope="col">Metric</th><th scope="col" class="n">Recipe</th>'

@@ -26,6 +26,28 @@ SIGNALS: Mapping[str, str] = {
 }
 
 
+EXHIBITS: Mapping[str, tuple[str, str]] = {
+    "reconstructions": (
+        "Reconstructions",
+        "Held-out images above what encoder and decoder make of them, in pairs of rows.",
+    ),
+    "walk": (
+        "Walks through the latent space",
+        "In each row, from one held-out image to another in equal steps between their latents.",
+    ),
+    "guidance": (
+        "Guidance",
+        "The same latents and prompts with guidance rising from the left: what is asked for shows more, and varies less.",
+    ),
+}
+"""Titles of a family's other pictures, and how to read them."""
+
+
+def exhibit(name: str) -> tuple[str, str]:
+    """Title and reading of one of a family's other pictures."""
+    return EXHIBITS.get(name, (sentence_case(name.replace("_", " ")), ""))
+
+
 def metric_name(name: str) -> str:
     """A metric's name for people; its own name, underscores as spaces, where none is known.
 

@@ -1,12 +1,11 @@
-"""What happened inside trainings, as frozen values: learning curves from the events, sample grids from the pictures."""
+"""What happened inside trainings, as frozen values: learning curves from the events, shares of classes."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from maestune.report.views import best_trial, finalist, recipe_trial
 from maestune.types import Score, Trial, TrialState
 
 POINTS_A_CURVE = 400  # more cannot be seen, and would only make the page heavy
-GRIDS_OVER_TRAINING = 6
-_SAMPLES_FILE = re.compile(r"samples-(\d+)\.png")
 
 
 def read_events(folder: Path, number: int) -> tuple[dict[str, Any], ...]:
@@ -118,70 +115,6 @@ def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ..
     stride = max(1, math.ceil(len(points) / POINTS_A_CURVE))
     # The last point is always kept: it is where the training ended.
     return tuple(points[(len(points) - 1) % stride :: stride])
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A picture of 8×8 samples of a trial (`source` names it) after `step` steps; of real images where None."""
-
-    path: Path
-    source: str = ""
-    step: int | None = None
-
-
-@dataclass(frozen=True)
-class SamplesView:
-    """Pictures: real images, recipe and best from the same latents, and the best one over its training."""
-
-    real: Grid | None
-    recipe: Grid | None
-    best: Grid | None
-    training: tuple[Grid, ...] = field(default=())
-
-
-def samples_view(record: Record) -> SamplesView:
-    """The pictures worth showing; None or empty where the folder has none.
-
-    Where the finals left pictures of both recipe and best, these are shown (same fresh seed, full training), otherwise
-    those of the search.
-    """
-    real = record.folder / "real.png"
-    recipe, best = recipe_trial(record), best_trial(record)
-    final_recipe, final_best = _final_grids(record, recipe), _final_grids(record, best)
-    if final_recipe and final_best:
-        recipe_grids, best_grids = final_recipe, final_best
-    else:
-        recipe_grids, best_grids = _grids(record, recipe), _grids(record, best)
-    over_training = max(best_grids, _grids(record, best), key=len)
-    return SamplesView(
-        Grid(real) if real.is_file() else None,
-        recipe_grids[-1] if recipe_grids else None,
-        best_grids[-1] if best_grids else None,
-        _spread(over_training, GRIDS_OVER_TRAINING) if len(over_training) > 1 else (),
-    )
-
-
-def _final_grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
-    final = finalist(record, trial)
-    return () if final is None or not final.runs else _grids(record, record.trial(final.runs[0]))
-
-
-def _grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
-    if trial is None:
-        return ()
-    folder = record.trial_folder(trial.number)
-    found = [(int(m[1]), path) for path in folder.glob("samples-*.png") if (m := _SAMPLES_FILE.fullmatch(path.name))]
-    source = f"trial {trial.number},"
-    if trial.source is not None:
-        source = f"trial {trial.source} retrained,"
-    return tuple(Grid(path, source, step) for step, path in sorted(found))
-
-
-def _spread(grids: tuple[Grid, ...], n: int) -> tuple[Grid, ...]:
-    """At most n of them, evenly spread, the first and the last among them."""
-    if len(grids) <= n:
-        return grids
-    return tuple(grids[round(i * (len(grids) - 1) / (n - 1))] for i in range(n))
 
 
 @dataclass(frozen=True)

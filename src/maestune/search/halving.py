@@ -21,7 +21,9 @@ class Halving:
     A new config is trained to the first rung and paused. Whenever a worker is free, the best paused trial that is among
     the best 1/eta of its rung is promoted to the next one, top rung first; if there is none, a new config is started.
     Nothing waits for a rung to fill up, and a config that was unlucky in its neighbours can still be promoted
-    later, which a variant that only stops cannot do.
+    later, which a variant that only stops cannot do. No more than 1/eta of a rung's trials are promoted from it in all
+    (the delayed form of Li et al. 2022, Hyper-Tune, arXiv 2201.06834): without that bound about half were, since who is
+    among the best changes as trials come, and each of them costs as much as eta new ones.
 
     So that disk use is bounded, a trial outside the best two thirds of a rung with at least `settled` results is given
     up, and at most `max_paused` trials stay paused.
@@ -89,10 +91,13 @@ class Halving:
 
     def _promotions(self, history: History) -> Iterator[Proposal]:
         for step, above in reversed(list(zip(history.rungs, history.rungs[1:], strict=False))):
+            going_on = sum(trial.until_steps > step for trial in history.trials)
             for standing in _paused(history, step):
-                if standing.rank <= standing.of // self.eta:
-                    reason = f"promoted: {_place(standing, history)}"
-                    yield Proposal(standing.trial.config, above, reason, parent=standing.trial.number)
+                if max(standing.rank, going_on + 1) > standing.of // self.eta:
+                    break
+                going_on += 1
+                reason = f"promoted: {_place(standing, history)}"
+                yield Proposal(standing.trial.config, above, reason, parent=standing.trial.number)
 
     def _leftover(self, history: History) -> list[Proposal]:
         for step, above in reversed(list(zip(history.rungs, history.rungs[1:], strict=False))):

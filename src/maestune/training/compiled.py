@@ -19,7 +19,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from maestune.data import Batch
 from maestune.families.base import Loss, Noise, Player
 from maestune.families.fusing import Bound
-from maestune.training.optimisers import Optimiser
+from maestune.training.optimisers import Optimiser, clipped_rows
 
 Stacked = dict[str, Tensor]
 """By name, each (K, …)."""
@@ -118,13 +118,14 @@ def step_of(
             )
             squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0)
             norms[player.name] = squares.sqrt()
+            clipped = clipped_rows(list(gradients.values()), norms[player.name], inputs.numbers["clip"])
 
             vectors = {**inputs.numbers, "lr": inputs.lr[player.name], "moves": inputs.moves[player.name]}
             slots[player.name] = {slot: [] for slot in optimiser.slots}
             for i, (name, parameter) in enumerate(parameters.items()):
                 numbers = {key: _over(vector, parameter) for key, vector in vectors.items()}
                 before = tuple(inputs.slots[player.name][slot][i] for slot in optimiser.slots)
-                tensors[name], *after = optimiser.fused_move(parameter, gradients[name], before, numbers)
+                tensors[name], *after = optimiser.fused_move(parameter, clipped[i], before, numbers)
                 for slot, value in zip(optimiser.slots, after, strict=True):
                     slots[player.name][slot].append(value)
                 if player.constrain is not None:

@@ -27,10 +27,10 @@ from maestune.data import Batch
 from maestune.families.base import Family, Noise, Player
 from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step
-from maestune.training.look import looked_at
+from maestune.training.look import looked_at, wanted
 from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
-from maestune.training.optimisers import Slots, optimiser_of
+from maestune.training.optimisers import Slots, clipped_rows, optimiser_of, row_norms
 from maestune.training.stream import source_of
 from maestune.types import Report
 
@@ -180,7 +180,10 @@ class Group:
             # The sum's gradient with respect to a member's parameters is that of the member's own loss.
             gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
             gradients = [gradient.contiguous() for gradient in gradients]
-        rows = zip(*(gradient.unbind(0) for gradient in gradients), strict=True)
+        used = gradients
+        if any(member.numbers["clip"] > 0 for member in self._members):
+            used = clipped_rows(gradients, row_norms(gradients), self._numbers["clip"])
+        rows = zip(*(gradient.unbind(0) for gradient in used), strict=True)
         for member, (parameters, slots), row in zip(self._members, self._rows[player.name], rows, strict=True):
             numbers = {**member.numbers, "lr": member.lr * member.rates[player.name]}
             member.moves[player.name] += 1
@@ -262,18 +265,18 @@ class Group:
     def _tell(self) -> None:
         """Turn the last losses and gradients into each member's signals."""
         for player, (losses, gradients) in self._last.items():
-            norms = gradients if isinstance(gradients, Tensor) else _norms(gradients)
+            norms = gradients if isinstance(gradients, Tensor) else row_norms(gradients)
             values = zip(losses.tolist(), norms.tolist(), strict=True)
             for member, (loss, norm) in zip(self._members, values, strict=True):
                 member.told[player] = {f"loss_{player}": loss, f"grad_norm_{player}": norm}
         self._last.clear()
 
     def _samples(self, due: Sequence[int]) -> dict[int, Tensor]:
-        """Samples of the members that owe some, by row; those with the same latents in one call."""
+        """Samples of the members that owe some, by row; those with the same latents and prompts in one call."""
         found: dict[int, Tensor] = {}
         owing = [(self._members[k].task.run, self._members[k].step, k) for k in due]
-        owed = [((run.n_samples(step), run.sample_seed), k) for run, step, k in owing if run.n_samples(step)]
-        for (n, _), same in itertools.groupby(sorted(wanted), key=lambda pair: pair[0]):
+        owed = [((n, run.sample_seed, run.split), k) for run, step, k in owing if (n := run.n_samples(step))]
+        for (n, *_), same in itertools.groupby(sorted(owed), key=lambda pair: pair[0]):
             rows = [k for _, k in same]
             member = self._members[rows[0]].task
             noise = wanted(self._family, member.config, member.run, n)
@@ -390,12 +393,6 @@ class Group:
 
 def _by_member(stacked: Sequence[Tensor]) -> list[list[Tensor]]:
     return [list(row) for row in zip(*(tensor.unbind(0) for tensor in stacked), strict=True)]
-
-
-def _norms(gradients: Sequence[Tensor]) -> Tensor:
-    """L2 norm (K,) of each member's gradients (K, …)."""
-    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
-    return torch.linalg.vector_norm(norms, dim=0)
 
 
 def _finite(report: Report) -> bool:

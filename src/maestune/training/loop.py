@@ -20,7 +20,7 @@ from maestune.data import Batch, Data
 from maestune.errors import CheckpointError, SettingsError
 from maestune.families.base import Family, Hyper, Noise, Player
 from maestune.training.look import looked_at, wanted
-from maestune.training.optimisers import numbers_of, optimiser_of
+from maestune.training.optimisers import clipped, numbers_of, optimiser_of
 from maestune.training.run import Run, Training
 from maestune.training.schedules import schedule_of
 from maestune.training.stream import Stream, source_of
@@ -161,7 +161,9 @@ class _Seat:
         # Only this player's gradients are computed; the others' parameters are passed through.
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         numbers = {**self.numbers, "lr": lr * player.rate}
-        self.optimiser.move(self.parameters, list(gradients), self.slots, self.moves + 1, numbers)
+        self.optimiser.move(
+            self.parameters, clipped(gradients, numbers["clip"]), self.slots, self.moves + 1, numbers
+        )
         self.moves += 1
         self.last = loss.detach(), gradients
         with torch.no_grad():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from maestune.data import Batch, DataSpec
+from maestune.errors import SettingsError
+from maestune.families.augment import UNIFORMS, uniforms
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
-from maestune.families.gan.losses import GAMES, GanLosses
+from maestune.families.gan.games import GAMES
+from maestune.families.gan.losses import CONSISTENT, GanLosses
 from maestune.families.gan.networks import GanModel, build_model, dropout_shapes
 from maestune.families.gan.space import full_steps, gan_space
 from maestune.families.layers import refreshed_spectral, standing_statistics
@@ -40,6 +43,11 @@ FUSIBLE = Fusible(
             "gp_lambda",
             "weight_clip",
             "label_smoothing",
+            "label_smoothing_fake",
+            "margin",
+            "cr_real",
+            "cr_fake",
+            "truncation",
         ]
     ),
     switches=frozenset(("dropout_d", "instance_noise", "ema")),
@@ -48,10 +56,21 @@ FUSIBLE = Fusible(
 
 @dataclass(frozen=True)
 class GAN(Family):
-    """Generator against discriminator, for images (C, H, W) in [-1, 1]."""
+    """Generator against discriminator, for images (C, H, W) in [-1, 1], with labels or without."""
 
     name: str = "gan"
     fusible: Fusible = field(default=FUSIBLE, repr=False)
+
+    def check(self, spec: DataSpec) -> None:
+        """Raise SettingsError for data that are no images."""
+        if len(spec.shape) != 3:
+            raise SettingsError(
+                "A GAN learns from images, and the data are text; choose images with --data, or the model lm."
+            )
+
+    def conditional(self, config: Config, spec: DataSpec) -> bool:
+        """Whether samples are of the labels asked for."""
+        return config.text("condition", "none") != "none"
 
     def space(self, spec: DataSpec, network: str | None = None) -> Space:
         """The default space; its centre is the DCGAN recipe.
@@ -70,28 +89,41 @@ class GAN(Family):
         return build_model(config, spec, generator)
 
     def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
-        """Discriminator, then generator on every `d_steps`-th step."""
-        masks = dropout_shapes(config, spec)
+        """Discriminator, then generator on every `d_steps`-th step.
+
+        A penalty may be taken in every `penalty_every`-th step alone, so much heavier (lazy regularisation: Karras et al.
+        2020, arXiv 1912.04958).
+        """
+        game, masks = GAMES[config.text("loss")], dropout_shapes(config, spec)
         losses = GanLosses(
-            game=GAMES[config.text("loss")],
+            game=game,
             penalty=config.text("penalty", "none"),
-            separate=config.text("norm_d") == "batch",
+            separate=config.text("norm_d") == "batch" or config.text("minibatch_std", "none") == "on",
             masks=len(masks),
             instance_noise=config.number("instance_noise", 0.0) > 0,
+            augment=config.text("augment", "none"),
+            consistency=config.text("consistency", "none"),
+            labelled=self.conditional(config, spec),
         )
-        fake = _draws(config, spec, masks, "fake")
+        loss, lazy = losses.discriminator, None
+        if (rarely := int(config.number("penalty_every", 1))) > 1:
+            loss = replace(losses, penalty="none").discriminator
+            lazy = (rarely, replace(losses, penalty_factor=float(rarely)).discriminator)
+        fake, real = (_draws(config, spec, masks, side) for side in ("fake", "real"))
+        latent = {"latent": Draw("normal", (int(config.number("batch_size")), int(config.number("latent_dim"))))}
         discriminator = Player(
             name="discriminator",
-            loss=losses.discriminator,
-            noise={**fake, **_draws(config, spec, masks, "real")},
+            loss=loss,
+            noise={**latent, **fake, **_regularising_draws(config, spec), **real},
             rate=config.number("lr_ratio"),
             refresh=refreshed_spectral if config.text("norm_d") == "spectral" else None,
             constrain=_clip if "weight_clip" in config else None,
+            lazy=lazy,
         )
         generator = Player(
             name="generator",
             loss=losses.generator,
-            noise=fake,
+            noise={**latent, **fake, **(real if game.relative else {})},
             every=int(config.number("d_steps")),
             average="average" if config.number("ema", 0.0) > 0 else "",
         )
@@ -111,19 +143,31 @@ class GAN(Family):
         draws = {"latent": Draw("normal", (n, z))}
         if config.text("norm_g") == "batch":
             draws["standing"] = Draw("normal", (STANDING_BATCHES, STANDING_BATCH_SIZE, z))
+            if self.conditional(config, spec):
+                draws["standing_label"] = Draw("uniform", (STANDING_BATCHES, STANDING_BATCH_SIZE))
         return draws
 
     @torch.no_grad()
     def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
-        """Samples (n, C, H, W) in [-1, 1]; the model is not changed.
+        """Samples (n, C, H, W) in [-1, 1], of the labels asked for where the config is conditional.
 
         Drawn from the generator's moving average where it is kept, with standing statistics in its batch norms, so
-        that a sample does not depend on those drawn beside it.
+        that a sample does not depend on those drawn beside it; in these statistics every class is as frequent as any
+        other. Latents are scaled by the config's truncation, those of the standing statistics are not: the first norm
+        would undo it.
         """
         assert isinstance(model, GanModel)
         sampler = model.sampler
-        standing = standing_statistics(sampler, list(noise["standing"])) if "standing" in noise else ()
-        return torch.cat([sampler(chunk, standing=standing) for chunk in noise["latent"].split(CHUNK)])
+        latent = noise["latent"] * hyper.get("truncation", 1.0)
+        label = noise["label"] if model.classes else None
+        standing = ()
+        if "standing" in noise:
+            labels = [_class(u, model.classes) for u in noise["standing_label"]] if model.classes else None
+            standing = standing_statistics(sampler, list(noise["standing"]), labels)
+        rows = [slice(start, start + CHUNK) for start in range(0, len(latent), CHUNK)]
+        return torch.cat(
+            [sampler(latent[i], standing=standing, label=None if label is None else label[i]) for i in rows]
+        )
 
     @torch.no_grad()
     def signals(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
@@ -133,28 +177,53 @@ class GAN(Family):
         samples vary as much as real images; towards 0 when modes collapse).
         """
         assert isinstance(model, GanModel)
-        fake = model.generator(noise["discriminator"]["latent"])
-        real = batch["image"]
-        r, f = model.discriminator(real).squeeze(1), model.discriminator(fake).squeeze(1)
+        label = batch["label"] if model.classes else None
+        real, fake = batch["image"], model.generator(noise["discriminator"]["latent"], label=label)
+        r, f = (model.discriminator(x, label=label).squeeze(1) for x in (real, fake))
         right = 0.5 * ((r > 0).float().mean() + (f < 0).float().mean())
         spread = fake.std(0).mean() / real.std(0).mean().clamp_min(1e-6)
         return {"score_real": r.mean(), "score_fake": f.mean(), "d_accuracy": right, "sample_std": spread}
 
 
-_HYPER = ("dropout_d", "instance_noise", "label_smoothing", "r1_gamma", "gp_lambda", "weight_clip")
+_HYPER = (
+    "dropout_d",
+    "instance_noise",
+    "label_smoothing",
+    "label_smoothing_fake",
+    "margin",
+    "r1_gamma",
+    "gp_lambda",
+    "weight_clip",
+    "cr_real",
+    "cr_fake",
+    "truncation",
+)
 
 
 def _draws(config: Config, spec: DataSpec, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, Draw]:
-    """What one side needs in a step: latents for fakes, the mixing of WGAN-GP, dropout's uniforms, instance noise."""
+    """What images of one side need to be looked at: instance noise, dropout's uniforms, augmentation's."""
     size = int(config.number("batch_size"))
     draws: dict[str, Draw] = {}
-    if side == "fake":
-        draws["latent"] = Draw("normal", (size, int(config.number("latent_dim"))))
-    elif config.text("penalty", "none") == "gp":
-        draws["mix"] = Draw("uniform", (size,))
     if config.number("instance_noise", 0.0) > 0:
         draws[f"{side}_noise"] = Draw("normal", (size, *spec.image))
-    return draws | {f"{side}_mask_{i}": Draw("uniform", (size, *mask)) for i, mask in enumerate(masks)}
+    draws |= {f"{side}_mask_{i}": Draw("uniform", (size, *mask)) for i, mask in enumerate(masks)}
+    if augment := uniforms(config.text("augment", "none")):
+        draws[f"{side}_augment"] = Draw("uniform", (size, augment))
+    return draws
+
+
+def _regularising_draws(config: Config, spec: DataSpec) -> dict[str, Draw]:
+    """What the discriminator's penalties and consistency need: where to look, and how far to shift."""
+    size = int(config.number("batch_size"))
+    where = {"gp": {"mix": Draw("uniform", (size,))}, "dragan": {"around": Draw("uniform", (size, *spec.image))}}
+    sides = CONSISTENT[config.text("consistency", "none")]
+    shifts = {f"{side}_shift": Draw("uniform", (size, UNIFORMS["translation"])) for side in sides}
+    return where.get(config.text("penalty", "none"), {}) | shifts
+
+
+def _class(drawn: Tensor, classes: int) -> Tensor:
+    """Labels from uniforms, every class as likely as any other; a uniform may be rounded up to 1."""
+    return (drawn * classes).long().clamp_max(classes - 1)
 
 
 def _clip(parameter: Tensor, hyper: Hyper) -> Tensor:

@@ -5,7 +5,7 @@ Written once for serial training and for many members at once: pure in (model, b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,10 @@ from maestune.families.gan.penalties import (
     zero_centred,
 )
 
-Critic = Callable[[Tensor, str], Tensor]  # images of a side ("real", "fake", "both") → scores (B,)
+Critics = Callable[[str], Callable[[Tensor], Tensor]]  # side ("real", "fake", "both") → (images → scores (B,))
+
+# Whose scores must not change when they are shifted.
+CONSISTENT: Mapping[str, tuple[str, ...]] = {"none": (), "real": ("real",), "both": ("real", "fake")}
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,20 @@ class GanLosses:
         label = self._label(batch)
         with torch.no_grad():
             fake = net.generator(noise["latent"], label=label)
-        seen = {"real": self._seen(batch["image"], hyper, noise, "real"), "fake": self._seen(fake, hyper, noise, "fake")}
-        critic = self._critic(net, hyper, noise, label)
-        scores, extra = self._scores(critic, seen, hyper)
+        seen = {
+            "real": self._seen(batch["image"], hyper, noise, "real"),
+            "fake": self._seen(fake, hyper, noise, "fake"),
+        }
+        critics = self._critics(net, hyper, noise, label)
+        scores, extra = self._scores(critics, seen, hyper)
         loss = self.game.discriminator(scores["real"], scores["fake"], hyper)
         if self.penalty in ONE_CENTRED:
             point = points(self.penalty, seen["real"], seen["fake"], noise)
-            _, squared_norm = scores_and_gradient(partial(critic, side="real"), point)
+            _, squared_norm = scores_and_gradient(critics("real"), point)
             extra.append(one_centred(squared_norm, hyper["gp_lambda"] * self.penalty_factor))
-        for side in {"none": (), "real": ("real",), "both": ("real", "fake")}[self.consistency]:
+        for side in CONSISTENT[self.consistency]:
             # CR and bCR (Zhang et al. 2020, arXiv 1910.12027; Zhao et al. 2020, arXiv 2002.04724).
-            moved = critic(shifted(seen[side], noise[f"{side}_shift"]), side)
+            moved = critics(side)(shifted(seen[side], noise[f"{side}_shift"]))
             extra.append(hyper[f"cr_{side}"] * (moved - scores[side]) ** 2)
         return sum(extra, loss)
 
@@ -74,42 +80,45 @@ class GanLosses:
         """Loss of the generator on fresh latents, per sample (B,); real images are looked at in relative games alone."""
         net: Any = model
         label = self._label(batch)
-        critic = self._critic(net, hyper, noise, label)
+        critics = self._critics(net, hyper, noise, label)
         fake = net.generator(noise["latent"], label=label)
-        f = critic(self._seen(fake, hyper, noise, "fake"), "fake")
+        f = critics("fake")(self._seen(fake, hyper, noise, "fake"))
         r: Tensor | None = None
         if self.game.relative:
             with torch.no_grad():
-                r = critic(self._seen(batch["image"], hyper, noise, "real"), "real")
+                r = critics("real")(self._seen(batch["image"], hyper, noise, "real"))
         return self.game.generator(f, r)
 
     def _scores(
-        self, critic: Critic, seen: dict[str, Tensor], hyper: Hyper
+        self, critics: Critics, seen: dict[str, Tensor], hyper: Hyper
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The scores of both sides, and the zero-centred penalties, whose gradients are taken in the same passes."""
         penalised, penalties = ZERO_CENTRED.get(self.penalty, ()), list[Tensor]()
         if not (self.separate or penalised):
-            r, f = critic(torch.cat((seen["real"], seen["fake"])), "both").chunk(2)
+            r, f = critics("both")(torch.cat((seen["real"], seen["fake"]))).chunk(2)
             return {"real": r, "fake": f}, penalties
         scores: dict[str, Tensor] = {}
         for side, images in seen.items():
             if side in penalised:
-                scores[side], squared_norm = scores_and_gradient(partial(critic, side=side), images)
+                scores[side], squared_norm = scores_and_gradient(critics(side), images)
                 penalties.append(zero_centred(squared_norm, hyper["r1_gamma"] * self.penalty_factor))
             else:
-                scores[side] = critic(images, side)
+                scores[side] = critics(side)(images)
         return scores, penalties
 
-    def _critic(self, net: Any, hyper: Hyper, noise: Noise, label: Tensor | None) -> Critic:
+    def _critics(self, net: Any, hyper: Hyper, noise: Noise, label: Tensor | None) -> Critics:
         rate = hyper.get("dropout_d", 0.0)
-        masks = {side: self._masks(noise, side) for side in ("real", "fake")}
-        masks["both"] = tuple(map(torch.cat, zip(masks["real"], masks["fake"], strict=True)))
 
-        def critic(images: Tensor, side: str) -> Tensor:
+        def masks(side: str) -> tuple[Tensor, ...]:
+            if side == "both":
+                return tuple(map(torch.cat, zip(masks("real"), masks("fake"), strict=True)))
+            return tuple(noise[f"{side}_mask_{i}"] for i in range(self.masks))
+
+        def critic(side: str, images: Tensor) -> Tensor:
             asked = label if label is None or side != "both" else torch.cat((label, label))
-            return net.discriminator(images, masks[side], rate, label=asked).squeeze(1)
+            return net.discriminator(images, masks(side), rate, label=asked).squeeze(1)
 
-        return critic
+        return lambda side: partial(critic, side)
 
     def _seen(self, images: Tensor, hyper: Hyper, noise: Noise, side: str) -> Tensor:
         """Images as the discriminator sees them: augmented, and with instance noise."""
@@ -121,7 +130,3 @@ class GanLosses:
 
     def _label(self, batch: Batch) -> Tensor | None:
         return batch["label"] if self.labelled else None
-
-    def _masks(self, noise: Noise, side: str) -> tuple[Tensor, ...]:
-        # The generator's loss has masks for real images only where it looks at them.
-        return tuple(noise[f"{side}_mask_{i}"] for i in range(self.masks) if f"{side}_mask_{i}" in noise)

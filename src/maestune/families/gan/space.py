@@ -10,21 +10,39 @@ from collections.abc import Mapping
 
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
+from maestune.families.augment import AUGMENTATIONS
 from maestune.families.base import Recipe
+from maestune.families.gan.games import GAMES
+from maestune.families.gan.losses import CONSISTENT
+from maestune.families.gan.networks import attended_stage
+from maestune.families.gan.penalties import ONE_CENTRED, ZERO_CENTRED
 from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
 from maestune.types import Config, Value
 
+BCR = "Zhao et al. 2020, arXiv 2002.04724"
+BROCK = "Brock et al. 2019, arXiv 1809.11096"
+CR = "Zhang et al. 2020, arXiv 1910.12027"
 DCGAN = "Radford et al. 2016, arXiv 1511.06434; pytorch/examples dcgan"
 GULRAJANI = "Gulrajani et al. 2017, arXiv 1704.00028"
+HUANG = "Huang et al. 2024, arXiv 2501.05441"
+KARRAS = "Karras et al. 2018, arXiv 1710.10196"
+KODALI = "Kodali et al. 2017, arXiv 1705.07215"
 KURACH = "Kurach et al. 2019, arXiv 1807.04720"
+LIM = "Lim & Ye 2017, arXiv 1705.02894"
 LUCIC = "Lucic et al. 2018, arXiv 1711.10337"
 MESCHEDER = "Mescheder et al. 2018, arXiv 1801.04406"
+MIYATO = "Miyato & Koyama 2018, arXiv 1802.05637"
+SAGAN = "Zhang et al. 2019, arXiv 1805.08318"
+SALIMANS = "Salimans et al. 2016, arXiv 1606.03498"
+STYLEGAN2 = "Karras et al. 2020, arXiv 1912.04958"
 TTUR = "Heusel et al. 2017, arXiv 1706.08500"
 WGAN = "Arjovsky et al. 2017, arXiv 1701.07875"
+DIFFAUGMENT = "Zhao et al. 2020, arXiv 2006.10738"
 WSD = "Hägele et al. 2024, arXiv 2405.18392"
 
 LARGEST_MLP_SIDE = 16  # pixels
+ACTIVATIONS = ("relu", "leaky_relu", "silu")
 
 RECIPES: Mapping[str, Recipe] = {
     "dcgan": Recipe(
@@ -88,7 +106,9 @@ def gan_space(spec: DataSpec, network: str | None = None) -> Space:
             *_optimiser(),
             *_architecture(spec, network),
             *_regularisation(),
+            *_consistency(),
             *_schedule(),
+            *_sampling(),
         )
     )
 
@@ -97,9 +117,17 @@ def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN) 
     return Prior(RECIPES["dcgan"].config[name], confidence, citation)
 
 
+def _off(citation: str = DCGAN, value: Value = "none", confidence: Confidence = "medium") -> Prior:
+    """What the recipe does without."""
+    return Prior(value, confidence, f"{DCGAN}; {citation}" if citation != DCGAN else DCGAN)
+
+
 def _game() -> tuple[Param, ...]:
     return (
-        Choice("loss", ("ns", "hinge", "ls", "wgan"), prior=_prior("loss", "low"), role=Role.LOSS),
+        Choice("loss", tuple(GAMES), prior=_prior("loss", "low"), role=Role.LOSS),
+        Float(
+            "margin", 0.1, 10.0, scale="log", prior=Prior(1.0, "medium", LIM), role=Role.LOSS, when={"loss": ("hinge",)}
+        ),
         Choice("d_steps", (1, 2, 3, 5), ordered=True, prior=_prior("d_steps"), role=Role.LOSS, unit="per G step"),
     )
 
@@ -148,6 +176,12 @@ def _architecture(spec: DataSpec, network: str) -> tuple[Param, ...]:
         # A quarter of PyTorch-GAN's 512 (for 28 pixels): the images have a quarter of the side.
         width = Choice("width", (64, 128, 256), ordered=True, prior=Prior(128, "medium", "PyTorch-GAN"), unit="units")
     depth = () if conv else (Int("depth", 1, 4, prior=Prior(2, "medium", "Goodfellow et al. 2014, arXiv 1406.2661")),)
+    attention: tuple[Param, ...] = ()
+    if conv and attended_stage(spec.image) is not None:
+        attention = (Choice("attention", ("none", "self"), prior=_off(SAGAN, confidence="high")),)
+    condition: tuple[Param, ...] = ()
+    if spec.classes >= 2:
+        condition = (Choice("condition", ("none", "concat", "projection"), prior=_off(MIYATO)),)
     norm_d = Prior("batch", "medium", DCGAN) if conv else Prior("none", "medium", "PyTorch-GAN")
     return (
         Choice("latent_dim", (16, 32, 64, 100, 200), ordered=True, prior=_prior("latent_dim", "low")),
@@ -155,8 +189,11 @@ def _architecture(spec: DataSpec, network: str) -> tuple[Param, ...]:
         *depth,
         Choice("norm_g", norms, prior=_prior("norm_g")),
         Choice("norm_d", (*norms, "spectral"), prior=norm_d),
-        Choice("activation_g", ("relu", "leaky_relu"), prior=_prior("activation_g")),
-        Choice("activation_d", ("relu", "leaky_relu"), prior=_prior("activation_d")),
+        Choice("activation_g", ACTIVATIONS, prior=_prior("activation_g")),
+        Choice("activation_d", ACTIVATIONS, prior=_prior("activation_d")),
+        *attention,
+        Choice("minibatch_std", ("none", "on"), prior=_off(KARRAS, confidence="high")),
+        *condition,
     )
 
 
@@ -164,25 +201,35 @@ def _regularisation() -> tuple[Param, ...]:
     role = Role.REGULARISATION
     off = Prior(0.0, "medium", DCGAN)
     return (
-        Choice("penalty", ("none", "r1", "gp"), prior=Prior("none", "medium", DCGAN), role=role),
-        # Mescheder has 10 for 256 pixels, NVIDIA's rule 0.0002 · pixels / batch a hundredth for 32.
+        Choice("penalty", ("none", *ZERO_CENTRED, *ONE_CENTRED), prior=Prior("none", "medium", DCGAN), role=role),
+        # The γ of R1, R2 or both. Mescheder has 10 for 256 pixels, NVIDIA's rule 0.0002 · pixels / batch a hundredth for
+        # 32, R3GAN 0.05 falling to 0.005 for 32.
         Float(
             "r1_gamma",
             1e-3,
             10.0,
             scale="log",
-            prior=Prior(0.1, "low", MESCHEDER),
+            prior=Prior(0.1, "low", f"{MESCHEDER}; {HUANG}"),
             role=role,
-            when={"penalty": ("r1",)},
+            when={"penalty": tuple(ZERO_CENTRED)},
         ),
         Float(
             "gp_lambda",
             0.1,
             100.0,
             scale="log",
-            prior=Prior(10.0, "low", f"{GULRAJANI}; range of {LUCIC}"),
+            prior=Prior(10.0, "low", f"{GULRAJANI}; {KODALI}; range of {LUCIC}"),
             role=role,
-            when={"penalty": ("gp",)},
+            when={"penalty": ONE_CENTRED},
+        ),
+        Choice(
+            "penalty_every",
+            (1, 4, 16),
+            ordered=True,
+            prior=Prior(1, "high", f"{MESCHEDER}; 16: {STYLEGAN2}"),
+            role=role,
+            when={"penalty": (*ZERO_CENTRED, *ONE_CENTRED)},
+            unit="steps",
         ),
         Float(
             "weight_clip",
@@ -197,6 +244,27 @@ def _regularisation() -> tuple[Param, ...]:
         Float("weight_decay", 1e-4, 0.3, scale="log", prior=off, role=role, off=0.0),
         Float("instance_noise", 0.01, 0.5, scale="log", prior=off, role=role, off=0.0, unit="of a range of 2"),
         Float("label_smoothing", 0.05, 0.3, prior=off, role=role, off=0.0, when={"loss": ("ns", "ls")}),
+        # One-sided smoothing is what is advised; both sides are what came first.
+        Float(
+            "label_smoothing_fake",
+            0.05,
+            0.3,
+            prior=_off(SALIMANS, 0.0, "high"),
+            role=role,
+            off=0.0,
+            when={"loss": ("ns", "ls")},
+        ),
+    )
+
+
+def _consistency() -> tuple[Param, ...]:
+    role, low, high = Role.REGULARISATION, 1.0, 100.0
+    ten = Prior(10.0, "medium", f"{CR}; {BCR}")
+    return (
+        Choice("augment", AUGMENTATIONS, prior=_off(DIFFAUGMENT, confidence="high"), role=role),
+        Choice("consistency", tuple(CONSISTENT), prior=_off(f"{CR}; {BCR}", confidence="high"), role=role),
+        Float("cr_real", low, high, scale="log", prior=ten, role=role, when={"consistency": ("real", "both")}),
+        Float("cr_fake", low, high, scale="log", prior=ten, role=role, when={"consistency": ("both",)}),
     )
 
 
@@ -216,3 +284,8 @@ def _schedule() -> tuple[Param, ...]:
             unit="of the full training",
         ),
     )
+
+
+def _sampling() -> tuple[Param, ...]:
+    # Latents are scaled, as temperatures are used, not drawn again where they are large.
+    return (Float("truncation", 0.5, 0.95, prior=_off(BROCK, 1.0, "high"), role=Role.SAMPLING, off=1.0),)

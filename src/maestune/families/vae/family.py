@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
-from maestune.families.vae.losses import annealing, latent_kl, pixel_means, sampled, vae_loss
+from maestune.families.vae.losses import LEVELS, annealing, latent_kl, pixel_means, sampled, vae_loss
 from maestune.families.vae.networks import VaeModel, build_model
 from maestune.families.vae.scores import ACTIVE_VARIANCE, MEASURES, held_out_scores
 from maestune.families.vae.space import FUSIBLE, full_steps, vae_space
@@ -33,7 +34,7 @@ class VAE(Family):
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Bounds on the likelihood (bits or nats, as the likelihood is), the latents' KL, and how many are used."""
+        """Bounds on the likelihood in nats per image, the latents' KL, and how many of them are used."""
         return MEASURES
 
     def check(self, spec: DataSpec) -> None:
@@ -116,6 +117,11 @@ class VAE(Family):
         """`held_out_scores` of the images, with the moving average where it is kept."""
         assert isinstance(model, VaeModel)
         return held_out_scores(model, batch["image"], generator)
+
+    def failure(self, spec: DataSpec) -> dict[str, float]:
+        """Every level equally likely, and latents that know nothing."""
+        nats = math.prod(spec.image) * math.log(LEVELS)
+        return {"elbo_nats": nats, "iwae_nats": nats, "kl_nats": 0.0, "active_units": 0.0}
 
     @torch.no_grad()
     def exhibits(self, model: nn.Module, hyper: Hyper, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

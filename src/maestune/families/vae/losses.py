@@ -19,8 +19,9 @@ from maestune.data import Batch
 from maestune.errors import SettingsError, did_you_mean
 from maestune.families.base import Hyper, Noise
 
-LEVEL = 2.0 / 255.0
-"""Distance of neighbours among the 256 levels of a pixel in [-1, 1]; each stands for a bin of this width around it."""
+LEVELS = 256
+LEVEL = 2.0 / (LEVELS - 1)
+"""Distance of neighbours among the levels of a pixel in [-1, 1]; each stands for a bin of this width around it."""
 
 ANNEALING = ("constant", "linear", "cyclical")
 

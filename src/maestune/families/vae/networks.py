@@ -32,7 +32,7 @@ LEAST_SCALE = LEVEL / math.sqrt(12.0)
 # and as long as it has not arrived the KL is weighted wrongly.
 SCALE_GAIN = 10.0
 
-ACTIVATIONS = ("relu", "silu", "gelu", "leaky_relu")
+ACTIVATIONS = ("relu", "silu", "gelu", "leaky_relu", "tanh")
 NORMS = ("none", "layer")
 
 
@@ -48,8 +48,11 @@ class Autoencoder(nn.Module):
         self.register_parameter("scale", nn.Parameter(torch.empty(1)) if scaled else None)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-variances (B, Z) of the latents of images."""
-        mean, log_variance = self.encoder(x).chunk(2, 1)
+        """Means and log-variances (B, Z) of the latents of images in [-1, 1].
+
+        The layers see pixels in [0, 1], as those of the recipe: on MNIST ten epochs end 2 nats worse without.
+        """
+        mean, log_variance = self.encoder(0.5 * (x + 1.0)).chunk(2, 1)
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:
@@ -133,6 +136,7 @@ def _behind(config: Config, channels: int) -> list[nn.Module]:
         "silu": nn.SiLU(),
         "gelu": nn.GELU(),
         "leaky_relu": nn.LeakyReLU(LEAKY_SLOPE),
+        "tanh": nn.Tanh(),
     }
     if activation not in made:
         raise SettingsError(f"activation: {activation!r} is not known. {did_you_mean(activation, made)}")

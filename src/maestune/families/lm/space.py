@@ -1,0 +1,160 @@
+"""What may vary in a language model, and what is believed before anything was tried.
+
+The centre of every prior is nanoGPT's setting for a CPU; ranges are those of published settings and studies, named beside
+each parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from maestune.data import DataSpec
+from maestune.errors import SpaceError, did_you_mean
+from maestune.families.base import Recipe
+from maestune.families.lm.networks import ACTIVATIONS, NORMS
+from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
+from maestune.space.params import Confidence
+from maestune.types import Config
+
+NANOGPT = "karpathy/nanoGPT, config/train_shakespeare_char.py and README"
+GPT2 = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
+LADDER = "rates of the OPT and GPT-3 ladder by size: Zhang et al. 2022, arXiv 2205.01068"
+PLAYBOOK = "Godbole et al. 2023, google-research/tuning_playbook"
+PRESS = "Press & Wolf 2017, arXiv 1608.05859"
+PRIMER = "So et al. 2021, arXiv 2109.08668; Shazeer 2020, arXiv 2002.05202"
+QK_NORM = "Dehghani et al. 2023, arXiv 2302.05442; Wortsman et al. 2023, arXiv 2309.14322"
+ROTARY = "Su et al. 2021, arXiv 2104.09864"
+RMS = "Zhang & Sennrich 2019, arXiv 1910.07467"
+SMOOTHING = "Szegedy et al. 2016, arXiv 1512.00567"
+AVERAGE = "Polyak & Juditsky 1992; Sanyal et al. 2023, arXiv 2306.03241"
+
+FULL_STEPS = 2000
+
+RECIPES: Mapping[str, Recipe] = {
+    "nanogpt": Recipe(
+        name="nanoGPT",
+        config=Config.of(
+            layers=4,
+            heads=4,
+            width=128,
+            context=64,
+            positions="learned",
+            activation="gelu",
+            norm="layer",
+            qk_norm="none",
+            head="tied",
+            init=0.02,
+            optimizer="adam",
+            batch_size=12,
+            lr=1e-3,
+            beta1=0.9,
+            beta2=0.99,
+            weight_decay=0.1,
+            clip=1.0,
+            dropout=0.0,
+            label_smoothing=0.0,
+            ema=0.0,
+            schedule="cosine",
+            warmup=0.05,
+            lr_floor=0.1,
+        ),
+        citation=NANOGPT,
+        note=(
+            "The setting that nanoGPT's README gives for a CPU: 2,000 steps of 12 windows of 64 characters, to a loss of about "
+            "1.88 nats a character on Shakespeare. There the rate falls over exactly those steps, to a tenth."
+        ),
+        bibtex="""@misc{karpathy2022nanogpt,
+  title  = {{nanoGPT}},
+  author = {Karpathy, Andrej},
+  year   = {2022},
+  url    = {https://github.com/karpathy/nanoGPT}
+}""",
+    ),
+}
+
+
+def lm_space(spec: DataSpec, network: str | None = None) -> Space:
+    """The default space for text; there is one kind of network, "transformer". SpaceError for any other."""
+    if network not in (None, "transformer"):
+        raise SpaceError(
+            f"network: {network!r} is no network of a language model. {did_you_mean(network, ('transformer',))}"
+        )
+    return Space((*_architecture(), *_optimiser(), *_schedule(), *_regularisation(), *_sampling()))
+
+
+def _prior(name: str, confidence: Confidence = "medium", citation: str = NANOGPT) -> Prior:
+    return Prior(RECIPES["nanogpt"].config[name], confidence, citation)
+
+
+def _architecture() -> tuple[Param, ...]:
+    # Sizes cost; what is below them costs the same whatever its value.
+    return (
+        Int("layers", 2, 8, scale="log", prior=_prior("layers", "high"), unit="blocks"),
+        Choice("width", (64, 96, 128, 192, 256), ordered=True, prior=_prior("width", "high"), unit="channels"),
+        Choice("context", (32, 64, 128, 256), ordered=True, prior=_prior("context", "high"), unit="tokens"),
+        Choice("heads", (1, 2, 4, 8), ordered=True, prior=_prior("heads")),
+        Choice("positions", ("learned", "rotary"), prior=_prior("positions", "low", f"{NANOGPT}; {ROTARY}")),
+        Choice("activation", tuple(ACTIVATIONS), prior=_prior("activation", "low", f"{NANOGPT}; {PRIMER}")),
+        Choice("norm", NORMS, prior=_prior("norm", "medium", f"{NANOGPT}; {RMS}")),
+        Choice("qk_norm", ("none", "rms"), prior=_prior("qk_norm", "low", f"{NANOGPT}; {QK_NORM}")),
+        Choice("head", ("tied", "untied"), prior=_prior("head", "medium", f"{NANOGPT}; {PRESS}")),
+        Float("init", 0.005, 0.2, scale="log", prior=_prior("init", "low", GPT2), unit="standard deviation"),
+    )
+
+
+def _optimiser() -> tuple[Param, ...]:
+    return (
+        Choice("optimizer", ("adam",), role=Role.OPTIMIZER),
+        # The ladder's line through the largest models ends at 3e-3 for a million parameters.
+        Float("lr", 1e-4, 1e-2, scale="log", prior=_prior("lr", "low", f"{NANOGPT}; {LADDER}")),
+        Float("beta1", 0.8, 0.98, scale="logit", prior=_prior("beta1")),
+        Float("beta2", 0.9, 0.999, scale="logit", prior=_prior("beta2")),
+        Choice(
+            "batch_size",
+            (6, 8, 12, 16, 24, 32),
+            ordered=True,
+            prior=_prior("batch_size", "high"),
+            role=Role.OPTIMIZER,
+            unit="windows",
+        ),
+        Float("clip", 0.25, 4.0, scale="log", prior=_prior("clip"), off=0.0, unit="gradient norm"),
+    )
+
+
+def _schedule() -> tuple[Param, ...]:
+    return (
+        Choice(
+            "schedule",
+            ("cosine", "wsd", "constant"),
+            prior=_prior("schedule", citation=f"{NANOGPT}; Hägele et al. 2024, arXiv 2405.18392"),
+            role=Role.OPTIMIZER,
+        ),
+        Float("warmup", 0.005, 0.1, scale="log", prior=_prior("warmup", "low", f"{NANOGPT}; {PLAYBOOK}"), off=0.0),
+        Float("decay", 0.1, 0.8, prior=Prior(0.2, "low", "Hägele et al. 2024"), when={"schedule": ("wsd",)}),
+        Float(
+            "lr_floor", 0.01, 0.3, scale="log", prior=_prior("lr_floor"), off=0.0, when={"schedule": ("cosine", "wsd")}
+        ),
+    )
+
+
+def _regularisation() -> tuple[Param, ...]:
+    role = Role.REGULARISATION
+    return (
+        Float("weight_decay", 0.01, 0.3, scale="log", prior=_prior("weight_decay"), role=role, off=0.0),
+        Float("dropout", 0.02, 0.3, prior=_prior("dropout"), role=role, off=0.0),
+        Float("label_smoothing", 0.01, 0.1, prior=_prior("label_smoothing", "high", SMOOTHING), role=role, off=0.0),
+        Float("ema", 0.9, 0.999, scale="logit", prior=_prior("ema", "medium", AVERAGE), role=Role.SAMPLING, off=0.0),
+    )
+
+
+def _sampling() -> tuple[Param, ...]:
+    # Fixed: bits per character do not depend on how text is drawn, so that a search over these would only be wasted.
+    fixed = {
+        "temperature": 0.8,  # nanoGPT, sample.py
+        "top_k": 0,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "typical_p": 1.0,
+        "repetition_penalty": 1.0,
+    }
+    return tuple(Choice(name, (value,), role=Role.SAMPLING) for name, value in fixed.items())

@@ -1,0 +1,88 @@
+"""The section of the report that shows what the models make: pictures or texts, recipe beside best."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from maestune.campaign.record import Record
+from maestune.report import labels
+from maestune.report.formats import escape
+from maestune.report.sample_views import Grid, Passage, SamplesView, samples_view
+
+PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
+PICTURE_SIDE = 1024
+
+
+def samples_section(record: Record, decision: str) -> tuple[str, str]:
+    """Lead and body of the section; `decision`: the verdict's."""
+    view = samples_view(record)
+    best = "The best candidate" if decision in ("worse", "inconclusive") else "The best found"
+    if view.texts:
+        lead = (
+            "How recipe and best go on from the same beginnings (in grey), which neither has seen, with the same random numbers; "
+            "the first few, none hand-picked."
+        )
+        return lead, "".join(_pair(before, after, best) for before, after in view.texts)
+    items = ((view.real, "Real images", "from the data"), (view.recipe, "The recipe", ""), (view.best, best, ""))
+    shown = [_picture(grid, title, note) for grid, title, note in items if grid is not None]
+    if not shown:
+        return "", "<p>There are no pictures yet.</p>"
+    body = f'<div class="pictures">{"".join(shown)}</div>{_rows(view)}'
+    if view.training:
+        strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
+        body += f'<h3 class="apart">The best over its training</h3><div class="strip">{strip}</div>'
+    for name, grid in view.exhibits:
+        title, meaning = labels.exhibit(name)
+        body += f'<h3 class="apart">{escape(title)}</h3><p class="soft">{escape(meaning)}</p>'
+        body += f'<div class="pictures">{_picture(grid, best, f"{grid.step:,} steps")}</div>'
+    return "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked.", body
+
+
+def _rows(view: SamplesView) -> str:
+    """What the rows of the pictures were asked for."""
+    if not view.rows:
+        return ""
+    items = "".join(f"<li>{escape(row)}</li>" for row in view.rows)
+    return f'<p class="soft">Each row of recipe and best was asked for one thing, from the top:</p><ol class="asked">{items}</ol>'
+
+
+def _pair(before: Passage, after: Passage, best: str) -> str:
+    sides = ((before, "The recipe"), (after, best))
+    columns = "".join(
+        f'<figure><figcaption><strong>{escape(title)}</strong></figcaption><pre class="text">'
+        f'<span class="soft">{escape_lines(passage.begun)}</span>{escape_lines(passage.made)}</pre></figure>'
+        for passage, title in sides
+    )
+    return f'<div class="texts">{columns}</div>'
+
+
+def escape_lines(text: str) -> str:
+    """Text of several lines as HTML; the ends of lines are kept."""
+    return "\n".join(escape(line) for line in text.split("\n"))
+
+
+def _picture(grid: Grid, title: str, note: str) -> str:
+    if not note and grid.step is not None:
+        note = f"{grid.source} {grid.step:,} steps"
+    alt = f"Grid of images. {title or 'The best found'}, {note}."
+    head = f"<strong>{escape(title)}</strong>" if title else ""
+    return (
+        f'<figure><img src="{_data_uri(grid.path)}" alt="{escape(alt)}">'
+        f"<figcaption>{head}{escape(note)}</figcaption></figure>"
+    )
+
+
+def _data_uri(path: Path) -> str:
+    data = path.read_bytes()
+    if len(data) <= PICTURE_BYTES:
+        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    with Image.open(io.BytesIO(data)) as image:
+        small = image.convert("RGB")
+        small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,100 @@
+"""Watching a training: what is kept and when it ends, against the plain rule applied to the whole history."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maestune.errors import SettingsError
+from maestune.training.best import LOOKS, Keep, Seen, Watch, look_steps, watch_of
+from maestune.types import Config, Objective
+
+values = st.lists(st.one_of(st.floats(-5, 5), st.sampled_from([math.nan, math.inf, 1.0])), min_size=1, max_size=12)
+
+
+def watched(watch: Watch, found: list[float]) -> tuple[Seen, int]:
+    """What was seen until the end, and after how many looks that was."""
+    seen, looks = Seen(), 0
+    for looks, value in enumerate(found, start=1):
+        seen = watch.looked(seen, 10 * looks, value)
+        if watch.stops(seen):
+            break
+    return seen, looks
+
+
+@given(values, st.booleans(), st.integers(0, 4))
+def test_it_is_the_rule_applied_to_all_that_was_seen(found: list[float], higher: bool, patience: int) -> None:
+    watch = Watch(Objective("score", higher), "best", patience)
+    seen, looks = watched(watch, found)
+    shown = found[:looks]
+    finite = [v for v in shown if math.isfinite(v)]
+    if not finite:
+        assert seen.step == 0
+        assert seen.since == looks
+        assert watch.result(seen, 10 * looks) == 10 * looks
+    else:
+        best = max(finite) if higher else min(finite)
+        assert seen.value == best
+        assert seen.step == 10 * (shown.index(best) + 1)  # of equal ones the first
+        assert seen.since == looks - seen.step // 10
+        assert watch.result(seen, 10 * looks) == seen.step
+    assert watch.stops(seen) == (patience > 0 and seen.since >= patience)
+    assert watch.stops(seen) or looks == len(found)
+
+
+@given(values, st.integers(1, 11), st.integers(0, 3))
+def test_a_training_that_was_paused_is_watched_as_if_it_had_not_been(
+    found: list[float], pause: int, patience: int
+) -> None:
+    watch = Watch(Objective("score"), "best", patience)
+    seen, looks = watched(watch, found)
+    first, before = watched(watch, found[:pause])
+    again = Seen.from_dict(json.loads(json.dumps(first.to_dict())))
+    for look in range(before + 1, looks + 1):
+        again = watch.looked(again, 10 * look, found[look - 1])
+    assert again.to_dict() == seen.to_dict()
+
+
+@given(st.integers(1, 10_000))
+def test_looks_are_spread_over_a_full_training_and_end_with_it(full_steps: int) -> None:
+    steps = look_steps(full_steps)
+    assert steps[-1] == full_steps
+    assert steps[0] >= 1
+    assert len(steps) == min(LOOKS, full_steps)
+    assert all(abs(step - full_steps * (k + 1) / LOOKS) <= 0.5 for k, step in enumerate(steps)) or full_steps < LOOKS
+
+
+def test_the_last_weights_are_the_result_unless_the_best_are_wanted() -> None:
+    seen = Seen(step=20, value=1.0, since=2)
+    cases: tuple[tuple[Keep, int], ...] = (("last", 40), ("best", 20))
+    for keep, expected in cases:
+        watch = Watch(Objective("fd"), keep, 2)
+        assert watch.stops(seen)
+        assert watch.result(seen, 40) == expected
+        assert watch.keeps(seen, 20) == (keep == "best")
+        assert not watch.keeps(seen, 40)
+
+
+def test_configs_say_how_they_are_watched() -> None:
+    objective = Objective("fd")
+    assert watch_of(Config.of(), objective) is None
+    assert watch_of(Config.of(keep="last", patience=0), objective) is None
+    assert watch_of(Config.of(keep="best"), objective) == Watch(objective, "best", 0)
+    assert watch_of(Config.of(patience=3), objective) == Watch(objective, "last", 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (Config.of(keep="bst"), r"keep: 'bst' is not known\. Did you mean best"),
+        (Config.of(patience=-1), "patience: -1 is no number of looks"),
+        (Config.of(patience=1.5), r"patience: 1\.5 is no number of looks"),
+    ],
+)
+def test_what_cannot_be_used_is_named(config: Config, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        watch_of(config, Objective("fd"))
