@@ -24,9 +24,13 @@ def judge(digits: ImageData, classifier: Extractor) -> Judge:
 
 @pytest.fixture(scope="module")
 def samples(digits: ImageData) -> torch.Tensor:
-    """What a middling model makes: training images under noise."""
+    """What a middling model makes: training images of the classes that were asked for, under noise."""
     generator = torch.Generator().manual_seed(0)
-    images = to_float(digits.train.images[:N])
+    labels = digits.train.labels
+    assert labels is not None
+    left = [list(torch.where(labels == k)[0]) for k in range(10)]
+    chosen = [left[k].pop() for k in digits.prompts("search", N)["label"].tolist()]
+    images = to_float(digits.train.images[torch.stack(chosen)])
     return (images + 0.5 * torch.empty_like(images).normal_(generator=generator)).clamp(-1, 1)
 
 
@@ -40,6 +44,10 @@ def test_scores_are_those_of_the_metrics(judge: Judge, samples: torch.Tensor, di
     for name, value in neighbour_metrics(real, generated).items():
         assert scores[name] == pytest.approx(value)
     assert scores["modes"] == sum(share > 0 for share in judge.real_classes)
+    seen = judge.extractor.extract(samples).probabilities
+    assert seen is not None
+    assert scores["adherence"] == np.mean(seen.argmax(1) == digits.prompts("search", N)["label"].numpy())
+    assert 0.3 < scores["adherence"] < 1
 
 
 def test_each_split_is_its_own_reference(judge: Judge, samples: torch.Tensor, digits: ImageData) -> None:
@@ -53,7 +61,7 @@ def test_intervals_hold_the_value_and_change_nothing_else(judge: Judge, samples:
         assert math.isnan(plain[name].low)
         assert sure[name].value == pytest.approx(plain[name].value, abs=1e-9)
         assert sure[name].low <= sure[name].value <= sure[name].high
-    for name in ("fd", "kid", "density", "precision"):
+    for name in ("fd", "kid", "density", "precision", "adherence"):
         assert sure[name].low < sure[name].high
     assert sure == judge.score(judge.look(samples), ALL, intervals=True)
 
@@ -106,7 +114,7 @@ def test_failure_is_finite_and_no_better_than_any_sample(judge: Judge, samples: 
         sign = 1 if metric.higher_is_better else -1
         assert sign * failure[name].value < sign * middling[name].value, name
     # One image, over and over: only the spread of the real features and the way to their mean are left.
-    mean = to_float(judge.train.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
+    mean = to_float(judge.train.images.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
     assert failure["fd"].value == pytest.approx(judge.score(judge.look(mean), ["fd"])["fd"].value, rel=1e-3)
 
 
@@ -125,17 +133,23 @@ def test_travels_to_other_processes(judge: Judge, samples: torch.Tensor) -> None
 
 
 def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: torch.Tensor) -> None:
-    metrics = available_metrics(unlabelled, autoencoder)
-    assert set(metrics) == set(ALL) - {"modes", "modes_js"}
+    metrics = available_metrics(unlabelled, autoencoder, conditional=True)
+    assert set(metrics) == set(ALL) - {"modes", "modes_js", "adherence"}
     judge = Judge.prepare(unlabelled, "search", autoencoder, N)
     assert set(judge.score(judge.look(samples), metrics, intervals=True)) == set(metrics)
     with pytest.raises(MetricError, match="no labels"):
         judge.score(judge.look(samples), ["modes"])
+    with pytest.raises(MetricError, match="Adherence needs data with labels"):
+        judge.score(judge.look(samples), ["adherence"])
+    assert judge.asked is None
     assert judge.classes(judge.look(samples)) == judge.real_classes == ()
 
 
 def test_what_is_available_and_how_many_samples(digits: ImageData, classifier: Extractor) -> None:
-    assert available_metrics(digits) == available_metrics(digits, classifier) == ALL
+    for extractor in (None, classifier):
+        assert available_metrics(digits, extractor, conditional=True) == ALL
+        # Whoever cannot be asked for anything cannot adhere to it.
+        assert available_metrics(digits, extractor) == tuple(name for name in ALL if name != "adherence")
     tiny = replace(digits, search=digits.search.take(torch.arange(5)))
     assert set(available_metrics(tiny)) == {"fd", "kid", "modes", "modes_js"}
     assert default_n_samples(digits) == 1000

@@ -44,7 +44,7 @@ def test_a_recipe_that_was_found_says_on_what():
         (HEAD + '[settings]\nlr = { rule = "r1_gama" }', "Did you mean r1_gamma"),
         (HEAD + '[settings]\nr1_gamma = 1.0\n[rules]\nr1_gamma = "r1_gamma"', "both a value and a rule"),
         (HEAD + 'confidence = "sure"\n[settings]', "'sure' is none of high, medium, low"),
-        (HEAD + 'doubtful = ["lt"]\n[settings]\nlr = 0.1', "'lt', which is no setting. Did you mean lr"),
+        (HEAD + 'doubtful = ["lt"]\n[settings]\nlr = 0.1', "'lt', which is no setting. Known: lr"),
         (HEAD + "doubtful = 3\n[settings]", "a list is needed"),
         (HEAD + "applies = 3\n[settings]", "applies is 3; a text is needed"),
         (HEAD + 'settings = "x"', "a table"),

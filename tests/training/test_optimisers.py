@@ -59,14 +59,17 @@ CASES: dict[str, tuple[Config, Make]] = {
     ),
 }
 SHAPES = ((4, 3), (3,), (2, 2, 3, 3), (), (5, 1))
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_cuda])]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("case", CASES)
-def test_moves_equal_those_of_torch(case: str) -> None:
+def test_moves_equal_those_of_torch(case: str, device: str) -> None:
     """Tensors of two dimensions or more in a group that decays, the others in one that does not, as in nanoGPT."""
     config, make = CASES[case]
     rng = torch.Generator().manual_seed(0)
-    start = [torch.randn(shape, generator=rng) for shape in SHAPES]
+    start = [torch.randn(shape, generator=rng).to(device) for shape in SHAPES]
     mine, theirs = [t.clone() for t in start], [nn.Parameter(t.clone()) for t in start]
     decay, l1, clip = (config.number(name, 0.0) for name in ("weight_decay", "l1", "clip"))
     matrices = [p for p in theirs if p.ndim >= 2]
@@ -82,7 +85,7 @@ def test_moves_equal_those_of_torch(case: str) -> None:
     cut = 0
     for moves in range(6):
         for p in theirs:
-            p.grad = torch.randn(p.shape, generator=rng) * (0.05 if moves == 2 else 1.0)
+            p.grad = torch.randn(p.shape, generator=rng).to(device) * (0.05 if moves == 2 else 1.0)
         gradients = clipped([p.grad.clone() for p in theirs if p.grad is not None], numbers["clip"])
         optimiser.move(mine, gradients, slots, moves + 1, numbers)
         if clip:
@@ -139,9 +142,10 @@ def test_l1_leaves_what_does_not_multiply() -> None:
         assert torch.equal(parameter, torch.full_like(parameter, 0.0 if parameter.ndim >= 2 else 0.5))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", [(4, 3), (5,), ()])
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_many_members_move_as_each_does_alone(name: str, shape: tuple[int, ...]) -> None:
+def test_many_members_move_as_each_does_alone(name: str, shape: tuple[int, ...], device: str) -> None:
     optimiser, k = OPTIMISERS[name], 4
     rng = torch.Generator().manual_seed(0)
     draws = {"beta1": 0.9, "beta2": 0.999, "momentum": 0.9, "weight_decay": 0.3, "l1": 3.0, "clip": 2.0}
@@ -153,19 +157,19 @@ def test_many_members_move_as_each_does_alone(name: str, shape: tuple[int, ...])
     for member, off in ((0, "weight_decay"), (1, "l1"), (2, "momentum"), (3, "clip")):
         if off in optimiser.numbers:
             numbers[member][off] = 0.0
-    start = torch.randn(k, *shape, generator=rng, dtype=torch.float64)
+    start = torch.randn(k, *shape, generator=rng, dtype=torch.float64).to(device)
     alone = [[start[i].clone()] for i in range(k)]
     slots = [optimiser.start(a) for a in alone]
     fused, fused_slots = start.clone(), tuple(torch.zeros_like(start) for _ in optimiser.slots)
     begun = (0, 5, 70, 1)  # members may have had different numbers of moves
-    vectors = {n: torch.tensor([row[n] for row in numbers], dtype=torch.float64) for n in numbers[0]}
+    vectors = {n: torch.tensor([row[n] for row in numbers], dtype=torch.float64, device=device) for n in numbers[0]}
     for step in range(6):
-        gradient = torch.randn(start.shape, generator=rng, dtype=torch.float64)
+        gradient = torch.randn(start.shape, generator=rng, dtype=torch.float64).to(device)
         for i in range(k):
             one = clipped([gradient[i]], numbers[i]["clip"])
             optimiser.move(alone[i], one, slots[i], begun[i] + step + 1, numbers[i])
         (gradient,) = clipped_rows([gradient], row_norms([gradient]), vectors["clip"])
-        moves = torch.tensor([b + step + 1.0 for b in begun], dtype=torch.float64)
+        moves = torch.tensor([b + step + 1.0 for b in begun], dtype=torch.float64, device=device)
         over = {n: v.view(k, *(1,) * len(shape)) for n, v in {**vectors, "moves": moves}.items()}
         fused, *rest = optimiser.fused_move(fused, gradient, fused_slots, over)
         fused_slots = tuple(rest)

@@ -17,6 +17,7 @@ from maestune import recipes as known
 from maestune.errors import SettingsError, did_you_mean
 from maestune.recipes.catalogue import FAMILIES
 from maestune.recipes.recipe import CONFIDENCES
+from maestune.types import Config
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
 
@@ -87,8 +88,7 @@ def cite(
         data = [{"key": e.key, "type": e.kind, **e.fields} for e in entries]
         _print_json({"citations": texts[1:], "entries": data, "without_entry": list(missing)})
         return
-    own = [known.find(what).name if what in known.catalogue() else what] if _is_recipe(what) else []
-    sys.stdout.write(known.bibtex_of([*texts, *own]) + "\n")
+    sys.stdout.write(known.bibtex_of([*texts, what] if _is_recipe(what) else texts) + "\n")
     for text in missing:
         sys.stdout.write(f"\n% no entry for: {_one_line(text)}\n")
 
@@ -136,6 +136,7 @@ def _citations(what: str) -> tuple[str, ...]:
 
 def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
     from maestune.api import open_campaign
+    from maestune.campaign.settings import read_toml
     from maestune.report.search_views import importance_view
     from maestune.report.views import verdict_view
 
@@ -143,14 +144,12 @@ def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
         raise SettingsError(f"{file}: the name of a recipe's file must end in .toml, so that --recipe knows it.")
     if file.exists():
         raise SettingsError(f"{file} exists already; choose another name or remove it.")
-    result = open_campaign(folder)
-    record = result.record
-    if record.best is None:
+    record = open_campaign(folder).record
+    best = folder / "best.toml"
+    if not best.exists():
         raise SettingsError(f"{folder} has no best configuration yet; go on with: maestune resume {folder}")
-    worse = bool(record.verdicts) and record.verdicts[0].decision == "worse"
-    config = next(t for t in record.trials if t.role == "recipe").config if worse else record.trial(record.best).config
     text = known.recipe_from(
-        config,
+        Config.of(read_toml(best)),
         record.model,
         record.data_text,
         verdict_view(record, importance_view(record).weights).text,
@@ -182,8 +181,10 @@ def _shown(recipe: known.Recipe) -> list[Any]:
         doubt = "from memory" if name in recipe.doubtful else ""
         told = "; ".join(filter(None, (recipe.units.get(name, ""), doubt)))
         settings.add_row(Text(name), Text(_said(value), style="cyan"), Text(told))
-    for name, rule in recipe.rules.items():
-        settings.add_row(Text(name), Text(known.RULES[rule].formula, style="cyan"), Text(known.RULES[rule].citation))
+    for name, rule_name in recipe.rules.items():
+        rule = known.RULES[rule_name]
+        told = "; ".join(filter(None, (recipe.units.get(name, ""), rule.citation)))
+        settings.add_row(Text(name), Text(rule.formula, style="cyan"), Text(told))
     for network, others in recipe.networks.items():
         for name, value in others.items():
             settings.add_row(Text(name), Text(_said(value), style="cyan"), Text(f"where networks are {network}"))

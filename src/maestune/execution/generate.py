@@ -11,6 +11,7 @@ from maestune.data import Batch, DataSpec
 from maestune.errors import CheckpointError, SettingsError
 from maestune.execution.model import family, is_own, load_own
 from maestune.execution.segment import checkpoints
+from maestune.execution.watching import kept_state
 from maestune.families.base import drawer
 from maestune.training.checkpoint import load_checkpoint
 from maestune.training.run import seeded
@@ -33,7 +34,7 @@ def generate(
             f"No checkpoint in {folder}. Checkpoints are kept for the recipe and the best configuration once a campaign has "
             "finished; go on with it (maestune resume) or choose one of them."
         )
-    state = load_checkpoint(found[0])["state"]
+    state = kept_state(load_checkpoint(found[0]))
     generator = seeded(seed, "generate", device=device)
     own = load_own(model) if is_own(model) else None
     made = family(model) if own is None else own.family

@@ -23,6 +23,8 @@ from maestune.data import TextData, to_float
 from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, MaestuneError, MetricError, StoreError
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
+from maestune.execution.watching import Watching
+from maestune.training.best import look_steps, watch_of
 from maestune.training.checkpoint import load_checkpoint, save_checkpoint
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung, Score
@@ -109,6 +111,8 @@ class Segment:
         self.rungs: list[Rung] = []
         self.state: Mapping[str, Any] | None = None
         self.ended: Ended | None = None
+        watch = watch_of(job.config, setup.objectives[0])
+        self.watching = None if watch is None else Watching(watch)
         self.checkpointed = time.perf_counter()
 
     def guarded(self, events: Callable[[], Iterator[Event]]) -> Iterator[Event]:
@@ -134,10 +138,14 @@ class Segment:
         if saved is not None:
             self.state, self.step, self.seconds = saved["state"], saved["step"], saved["seconds"]
             self.rungs = [rung_from(data) for data in saved["rungs"]]
+            if self.watching is not None:
+                self.watching.restore(saved["watched"])
         for rung in self.rungs:
             yield Scored(self.job.trial, rung)
         if self.step >= self.job.until_steps:  # the crash came after the checkpoint
             yield self.end(Outcome.REACHED)
+        elif self.watching is not None and self.watching.stops:  # it had ended early, and was promoted nevertheless
+            yield from self.end_early()
 
     def take(self, report: Report, stop: bool) -> Iterator[Event]:
         """What comes of a report; with `stop` the segment ends here, with a checkpoint."""
@@ -147,21 +155,57 @@ class Segment:
         if trouble:
             yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
             return
-        if self.scored:
-            self.rungs.append(self.rung(report))
-            yield Scored(self.job.trial, self.rungs[-1])
+        if self.scored or self.step in self.looks:
+            rung = self.rung(report)
+            if self.watching is not None:
+                self.watching.looked(self.choice(report, rung), rung, report)
+                rung = self.watching.result(self.step, self.seconds)
+            if self.scored:
+                self.rungs.append(rung)
+                yield Scored(self.job.trial, rung)
         if report.samples is not None and (self.step in self.job.picture_at or self.scored):
             self.show(report.samples)
         for name, images in report.exhibits.items():
             self.picture(images, exhibit_path(self.job.folder, name, self.step))
         reached = self.step >= self.job.until_steps
+        early = not reached and self.watching is not None and self.watching.stops
         interrupted = not reached and stop
         overdue = time.perf_counter() - self.checkpointed > self.setup.checkpoint_seconds
-        if report.state is not None and (reached or interrupted or overdue):
+        if report.state is not None and (reached or early or interrupted or overdue):
             self.checkpoint(report)
             self.checkpointed = time.perf_counter()
-        if reached or interrupted:
+        if early:
+            yield from self.end_early()
+        elif reached or interrupted:
             yield self.end(Outcome.REACHED if reached else Outcome.INTERRUPTED)
+
+    def end_early(self) -> Iterator[Event]:
+        """The end of a training that no longer improves: at all later rungs it is worth what it is worth now."""
+        assert self.watching is not None
+        reached = self.rungs[-1].step if self.rungs else 0
+        for step in sorted({*self.job.score_at, self.job.until_steps}):
+            if step > reached:
+                self.rungs.append(self.watching.result(step, self.seconds))
+                yield Scored(self.job.trial, self.rungs[-1])
+        seen = self.watching.seen
+        yield self.end(Outcome.REACHED, f"no improvement in {seen.since} looks since step {seen.step}")
+
+    @property
+    def looks(self) -> frozenset[int]:
+        """After which steps it is decided which weights are kept, and whether to go on."""
+        if self.watching is None:
+            return frozenset()
+        return frozenset(step for step in look_steps(self.job.full_steps) if step <= self.job.until_steps)
+
+    def choice(self, report: Report, rung: Rung) -> float:
+        """The value by which weights are chosen: always of the part that the search is scored on."""
+        name = self.setup.objectives[0].name
+        if self.job.split == "search" or name in report.choice:
+            return report.choice.get(name, rung.scores[name].value)
+        judge = self.setup.judges.get("search")
+        if judge is None or report.samples is None or name not in self.setup.full_metrics:
+            return rung.scores[name].value  # a score that the training makes itself, on data of its own
+        return judge.score(judge.look(report.samples), [name])[name].value
 
     @property
     def scored(self) -> bool:
@@ -172,7 +216,7 @@ class Segment:
         """What the training is asked to do."""
         job, setup = self.job, self.setup
         shown = TEXT_SAMPLES if isinstance(setup.data, TextData) else PICTURE_SAMPLES
-        scored_at = frozenset((*job.score_at, job.until_steps))
+        scored_at = frozenset((*job.score_at, job.until_steps, *self.looks))
         # Where nobody judges samples there is nothing to draw but what is shown.
         samples_at = dict.fromkeys(job.picture_at, shown)
         samples_at |= dict.fromkeys(scored_at, setup.n_samples or (shown if setup.data is not None else 0))
@@ -185,6 +229,7 @@ class Segment:
             sample_seed=job.sample_seed,
             samples_at=samples_at,
             scored_at=scored_at,
+            watched_at=frozenset() if self.watching is None else scored_at,
             report_every=setup.report_every,
             device=setup.device,
             data=setup.data,
@@ -202,7 +247,7 @@ class Segment:
                     f"No samples came with the report at step {report.step}; a training judged by its samples yields "
                     "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
                 )
-            full = report.step >= self.job.full_steps
+            full = report.step >= self.job.full_steps or self.watching is not None  # each look may be the result
             metrics = self.setup.full_metrics if full else self.setup.metrics
             features = judge.look(report.samples)
             scores |= judge.score(features, metrics, intervals=full)
@@ -244,7 +289,14 @@ class Segment:
         older = checkpoints(self.job.folder)
         path = checkpoint_path(self.job.folder, report.step)
         rungs = [rung_data(rung) for rung in self.rungs]
-        state = {"state": report.state(), "step": report.step, "seconds": self.seconds, "rungs": rungs}
+        state: dict[str, Any] = {
+            "state": report.state(),
+            "step": report.step,
+            "seconds": self.seconds,
+            "rungs": rungs,
+        }
+        if self.watching is not None:
+            state["watched"] = self.watching.to_dict()
         with _disk(self.job.folder):
             save_checkpoint(path, state)
         for old in older:

@@ -13,6 +13,7 @@ from maestune.errors import SettingsError
 
 ARXIV = re.compile(r"arxiv[:\s]\s*(\d{4}\.\d{4,5})", re.IGNORECASE)
 DOI = re.compile(r"\bdoi[:\s]\s*(10\.\d{4,}/[^\s;,]+)", re.IGNORECASE)
+_YEAR_OR_NUMBER = re.compile(r"\b(19|20)\d\d\b|arxiv|doi", re.IGNORECASE)
 _HEAD = re.compile(r"@(\w+)\s*\{\s*([^,\s]+)\s*,")
 _FIELD = re.compile(r"\s*(\w+)\s*=\s*")
 
@@ -69,8 +70,14 @@ def cite(texts: Iterable[str]) -> tuple[Entry, ...]:
 
 
 def unknown(texts: Iterable[str]) -> tuple[str, ...]:
-    """Those parts of citations (between semicolons) for which there is no entry."""
-    parts = [part.strip() for text in texts for part in text.split(";") if part.strip()]
+    """Those parts of citations (between semicolons) for which there is no entry.
+
+    A part with neither year nor number is a remark, or names the code of the work before it.
+
+    >>> unknown(["Peebles & Xie 2023, arXiv 2212.09748; facebookresearch/DiT", "Nobody 1999"])
+    ('Nobody 1999',)
+    """
+    parts = [part.strip() for text in texts for part in text.split(";") if _YEAR_OR_NUMBER.search(part)]
     return tuple(dict.fromkeys(part for part in parts if not _entries(part)))
 
 

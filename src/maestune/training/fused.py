@@ -27,7 +27,7 @@ from maestune.data import Batch
 from maestune.families.base import Family, Noise, Player
 from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step
-from maestune.training.look import looked_at, wanted
+from maestune.training.look import Look, looked_at, wanted
 from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
 from maestune.training.optimisers import Slots, clipped_rows, optimiser_of, row_norms
@@ -257,9 +257,10 @@ class Group:
             for player in self._players:
                 signals |= member.told[player.name]
             signals |= {name: column[k] for name, column in columns.items()}
-            scores, exhibits = self._looked_at(k)
-            state = partial(self._state, member)
-            reports[member.task.key] = Report(member.step, signals, samples.get(k), scores, exhibits, state=state)
+            look, state = self._looked_at(k), partial(self._state, member)
+            reports[member.task.key] = Report(
+                member.step, signals, samples.get(k), look.scores, look.choice, look.exhibits, state
+            )
         return reports
 
     def _tell(self) -> None:
@@ -300,7 +301,7 @@ class Group:
         tensors = {name: tensor[rows] for name, tensor in self._tensors.items()}
         return tensors, {name: vector[rows] for name, vector in self._hyper.items()}
 
-    def _looked_at(self, k: int) -> tuple[Mapping[str, float], Mapping[str, Tensor]]:
+    def _looked_at(self, k: int) -> Look:
         """As `looked_at`, of one member: held-out scores are computed one by one, as in serial training."""
         tensors, _ = self._rows_of(k)
         member = self._members[k]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from maestune.data import TextData
+from maestune.data import Split, TextData
 from maestune.errors import SettingsError
 from maestune.families.base import Family, Hyper, Noise, drawer
 from maestune.training.run import Run
@@ -26,29 +27,49 @@ def wanted(family: Family, config: Config, run: Run, n: int) -> Noise:
     return {**drawer(family.latents(config, run.data.spec, n))(run.sample_generator()), **run.prompts(n)}
 
 
+@dataclass(frozen=True)
+class Look:
+    """A model's scores on held-out data, the same on the part that its best weights are chosen by, and more pictures."""
+
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    choice: Mapping[str, float] = field(default_factory=dict[str, float])
+    exhibits: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
 @torch.no_grad()
-def looked_at(
-    family: Family, model: nn.Module, config: Config, hyper: Hyper, run: Run, step: int
-) -> tuple[Mapping[str, float], Mapping[str, Tensor]]:
-    """A model's scores on held-out data, where it is scored at a step, and its exhibits at the end of a full training."""
+def looked_at(family: Family, model: nn.Module, config: Config, hyper: Hyper, run: Run, step: int) -> Look:
+    """What there is to see of a model after a step: nothing where it is not scored; exhibits after a full training."""
     if step not in run.scored_at or run.data is None:
-        return {}, {}
+        return Look()
     full = step >= run.full_steps
+    watched = step in run.watched_at
     scores: Mapping[str, float] = {}
+    choice: Mapping[str, float] = {}
     if family.measures:
-        n = (WINDOWS if isinstance(run.data, TextData) else IMAGES)[full]
-        scores = family.measure(model, hyper, _held_out(run, config, n), run.generator("measure"))
-        if set(scores) != set(family.measures):
-            raise SettingsError(
-                f"measure: {family.name} tells {', '.join(scores) or 'nothing'}; its `measures` are {', '.join(family.measures)}."
-            )
-    exhibits = (
-        family.exhibits(model, hyper, _held_out(run, config, EXHIBITED), run.generator("exhibits")) if full else {}
-    )
-    return scores, exhibits
+        n = (WINDOWS if isinstance(run.data, TextData) else IMAGES)[full or watched]
+        scores = _measured(family, model, config, hyper, run, n, run.split)
+        if watched:
+            choice = scores if run.split == "search" else _measured(family, model, config, hyper, run, n, "search")
+    exhibits: Mapping[str, Tensor] = {}
+    if full:
+        batch = _held_out(run, config, EXHIBITED, run.split)
+        exhibits = family.exhibits(model, hyper, batch, run.generator("exhibits"))
+    return Look(scores, choice, exhibits)
 
 
-def _held_out(run: Run, config: Config, n: int) -> Mapping[str, Tensor]:
+def _measured(
+    family: Family, model: nn.Module, config: Config, hyper: Hyper, run: Run, n: int, split: Split
+) -> Mapping[str, float]:
+    scores = family.measure(model, hyper, _held_out(run, config, n, split), run.generator("measure"))
+    if set(scores) != set(family.measures):
+        raise SettingsError(
+            f"measure: {family.name} tells {', '.join(scores) or 'nothing'}; its `measures` are "
+            f"{', '.join(family.measures)}."
+        )
+    return scores
+
+
+def _held_out(run: Run, config: Config, n: int, split: Split) -> Mapping[str, Tensor]:
     assert run.data is not None
-    batch = run.data.held_out(run.split, n, int(config.number("context", 0)))
+    batch = run.data.held_out(split, n, int(config.number("context", 0)))
     return {name: tensor.to(run.device) for name, tensor in batch.items()}

@@ -74,8 +74,9 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
         if n := run.n_samples(step):
             with torch.no_grad():
                 samples = family.generate(model, hyper, wanted(family, config, run, n))
-        scores, exhibits = looked_at(family, model, config, hyper, run, step)
-        yield Report(step, signals, samples, scores, exhibits, state=partial(_state, step, model, seats, stream))
+        look = looked_at(family, model, config, hyper, run, step)
+        state = partial(_state, step, model, seats, stream)
+        yield Report(step, signals, samples, look.scores, look.choice, look.exhibits, state)
         if not all(map(math.isfinite, signals.values())):
             return
 
@@ -161,9 +162,7 @@ class _Seat:
         # Only this player's gradients are computed; the others' parameters are passed through.
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         numbers = {**self.numbers, "lr": lr * player.rate}
-        self.optimiser.move(
-            self.parameters, clipped(gradients, numbers["clip"]), self.slots, self.moves + 1, numbers
-        )
+        self.optimiser.move(self.parameters, clipped(gradients, numbers["clip"]), self.slots, self.moves + 1, numbers)
         self.moves += 1
         self.last = loss.detach(), gradients
         with torch.no_grad():

@@ -17,7 +17,8 @@ class Run:
     """One segment of a training: from `start_steps` to `until_steps` of a full training of `full_steps`.
 
     `state` is what the last report's `state()` returned when the training was paused, None at the start.
-    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored. `seed` fixes weights, data order and noise; `sample_seed` the
+    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is
+    scored; `watched_at`: those of them at which its best weights are chosen, always by the search part. `seed` fixes weights, data order and noise; `sample_seed` the
     latents of the samples, the same for all trials of a stage (common random numbers). `split` tells which held-out part
     scores are for: trainings that score themselves use the one, and leave the other for the verdict.
     """
@@ -30,6 +31,7 @@ class Run:
     sample_seed: int = 0
     samples_at: Mapping[int, int] = field(default_factory=dict[int, int])
     scored_at: frozenset[int] = frozenset()
+    watched_at: frozenset[int] = frozenset()
     report_every: int = 50
     device: str = "cpu"
     data: Data | None = None

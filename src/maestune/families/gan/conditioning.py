@@ -36,12 +36,12 @@ class JoinLabel(Labelled):
 class Projection(Labelled):
     """The discriminator's score D(x, y) = ψ(φ) + ⟨V_y, φ⟩ of features φ (Miyato & Koyama 2018, arXiv 1802.05637).
 
-    ψ is linear. `spectral`: spectral norm in ψ and V, as the authors have it.
+    ψ is linear, with or without a bias. `spectral`: spectral norm in ψ and V, as the authors have it.
     """
 
-    def __init__(self, features: int, classes: int, *, spectral: bool = False) -> None:
+    def __init__(self, features: int, classes: int, *, bias: bool = True, spectral: bool = False) -> None:
         super().__init__()
-        self.score = (SpectralLinear if spectral else nn.Linear)(features, 1)
+        self.score = (SpectralLinear if spectral else nn.Linear)(features, 1, bias=bias)
         self.classes = (SpectralTable if spectral else Table)(classes, features)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:

@@ -171,8 +171,9 @@ class GAN(Family):
 
     @torch.no_grad()
     def signals(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
-        """Mean scores of real and fake, the discriminator's accuracy by sign, and the spread of the samples.
+        """Mean scores of real and fake, the discriminator's accuracy, and the spread of the samples.
 
+        `d_accuracy`: share of scores with the right sign; of relative games, share of pairs whose real image has the higher.
         `sample_std`: standard deviation over samples, mean over pixels, relative to that of the real batch (1 when
         samples vary as much as real images; towards 0 when modes collapse).
         """
@@ -180,7 +181,7 @@ class GAN(Family):
         label = batch["label"] if model.classes else None
         real, fake = batch["image"], model.generator(noise["discriminator"]["latent"], label=label)
         r, f = (model.discriminator(x, label=label).squeeze(1) for x in (real, fake))
-        right = 0.5 * ((r > 0).float().mean() + (f < 0).float().mean())
+        right = (r > f if model.relative else torch.cat((r > 0, f < 0))).float().mean()
         spread = fake.std(0).mean() / real.std(0).mean().clamp_min(1e-6)
         return {"score_real": r.mean(), "score_fake": f.mean(), "d_accuracy": right, "sample_std": spread}
 

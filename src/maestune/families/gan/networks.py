@@ -17,6 +17,7 @@ from maestune.data import DataSpec
 from maestune.errors import SettingsError
 from maestune.families.attention import SelfAttention
 from maestune.families.gan.conditioning import EMBEDDING, JoinLabel, Projection
+from maestune.families.gan.games import GAMES
 from maestune.families.layers import (
     BatchNorm,
     Conv2d,
@@ -41,17 +42,27 @@ LEAST_ATTENDED = 8  # pixels: a smaller map is within reach of one convolution
 class GanModel(nn.Module):
     """Generator (B, Z) → (B, C, H, W), discriminator (B, C, H, W) → (B, 1), and the generator's moving average if any.
 
-    `classes`: of how many labels both need one for each sample; 0 where they need none.
+    `classes`: of how many labels both need one for each sample; 0 where they need none. `relative`: whether only differences
+    of scores mean something.
     """
 
     average: Stack | None
 
-    def __init__(self, generator: Stack, discriminator: Stack, average: Stack | None, classes: int = 0) -> None:
+    def __init__(
+        self,
+        generator: Stack,
+        discriminator: Stack,
+        average: Stack | None = None,
+        *,
+        classes: int = 0,
+        relative: bool = False,
+    ) -> None:
         super().__init__()
         self.generator = generator
         self.discriminator = discriminator
         self.average = average
         self.classes = classes
+        self.relative = relative
 
     @property
     def sampler(self) -> Stack:
@@ -78,7 +89,9 @@ def build_model(config: Config, spec: DataSpec, generator: torch.Generator) -> G
     if len(networks) == 3:
         average = networks[2].requires_grad_(False)
         average.load_state_dict(networks[0].state_dict())
-    return GanModel(networks[0], networks[1], average, 0 if _condition(config) == "none" else spec.classes)
+    classes = 0 if _condition(config) == "none" else spec.classes
+    relative = GAMES[config.text("loss")].relative
+    return GanModel(networks[0], networks[1], average, classes=classes, relative=relative)
 
 
 def dropout_shapes(config: Config, spec: DataSpec) -> tuple[tuple[int, ...], ...]:
@@ -158,15 +171,19 @@ def _latents(config: Config, spec: DataSpec) -> tuple[list[nn.Module], int]:
 
 
 def _head(config: Config, spec: DataSpec, features: int) -> list[nn.Module]:
-    """From features (B, F) to the score (B, 1)."""
+    """From features (B, F) to the score (B, 1).
+
+    Relative games do not look at the level of scores: a bias would have no gradient but rounding, which Adam makes large.
+    """
+    bias = not GAMES[config.text("loss")].relative
     spectral = config.text("norm_d") == "spectral"
     spread = config.text("minibatch_std", "none") == "on"
     features += spread
     last: nn.Module
     if _condition(config) == "projection":
-        last = Projection(features, spec.classes, spectral=spectral)
+        last = Projection(features, spec.classes, bias=bias, spectral=spectral)
     else:
-        last = (SpectralLinear if spectral else nn.Linear)(features, 1)
+        last = (SpectralLinear if spectral else nn.Linear)(features, 1, bias=bias)
     return [MinibatchStd(), last] if spread else [last]
 
 

@@ -17,7 +17,7 @@ from maestune.families.base import Hyper
 from maestune.families.lm.networks import Cache, Transformer
 
 Number = float | Tensor
-COLDEST = 1e-4  # temperatures below it, 0 among them, take the likeliest token
+COLDEST = 1e-6  # temperatures below it, 0 among them, take the likeliest token
 NEARLY_ONE = 1.0 - 1e-6  # the draw must stay below the whole, whatever the rounding
 
 

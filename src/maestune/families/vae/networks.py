@@ -28,9 +28,6 @@ MOST_DOUBLINGS = 3  # channels stop growing at 8 × width
 # floor, the spread of numbers within one of 256 levels, below which a density says nothing about levels any more.
 FIRST_SCALE = 0.5
 LEAST_SCALE = LEVEL / math.sqrt(12.0)
-# Adam moves every parameter by about its rate in a step. The logarithm of the scale has further to go than a weight,
-# and as long as it has not arrived the KL is weighted wrongly.
-SCALE_GAIN = 10.0
 
 ACTIVATIONS = ("relu", "silu", "gelu", "leaky_relu", "tanh")
 NORMS = ("none", "layer")
@@ -65,7 +62,7 @@ class Autoencoder(nn.Module):
         if self.scale is None:
             return None
         floor, first = math.log(LEAST_SCALE), math.log(FIRST_SCALE)
-        return floor + F.softplus(first - floor + SCALE_GAIN * self.scale)
+        return floor + F.softplus(first - floor + self.scale)
 
 
 class VaeModel(nn.Module):
