@@ -12,10 +12,10 @@ from maestune.campaign.settings import (
     parse_objective,
     parse_value,
     resolve_device,
-    toml_text,
 )
 from maestune.cli.main import app
 from maestune.errors import SettingsError
+from maestune.recipes.writing import toml_text
 
 _values = st.one_of(
     st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.text()

@@ -35,6 +35,10 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def names(spec: DataSpec, network: str = "dit") -> set[str]:
+    return {param.name for param in FAMILY.space(spec, network)}
+
+
 def config_of(spec: DataSpec = CAPTIONED, network: str = "dit", **values: Any) -> Config:
     """A config of tiny networks; they are below the space's, so they are put in afterwards."""
     tiny = {"width": 16, "batch_size": 5} | ({"text_width": 8} if spec.words else {})
@@ -87,7 +91,7 @@ def model_of(spec: DataSpec = CAPTIONED, network: str = "dit", **values: Any) ->
 def test_the_centre_of_the_space_is_the_recipe(spec: DataSpec, network: str) -> None:
     space = FAMILY.space(spec, network)
     centre, recipe = space.centre(), RECIPES["dit"]
-    known = {name: value for name, value in recipe.config.items() if name in space}
+    known = {name: value for name, value in recipe.config.items() if name in names(spec, network)}
     assert {name: centre[name] for name in known} == known
     assert set(recipe.config) - set(known) == (set() if spec.classes else {"condition_dropout", "guidance"})
     assert recipe.citation
@@ -101,11 +105,10 @@ def test_the_centre_of_the_space_is_the_recipe(spec: DataSpec, network: str) -> 
 
 
 def test_parameters_are_there_where_they_do_something() -> None:
-    assert "guidance" not in FAMILY.space(PLAIN)
-    assert "condition_dropout" in FAMILY.space(LABELLED)
-    assert "text_width" not in FAMILY.space(LABELLED)
-    assert "text_width" in FAMILY.space(CAPTIONED)
-    assert "patch" not in FAMILY.space(PLAIN, "unet")
+    assert not {"guidance", "condition_dropout"} & names(PLAIN)
+    assert {"guidance", "condition_dropout"} <= names(LABELLED)
+    assert names(CAPTIONED) - names(LABELLED) == {"text_width", "text_depth", "caption_use"}
+    assert names(PLAIN, "dit") - names(PLAIN, "unet") == {"patch"}
     assert "time_mean" in FAMILY.space(PLAIN).complete({"time_sampling": "logit_normal"})
     assert "time_mean" not in FAMILY.space(PLAIN).complete({"time_sampling": "uniform"})
 
@@ -186,9 +189,8 @@ def test_every_parameter_has_an_effect(network: str, name: str) -> None:
 def test_these_are_all_parameters_but_those_of_the_trainer() -> None:
     from maestune.families import training_space
 
-    space = FAMILY.space(CAPTIONED)
     trainer = training_space.NUMBERS | {"optimizer", "batch_size", "network"}
-    assert {p.name for p in space} - trainer == {*TO_LOSS, *TO_SAMPLES}
+    assert names(CAPTIONED) - trainer == {*TO_LOSS, *TO_SAMPLES}
 
 
 # Player and samples ---------------------------------------------------------------------------------------------------
@@ -348,7 +350,7 @@ def _compare(spec: DataSpec, network: str, sampling: str) -> None:
     use = {"caption_use": "attended"} if spec.words else {}
     configs: list[Config] = []
     for member in MEMBERS:
-        known = {n: v for n, v in member.items() if n in FAMILY.space(spec, network)}
+        known = {n: v for n, v in member.items() if n in names(spec, network)}
         if sampling == "uniform":
             known.pop("time_mean", None)
         configs.append(config_of(spec, network, time_sampling=sampling, solver_steps=2, **use, **known))
@@ -356,8 +358,10 @@ def _compare(spec: DataSpec, network: str, sampling: str) -> None:
     models = [stirred(FAMILY.build(c, spec, rng(k)), k) for k, c in enumerate(configs)]
     hypers = [FAMILY.hyper(c, 0.5) for c in configs]
     hyper = {name: torch.tensor([h[name] for h in hypers]) for name in hypers[0]}
-    names = [name for name, _ in models[0].named_parameters()]
-    stacked = {n: torch.stack([dict(m.named_parameters())[n].detach() for m in models]).requires_grad_() for n in names}
+    tensors = [name for name, _ in models[0].named_parameters()]
+    stacked = {
+        n: torch.stack([dict(m.named_parameters())[n].detach() for m in models]).requires_grad_() for n in tensors
+    }
     (player,) = FAMILY.players(configs[0], spec)
     batch, noise = batch_of(spec), drawer(player.noise)(rng(2))
     call = Bound(models[0], player.loss)
@@ -366,7 +370,7 @@ def _compare(spec: DataSpec, network: str, sampling: str) -> None:
         return functional_call(call, {f"model.{n}": t for n, t in tensors.items()}, (batch, numbers, noise))
 
     losses = vmap(one)(stacked, hyper)
-    moved = [name for name in names if name.startswith("network.")]
+    moved = [name for name in tensors if name.startswith("network.")]
     gradients = torch.autograd.grad(losses.mean(1).sum(), [stacked[name] for name in moved])
     for k, (model, numbers) in enumerate(zip(models, hypers, strict=True)):
         alone = player.loss(model, batch, numbers, noise)

@@ -16,6 +16,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from maestune.data import DataSpec
 from maestune.errors import SettingsError, SpaceError
+from maestune.families import training_space
 from maestune.families.base import drawer
 from maestune.families.lm import RECIPES
 from maestune.families.lm.family import loss
@@ -106,9 +107,7 @@ EFFECTS: Mapping[str, Any] = {
     "layers": 3, "width": 32, "heads": 2, "context": 16, "positions": "rotary", "activation": "relu", "norm": "rms",
     "qk_norm": "rms", "head": "untied", "init": 0.1, "dropout": 0.2, "label_smoothing": 0.1,
 }  # fmt: skip
-TRAINER = {
-    "optimizer", "lr", "beta1", "beta2", "batch_size", "clip", "schedule", "warmup", "decay", "lr_floor", "weight_decay", "ema"
-}  # fmt: skip
+TRAINER = training_space.NUMBERS | training_space.SWITCHES | {"optimizer", "batch_size"}
 SAMPLING = {"temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"}
 
 
@@ -174,7 +173,7 @@ def test_signals_are_plain_means() -> None:
     x = model.network.embedding[tokens[:, :-1]]
     assert model.network.positions is not None
     q, k, _ = block.attention.inputs(block.norm_1(x + model.network.positions)).unflatten(2, (3, 4, 4)).unbind(2)
-    first = torch.einsum("bihc,bjhc->bhij", q, k).amax() / 2
+    first = torch.einsum("bihc,bjhc->bhij", q, k).detach().amax() / 2
     assert signals["attention_logit"] >= first - 1e-6
     with torch.no_grad():  # no attention in the second block: the first is the largest
         model.network.blocks[1].attention.inputs.weight.zero_()

@@ -35,13 +35,11 @@ def test_it_is_the_rule_applied_to_all_that_was_seen(found: list[float], higher:
     if not finite:
         assert seen.step == 0
         assert seen.since == looks
-        assert watch.result(seen, 10 * looks) == 10 * looks
     else:
         best = max(finite) if higher else min(finite)
         assert seen.value == best
         assert seen.step == 10 * (shown.index(best) + 1)  # of equal ones the first
         assert seen.since == looks - seen.step // 10
-        assert watch.result(seen, 10 * looks) == seen.step
     assert watch.stops(seen) == (patience > 0 and seen.since >= patience)
     assert watch.stops(seen) or looks == len(found)
 
@@ -68,15 +66,14 @@ def test_looks_are_spread_over_a_full_training_and_end_with_it(full_steps: int) 
     assert all(abs(step - full_steps * (k + 1) / LOOKS) <= 0.5 for k, step in enumerate(steps)) or full_steps < LOOKS
 
 
-def test_the_last_weights_are_the_result_unless_the_best_are_wanted() -> None:
-    seen = Seen(step=20, value=1.0, since=2)
-    cases: tuple[tuple[Keep, int], ...] = (("last", 40), ("best", 20))
-    for keep, expected in cases:
-        watch = Watch(Objective("fd"), keep, 2)
-        assert watch.stops(seen)
-        assert watch.result(seen, 40) == expected
-        assert watch.keeps(seen, 20) == (keep == "best")
-        assert not watch.keeps(seen, 40)
+def test_weights_are_kept_of_the_best_look_alone_and_only_where_they_are_wanted() -> None:
+    kept: dict[Keep, list[int]] = {"last": [], "best": []}
+    for keep, steps in kept.items():
+        watch, seen = Watch(Objective("fd"), keep), Seen()
+        for step, value in ((10, math.nan), (20, 5.0), (30, 6.0), (40, 5.0), (50, 1.0), (60, math.nan)):
+            seen = watch.looked(seen, step, value)
+            steps += [step] * watch.keeps(seen, step)
+    assert kept == {"last": [], "best": [20, 50]}
 
 
 def test_configs_say_how_they_are_watched() -> None:

@@ -23,6 +23,7 @@ from maestune.types import Config, Report
 
 STEPS = 24
 BASE = Config.of(optimizer="sgd", batch_size=16, lr=0.1)
+FUSIBLE = Fusible(ts.NUMBERS, ts.SWITCHES)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Line(Family):
     """One player, an autoencoder: two matrices, and biases and gains of one dimension."""
 
     name: str = "line"
-    fusible: Fusible = Fusible(ts.NUMBERS, ts.SWITCHES)
+    fusible: Fusible = FUSIBLE
 
     def space(self, spec: DataSpec, network: str | None = None) -> Space:
         return Space((Float("lr", 1e-5, 1.0),))

@@ -24,7 +24,7 @@ from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
-from maestune.campaign.settings import Settings, default_workers, how_to_fuse, resolve_device, toml_text
+from maestune.campaign.settings import Settings, default_workers, how_to_fuse, resolve_device
 from maestune.campaign.store import Store
 from maestune.data import ImageData
 from maestune.data.asking import Asking
@@ -44,6 +44,7 @@ from maestune.execution.model import (
 from maestune.execution.processes import Processes
 from maestune.execution.segment import disk_error, real_picture
 from maestune.families.base import Family
+from maestune.recipes.writing import toml_text
 from maestune.search import make_strategy
 from maestune.space import Fusible, Space
 from maestune.training.loop import family_training
@@ -271,6 +272,8 @@ class Campaign:
             "eta",
             "steps",
             "size",
+            "recipe",
+            "domain",
             "tokens",
             "captions",
             "samples",

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 
 from maestune.campaign.seeds import derive_seed
-from maestune.campaign.settings import Settings, parse_objective, toml_text
+from maestune.campaign.settings import Settings, parse_objective
+from maestune.campaign.start import located_recipe, start_of
 from maestune.data import Data, ImageData, load_data
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
-from maestune.execution.model import OwnTraining, family, is_own, recipe_of, spec_for
+from maestune.execution.model import OwnTraining, family, is_own, spec_for
 from maestune.families.base import Family
 from maestune.quality import DESCRIBED, Judge, available_metrics, default_n_samples, prepare_extractor, self_test
-from maestune.recipes import Recipe
+from maestune.recipes.writing import toml_text
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
 
@@ -59,6 +60,8 @@ class Prepared:
     def resolved(self, settings: Settings, steps: int) -> str:
         """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere."""
         values = settings.model_dump(mode="json", exclude_none=True, exclude={"set", "range", "out"})
+        if settings.recipe is not None:
+            values["recipe"] = located_recipe(settings.recipe)
         values |= {
             "model": _located(settings.model),
             "objective": [objective_text(o) for o in self.objectives],
@@ -77,11 +80,14 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     source = settings.data or (own.data if own else None)
     made = own.family if own else family(settings.model)
     data = _data(settings, source, made, say) if source is not None else None
-    space = _space(settings, own, made, data)
+    start = start_of(settings, own, made, data)
+    for note in start.notes:
+        say(note)
+    space = start.space
     recipe_config = space.centre()
     conditional = made is not None and data is not None and made.conditional(recipe_config, data.spec)
     objectives = _objectives(settings, own, made, data, conditional)
-    notes = list(_notes(data, say)) if data is not None else []
+    notes = [*start.notes, *(_notes(data, say) if data is not None else ())]
     judges, floor, failure = {}, {}, {}
     if isinstance(data, ImageData):
         judges, floor, failure, judged = _judges(settings, data, conditional, say)
@@ -100,8 +106,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         objectives=objectives,
         n_samples=judges["search"].n_samples if judges else 0,
     )
-    recipe = recipe_of(settings.model)
-    citations = [recipe.citation] if recipe else []
+    citations = list(start.citations)
     citations += [p.prior.citation for p in space if p.prior is not None and p.prior.citation]
     measured = (*full_metrics, *(made.measures if made else ()))
     citations += [DESCRIBED[name].citation for name in measured if name in DESCRIBED]
@@ -110,7 +115,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         data=data,
         space=space,
         recipe=recipe_config,
-        recipe_name=_recipe_name(settings, recipe),
+        recipe_name=start.name,
         objectives=objectives,
         setup=setup,
         conditional=conditional,
@@ -131,13 +136,6 @@ def _located(model: str) -> str:
     """A model's name that holds from every folder: the file of an own training by its whole path."""
     path, colon, function = model.partition(":")
     return f"{Path(path).resolve()}{colon}{function}" if is_own(model) else model
-
-
-def _recipe_name(settings: Settings, recipe: Recipe | None) -> str:
-    if recipe is None or settings.space is not None:
-        return "the starting configuration"
-    changed = " as changed by --set and --range" if settings.set or settings.range else ""
-    return f"the {recipe.title} recipe{changed}"
 
 
 def _in_words(param: Param) -> str:
@@ -183,27 +181,6 @@ def _model_steps(own: OwnTraining | None, made: Family | None, data: Data | None
     if made is not None:
         return made.full_steps(spec_for(made, data), data.size if data else 0)
     return own.full_steps if own else None
-
-
-def _space(settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None) -> Space:
-    if settings.space is not None:
-        space = Space.from_dict(settings.space)
-    elif made is not None:
-        network = settings.set.get("network")
-        space = made.space(spec_for(made, data), network if isinstance(network, str) else None)
-    else:
-        assert own is not None
-        assert own.space is not None
-        space = own.space
-    for name, value in settings.set.items():
-        space = space.fix(name, value)
-    for name, (low, high) in settings.range.items():
-        space = space.restrict(name, low, high)
-    if not space.varying:
-        raise SettingsError(
-            "Every parameter of the space is fixed, so there is nothing to search; release one (drop a --set)."
-        )
-    return space
 
 
 def _objectives(

@@ -14,6 +14,7 @@ from maestune.campaign.budget import Budget
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Fuse
 from maestune.execution.model import FAMILIES, is_own
+from maestune.recipes import find, find_domain
 from maestune.search import STRATEGIES
 from maestune.types import Objective, Value
 
@@ -43,6 +44,8 @@ class Settings(BaseModel):
     eta: int = Field(3, ge=2, le=10, description="one in how many goes on to the next rung")
     size: int | None = Field(None, ge=8, le=1024, description="height and width that images are brought to")
     tokens: str | None = Field(None, description="tokens of a text: characters, bytes, or a tokenizer's path")
+    recipe: str | None = Field(None, description="the published setting to start from: a name, or a TOML file")
+    domain: tuple[str, ...] = Field((), description="kinds of data that shift ranges and priors: medical, small-data …")
     captions: tuple[str, ...] = Field((), description="templates that make captions of class names: a photo of a {}")
     samples: int | None = Field(None, ge=100, description="how many samples are scored")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -74,6 +77,10 @@ class Settings(BaseModel):
                 f"Unknown model {settings.model!r}. {did_you_mean(settings.model, FAMILIES)} "
                 "Your own training is named path/to/file.py:function."
             )
+        if settings.recipe is not None:
+            find(settings.recipe, None if is_own(settings.model) else settings.model)
+        for name in settings.domain:
+            find_domain(name)
         for name, (low, high) in settings.range.items():
             if low >= high:
                 raise SettingsError(
@@ -158,47 +165,3 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"No file {path}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
-
-
-def toml_text(data: Mapping[str, Any], _path: tuple[str, ...] = ()) -> str:
-    """Plain data as TOML: values first, then tables. Only what our settings and configs are made of.
-
-    >>> print(toml_text({"a": 1, "b": {"c": "x"}}))
-    a = 1
-    <BLANKLINE>
-    [b]
-    c = "x"
-    """
-    lines = [f"{_key(k)} = {_toml(v)}" for k, v in data.items() if not isinstance(v, Mapping)]
-    text = "\n".join(lines)
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            path = (*_path, _key(key))
-            body = toml_text(value, path)
-            text += ("\n\n" if text else "") + f"[{'.'.join(path)}]" + (f"\n{body}" if body else "")
-    return text
-
-
-def _key(name: str) -> str:
-    return name if name and all(c.isascii() and (c.isalnum() or c in "_-") for c in name) else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, str):
-        escaped = "".join(_escape(c) for c in value)
-        return f'"{escaped}"'
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(v) for v in value)}]"
-    raise TypeError(f"{type(value).__name__} has no TOML form here")
-
-
-def _escape(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    return character if character >= " " and character != "\x7f" else f"\\u{ord(character):04x}"

@@ -1,4 +1,4 @@
-"""The command line: `maestune tune | resume | report | generate | trials`."""
+"""The command line: `maestune tune | resume | report | generate | trials | recipes | domains | cite`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from maestune.cli.recipes import cite, domains, recipes
 from maestune.errors import MaestuneError, SettingsError
 
 app = typer.Typer(
@@ -42,6 +43,10 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
+for _command in (recipes, domains, cite):
+    app.command()(_command)
+
+
 @app.callback()
 def root(
     version: Annotated[
@@ -55,10 +60,17 @@ def root(
 def tune(
     model: Annotated[
         str,
-        typer.Argument(help="gan; or your own training as path.py:function; or a campaign.toml.", show_default=False),
+        typer.Argument(
+            help="gan, vae, lm or flow; or your own training as path.py:function; or a campaign.toml.",
+            show_default=False,
+        ),
     ],
     data: Annotated[
-        str | None, typer.Option(help="digits (built in), a folder of images (class folders = labels), or IDX files.")
+        str | None,
+        typer.Option(
+            help="Images: digits or digits-captions (built in), a folder (class folders = labels), .npz or IDX files. "
+            "Text, for lm: pydoc (built in), a file or a folder."
+        ),
     ] = None,
     budget: Budget = None,
     objective: Annotated[
@@ -84,6 +96,13 @@ def tune(
         int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")
     ] = None,
     samples: Annotated[int | None, typer.Option(min=100, help="How many samples are scored.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Published setting to start from; `maestune recipes` lists them. Or a TOML file.")
+    ] = None,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option(help="Kind of data (medical, small-data …): shifts ranges and priors; repeatable."),
+    ] = None,
     tokens: Annotated[
         str | None, typer.Option(help="Tokens of a text: characters, bytes, or a tokenizer. (default: characters)")
     ] = None,
@@ -122,6 +141,8 @@ def tune(
         "steps": steps,
         "size": size,
         "samples": samples,
+        "recipe": recipe,
+        "domain": tuple(domain) if domain else None,
         "tokens": tokens,
         "captions": tuple(captions) if captions else None,
         "device": device,

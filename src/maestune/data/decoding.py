@@ -115,6 +115,7 @@ class _Processes:
     def __init__(self) -> None:
         self._mine = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
+        self._starting = threading.Lock()
         self._possible, self._closed = True, False
 
     def read(self, sources: Sequence[Source], side: int | None) -> Batch:
@@ -136,7 +137,8 @@ class _Processes:
 
     def close(self) -> None:
         """End all processes."""
-        self._closed = True
+        with self._starting:
+            self._closed = True
         for process in self._all:
             process.kill()
             process.wait()
@@ -145,25 +147,20 @@ class _Processes:
                     _open(pipe).close()
 
     def _start(self) -> subprocess.Popen[bytes] | None:
-        if self._closed or not self._possible:
-            return None
         # By its path and without the package around it (-P: nor the modules beside it), see `decode`.
         command = [sys.executable, "-P", decode.__file__]
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **one_thread},
-            )
-        except OSError:
-            self._possible = False
-            return None
-        self._all.append(process)
-        if self._closed:  # in the meantime
-            process.kill()
+        pipe, one_thread = subprocess.PIPE, dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        with self._starting:  # one that starts while all are ended would be left behind
+            if self._closed or not self._possible:
+                return None
+            try:
+                process = subprocess.Popen(
+                    command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env={**os.environ, **one_thread}
+                )
+            except OSError:
+                self._possible = False
+                return None
+            self._all.append(process)
         if _open(process.stdout).read(len(READY)) != READY:
             self._possible = False
             return None

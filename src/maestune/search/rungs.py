@@ -58,7 +58,7 @@ def ranking(losses: NDArray[np.float64]) -> tuple[list[int], NDArray[np.int64]]:
 
     One objective: by value, ties in the order of the rows. Several: by front, within a front by an epsilon-net, which
     takes the point nearest to the ideal and then always the one farthest from those taken, so that a cut anywhere
-    leaves a spread of compromises (Salinas et al. 2021, arXiv 2106.12639).
+    leaves a spread of compromises (Schmucker et al. 2021, arXiv 2106.12639).
     """
     if losses.shape[1] == 1:
         order = np.argsort(losses[:, 0], kind="stable")

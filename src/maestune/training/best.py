@@ -62,8 +62,8 @@ class Watch:
     >>> watch, seen = Watch(Objective("fd"), keep="best", patience=2), Seen()
     >>> for step, fd in ((10, 5.0), (20, 3.0), (30, 4.0), (40, 3.5)):
     ...     seen = watch.looked(seen, step, fd)
-    >>> seen, watch.stops(seen), watch.result(seen, 40)
-    (Seen(step=20, value=3.0, since=2), True, 20)
+    >>> seen, watch.stops(seen)
+    (Seen(step=20, value=3.0, since=2), True)
     """
 
     objective: Objective
@@ -83,10 +83,6 @@ class Watch:
     def keeps(self, seen: Seen, step: int) -> bool:
         """Whether the weights of this step must be kept for now: those of the best look so far."""
         return self.keep == "best" and seen.step == step
-
-    def result(self, seen: Seen, step: int) -> int:
-        """The step whose weights are the model, of a training that ended after `step`."""
-        return seen.step if self.keep == "best" and seen.step else step
 
 
 def watch_of(config: Config, objective: Objective) -> Watch | None:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maestune.data import Batch, DataSpec
-from maestune.data.spec import Modality
+from maestune.data import Batch, DataSpec, Modality
 from maestune.errors import SettingsError
+from maestune.families import training_space
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.lm.networks import LanguageModel, Transformer, build_model
 from maestune.families.lm.sampling import generate
@@ -35,23 +35,8 @@ OFF: Mapping[str, float] = {
     "repetition_penalty": 1.0,
 }
 FUSIBLE = Fusible(
-    numbers=frozenset(
-        (
-            "lr",
-            "beta1",
-            "beta2",
-            "momentum",
-            "weight_decay",
-            "l1",
-            "clip",
-            "schedule",
-            "warmup",
-            "decay",
-            "lr_floor",
-            "init",
-        )
-    ),
-    switches=frozenset(("dropout", "label_smoothing", "ema", *OFF)),
+    numbers=training_space.NUMBERS | {"init"},
+    switches=training_space.SWITCHES | {"dropout", "label_smoothing", *OFF},
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
+from maestune.families import training_space
 from maestune.families.base import Recipe
 from maestune.families.lm.networks import ACTIVATIONS, NORMS
 from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
@@ -79,7 +80,7 @@ def lm_space(spec: DataSpec, network: str | None = None) -> Space:
         raise SpaceError(
             f"network: {network!r} is no network of a language model. {did_you_mean(network, ('transformer',))}"
         )
-    return Space((*_architecture(), *_optimiser(), *_schedule(), *_regularisation(), *_sampling()))
+    return Space((*_architecture(), *_training(), *_regularisation(), *_sampling()))
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = NANOGPT) -> Prior:
@@ -102,48 +103,38 @@ def _architecture() -> tuple[Param, ...]:
     )
 
 
-def _optimiser() -> tuple[Param, ...]:
+def _training() -> tuple[Param, ...]:
     return (
-        Choice("optimizer", ("adam",), role=Role.OPTIMIZER),
-        # The ladder's line through the largest models ends at 3e-3 for a million parameters.
-        Float("lr", 1e-4, 1e-2, scale="log", prior=_prior("lr", "low", f"{NANOGPT}; {LADDER}")),
-        Float("beta1", 0.8, 0.98, scale="logit", prior=_prior("beta1")),
-        Float("beta2", 0.9, 0.999, scale="logit", prior=_prior("beta2")),
-        Choice(
-            "batch_size",
-            (6, 8, 12, 16, 24, 32),
-            ordered=True,
-            prior=_prior("batch_size", "high"),
-            role=Role.OPTIMIZER,
-            unit="windows",
+        *training_space.optimiser(
+            # The ladder's line through the largest models ends at 3e-3 for a million parameters.
+            _prior("lr", "low", f"{NANOGPT}; {LADDER}"),
+            lr_range=(1e-4, 1e-2),
+            beta1=_prior("beta1"),
+            beta1_range=(0.8, 0.98),
+            beta2=_prior("beta2"),
+            beta2_range=(0.9, 0.999),
         ),
-        Float("clip", 0.25, 4.0, scale="log", prior=_prior("clip"), off=0.0, unit="gradient norm"),
-    )
-
-
-def _schedule() -> tuple[Param, ...]:
-    return (
-        Choice(
-            "schedule",
-            ("cosine", "wsd", "constant"),
-            prior=_prior("schedule", citation=f"{NANOGPT}; Hägele et al. 2024, arXiv 2405.18392"),
-            role=Role.OPTIMIZER,
+        *training_space.batch_size(_prior("batch_size", "high"), (6, 8, 12, 16, 24, 32), "windows"),
+        *training_space.schedule(
+            _prior("schedule", citation=f"{NANOGPT}; {training_space.WSD}"),
+            kinds=("cosine", "wsd", "constant", "step", "cyclical"),
+            warmup=_prior("warmup", "low", f"{NANOGPT}; {PLAYBOOK}"),
+            decay_range=(0.1, 0.8),
+            floor=_prior("lr_floor"),
         ),
-        Float("warmup", 0.005, 0.1, scale="log", prior=_prior("warmup", "low", f"{NANOGPT}; {PLAYBOOK}"), off=0.0),
-        Float("decay", 0.1, 0.8, prior=Prior(0.2, "low", "Hägele et al. 2024"), when={"schedule": ("wsd",)}),
-        Float(
-            "lr_floor", 0.01, 0.3, scale="log", prior=_prior("lr_floor"), off=0.0, when={"schedule": ("cosine", "wsd")}
+        *training_space.regularisation(
+            _prior("weight_decay"), clip=_prior("clip"), weight_decay_range=(0.01, 0.3), clip_range=(0.25, 4.0)
         ),
+        *training_space.ema(_prior("ema", "medium", AVERAGE), (0.9, 0.999)),
+        *training_space.ending(),
     )
 
 
 def _regularisation() -> tuple[Param, ...]:
     role = Role.REGULARISATION
     return (
-        Float("weight_decay", 0.01, 0.3, scale="log", prior=_prior("weight_decay"), role=role, off=0.0),
         Float("dropout", 0.02, 0.3, prior=_prior("dropout"), role=role, off=0.0),
         Float("label_smoothing", 0.01, 0.1, prior=_prior("label_smoothing", "high", SMOOTHING), role=role, off=0.0),
-        Float("ema", 0.9, 0.999, scale="logit", prior=_prior("ema", "medium", AVERAGE), role=Role.SAMPLING, off=0.0),
     )
 
 

@@ -1,0 +1,88 @@
+"""Where a campaign starts: the space, its centre a published setting, bent by domains and by what the person fixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maestune.campaign.settings import Settings
+from maestune.data import Data
+from maestune.errors import SettingsError
+from maestune.execution.model import OwnTraining, recipe_of, spec_for
+from maestune.families.base import Family
+from maestune.recipes import Case, Recipe, apply, apply_domain, find, find_domain
+from maestune.space import Space
+
+
+@dataclass(frozen=True)
+class Start:
+    """The space that is searched, from its centre on. `name`: what people call that centre."""
+
+    space: Space
+    name: str
+    citations: tuple[str, ...]
+    notes: tuple[str, ...]  # what of a recipe could not be as published, and what domains changed
+
+
+def start_of(settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None) -> Start:
+    """The start that settings ask for: a space of their own, or that of the model with recipe and domains applied.
+
+    `--set` and `--range` come last. Raises SettingsError when then nothing is left to search.
+    """
+    recipe = _recipe(settings, made)
+    citations = list(recipe.citations) if recipe is not None else []
+    notes: list[str] = []
+    if settings.space is not None:  # recipe and domains are in it already, when it was written down by a campaign
+        space = Space.from_dict(settings.space)
+    elif made is not None:
+        spec = spec_for(made, data)
+        network = settings.set.get("network")
+        space = made.space(spec, network if isinstance(network, str) else None)
+        if settings.recipe is not None and recipe is not None:
+            side = max(spec.shape[1:]) if spec.shape else None
+            applied = apply(
+                recipe, space, Case(side=side, n_train=data.size if data else None, tokens=spec.tokens or None)
+            )
+            space = applied.space
+            notes += applied.notes
+        for name in settings.domain:
+            domain = find_domain(name)
+            space, told = apply_domain(domain, space, made.name)
+            notes += told
+            citations += domain.citations
+    else:
+        assert own is not None
+        assert own.space is not None
+        space = own.space
+    for name, value in settings.set.items():
+        space = space.fix(name, value)
+    for name, (low, high) in settings.range.items():
+        space = space.restrict(name, low, high)
+    if not space.varying:
+        raise SettingsError(
+            "Every parameter of the space is fixed, so there is nothing to search; release one (drop a --set)."
+        )
+    return Start(space, _name(settings, recipe), tuple(citations), tuple(notes))
+
+
+def located_recipe(recipe: str) -> str:
+    """A recipe's name that holds from every folder: a file by its whole path."""
+    return str(Path(recipe).resolve()) if Path(recipe).is_file() else recipe
+
+
+def _recipe(settings: Settings, made: Family | None) -> Recipe | None:
+    if settings.recipe is None:
+        return recipe_of(settings.model)
+    if made is None:
+        raise SettingsError(
+            f"--recipe {settings.recipe}: a training of your own has a space of its own; put the values into its priors."
+        )
+    return find(settings.recipe, made.name)
+
+
+def _name(settings: Settings, recipe: Recipe | None) -> str:
+    if recipe is None or (settings.space is not None and settings.recipe is None):
+        return "the starting configuration"
+    options = {"--domain": settings.domain, "--set": settings.set, "--range": settings.range}
+    changed = [option for option, given in options.items() if given]
+    return f"the {recipe.title} recipe" + (f" as changed by {' and '.join(changed)}" if changed else "")
