@@ -107,7 +107,7 @@ class Bench:
         self.own = case.network == "own"
         self.family: Family = example().family if self.own else GAN()
         self.data = noise_images(case.channels, case.side) if case.side else load_images("digits")
-        base = self.family.space(self.data.shape, None if self.own else case.network).complete(case.values)
+        base = self.family.space(self.data.spec, None if self.own else case.network).complete(case.values)
         lr, beta1, k = base.number("lr"), base.number("beta1"), case.members
         # Members have other rates and momenta, by which no training becomes unstable, and one seed, as in a search.
         numbers = [
@@ -116,7 +116,7 @@ class Bench:
         self.config = base.with_(**numbers[0])
         self.run = TimedRun(FOREVER, FOREVER, seed=rank, device=device, data=self.data, clock=self.clock)
         self.tasks = [Task(i, base.with_(**each), self.run) for i, each in enumerate(numbers)]
-        self.players = self.family.players(self.config, self.data.shape)
+        self.players = self.family.players(self.config, self.data.spec)
         self.programs: Programs = {}
         self.loops: dict[str, tuple[Iterator[object], int]] = {}
         self.held: dict[str, int] = {}
@@ -127,7 +127,7 @@ class Bench:
         before = torch.cuda.memory_allocated() if self.clock.cuda else 0
         self.loops[name] = self._loop(manner, members)
         # Each kind of step, with and without the generator, is compiled at its first time; then as many without that.
-        kinds = max(player.every for player in self.players)
+        kinds = math.lcm(*(period for player in self.players for period in player.periods))
         self.turn(name, kinds)
         first = self.clock.seconds
         self.held[name] = torch.cuda.memory_allocated() - before if self.clock.cuda else 0
@@ -168,7 +168,7 @@ class Bench:
 
     def choose(self, compiling: bool) -> Manner:
         """What a campaign would choose for full trainings; what was compiled before is not compiled again."""
-        steps = self.family.full_steps(self.data.shape, len(self.data.train.images))
+        steps = self.family.full_steps(self.data.spec, self.data.size)
         run = Run(steps, steps, seed=self.run.seed, device=self.device, data=self.data)
         memory = float(torch.cuda.mem_get_info()[0]) if self.clock.cuda else math.inf
         tasks, programs = [replace(task, run=run) for task in self.tasks], self.programs if compiling else None

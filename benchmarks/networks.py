@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from maestune.data import ImageData, Images
+from maestune.data import DataSpec, ImageData, Images
 from maestune.families.base import Family, drawer
 from maestune.families.gan.networks import conv_plan
 from maestune.training import Run
 from maestune.training.loop import data_of
+from maestune.training.stream import source_of
 from maestune.types import Config, Value
 
 LATENTS, RATE, BETAS = 100, 2e-4, (0.5, 0.999)
@@ -89,16 +91,23 @@ class _Counted(TorchDispatchMode):
 
 def flops_of_step(family: Family, config: Config, run: Run) -> float:
     """Floating-point operations of a step (products and convolutions): each player's loss and gradient, as often as it moves."""
-    shape = data_of(run).shape
-    model = family.build(config, shape, run.generator("weights"))
-    batch = torch.zeros(int(config.number("batch_size")), *shape, device=run.device)
+    data = data_of(run)
+    model = family.build(config, data.spec, run.generator("weights"))
+    items = torch.zeros(int(config.number("batch_size")), dtype=torch.int64, device=run.device)
+    batch = source_of(data, config, run.device).take(items)
     total = 0.0
-    for player in family.players(config, shape):
+    for player in family.players(config, data.spec):
         noise = drawer(player.noise)(run.generator("noise"))
-        with _Counted() as counted:
-            loss = player.loss(model, batch, family.hyper(config, 0.5), noise).mean()
-            torch.autograd.grad(loss, list(model.get_submodule(player.name).parameters()), materialize_grads=True)
-        total += counted.flops / player.every
+        shares = {player.loss: 1 / player.every}
+        if player.lazy is not None:
+            period, loss = player.lazy
+            shares[loss] = 1 / math.lcm(player.every, period)
+            shares[player.loss] -= shares[loss]
+        for each, share in shares.items():
+            with _Counted() as counted:
+                value = each(model, batch, family.hyper(config, 0.5), noise).mean()
+                torch.autograd.grad(value, list(model.get_submodule(player.name).parameters()), materialize_grads=True)
+            total += counted.flops * share
     return total
 
 
@@ -183,11 +192,11 @@ def hand_written_gan(config: Config, images: Tensor, device: str = "cpu") -> Ite
 def hand_written_own(config: Config, images: Tensor) -> Iterator[None]:
     """One step of the example's network for each `next`."""
     own, size = example(), int(config.number("batch_size"))
-    network = own.build(config, tuple(images.shape[1:]))
+    network = own.build(config, DataSpec(shape=tuple(images.shape[1:])))
     adam = torch.optim.Adam(network.parameters(), lr=3e-3)
     real_images = images.float() / 127.5 - 1.0
     while True:
-        batch = real_images[torch.randint(len(real_images), (size,))]
+        batch = {"image": real_images[torch.randint(len(real_images), (size,))]}
         adam.zero_grad()
         own.loss(network, batch, {}, {}).mean().backward()
         adam.step()

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maestune.data import ImageData, Images
+from maestune.data import DataSpec, ImageData, Images
 from maestune.families.gan import GAN
 from maestune.training import Run, train
 from maestune.types import Config
@@ -71,8 +71,8 @@ def main() -> None:
     rng = torch.Generator().manual_seed(0)
     small = torch.randint(0, 256, (1000, 1, 8, 8), dtype=torch.uint8, generator=rng)
     large = torch.randint(0, 256, (5000, 1, 28, 28), dtype=torch.uint8, generator=rng)
-    mlp = GAN().space((1, 8, 8)).centre()
-    conv = GAN().space((1, 28, 28)).complete({"width": 32})
+    mlp = GAN().space(DataSpec(shape=(1, 8, 8))).centre()
+    conv = GAN().space(DataSpec(shape=(1, 28, 28))).complete({"width": 32})
     cases = {
         "MLP 128×2, 8×8, batch 64": (
             {"ours": lambda: ours(mlp, small), "hand-written": lambda: hand_written(mlp_networks(8, 128), small, 64)},

@@ -88,7 +88,8 @@ class Report:
     `signals`: numbers from training (losses, gradient norms …).
     `samples`: images (N, C, H, W) in [-1, 1] or tokens (N, T), when they are due.
     `scores`: scores that the training computes itself: a family's on held-out data, or the user's own.
-    `choice`: the same on the part that the best weights are chosen by, where that is another.
+    `choice`, `choice_samples`: the same for choosing the best weights by, where that is not done by `scores` and `samples`:
+    what chose them must not judge them.
     `exhibits`: more pictures by name, images (N, C, H, W) in rows of eight.
     `state`: called only when a checkpoint is wanted, before training goes on; returns nested dicts/lists of tensors
     and plain values from which the same generator continues exactly.
@@ -99,6 +100,7 @@ class Report:
     samples: Tensor | None = None
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     choice: Mapping[str, float] = field(default_factory=dict[str, float])
+    choice_samples: Tensor | None = None
     exhibits: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
     state: Callable[[], Mapping[str, Any]] | None = None
 

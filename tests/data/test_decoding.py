@@ -151,7 +151,9 @@ def test_a_decoding_process_ends_with_the_one_who_asks() -> None:
         assert process.wait(timeout=60) == 0
 
 
-def test_limits_of_this_process_hold_in_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, either: str) -> None:
+def test_limits_of_this_process_hold_in_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, either: str
+) -> None:
     Image.new("L", (100, 100)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9_000)
     with Decoders(lambda positions: [str(tmp_path / "large.png")] * len(positions), 2) as decoders:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from maestune.data import ImageData, load_images
-from maestune.data.folder import read_folder
+from maestune.data.folder import SUFFIXES, read_folder
 from maestune.errors import DataError
 
 RNG = np.random.default_rng(7)
@@ -315,6 +315,38 @@ def test_float_images_are_skipped_with_the_reason(tmp_path: Path) -> None:
     [skipped] = load_images(tmp_path).skipped
     assert skipped.startswith("f.tif: ")
     assert "8 or 16 bits" in skipped
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "LAB", "PA"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_mode_in_every_format_is_read_or_named(tmp_path: Path, mode: str, suffix: str) -> None:
+    grey = np.full((8, 8), 102, np.uint8)
+    if mode in ("I;16", "I", "F"):
+        image = Image.fromarray(grey.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * 257)
+    elif mode == "PA":
+        image = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (8, 8), 255)]).convert("PA")
+    elif mode == "LAB":
+        image = Image.new("LAB", (8, 8), (102, 128, 128))
+    else:
+        image = Image.fromarray(grey if mode != "1" else grey * 0).convert(mode)
+    try:
+        image.save(tmp_path / f"a{suffix}")
+    except (OSError, KeyError, ValueError):
+        pytest.skip("this format has no such mode")
+    noise(8, 8).save(tmp_path / "z.png")
+    collection = read_folder(tmp_path, size=8)
+    if mode in ("F", "LAB"):
+        assert len(collection.skipped) == 1
+        return
+    assert collection.skipped == ()
+    assert np.abs(collection.images.pixels[0].astype(int) - (0 if mode == "1" else 102)).max() <= 3
+
+
+def test_photographs_of_several_pictures_show_the_first(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), (v, v, v)) for v in (40, 200)]
+    frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.tif", save_all=True, append_images=frames[1:])
+    assert np.abs(read_folder(tmp_path).images.pixels.astype(int) - 40).max() <= 2
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

@@ -146,7 +146,9 @@ def test_no_room_and_no_right_to_write_are_named(tmp_path: Path, monkeypatch: py
     write_images(tmp_path / "set")
     with monkeypatch.context() as patch:
         patch.setattr("maestune.data.kept.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
-        with pytest.raises(StoreError, match=r"70 images of 8×8 do not fit in memory.*GB are free\. Set MAESTUNE_CACHE"):
+        with pytest.raises(
+            StoreError, match=r"70 images of 8×8 do not fit in memory.*GB are free\. Set MAESTUNE_CACHE"
+        ):
             load_images(tmp_path / "set", limit_bytes=0)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MAESTUNE_CACHE", str(tmp_path / "file"))

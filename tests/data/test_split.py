@@ -34,13 +34,16 @@ def contents(data: ImageData) -> dict[str, list[bytes]]:
     copies=st.lists(st.integers(0, 59), max_size=60),
     seed=st.integers(0, 1000),
     labelled=st.booleans(),
+    captioned=st.booleans(),
 )
-def test_law_of_the_split(n: int, copies: list[int], seed: int, labelled: bool) -> None:
+def test_law_of_the_split(n: int, copies: list[int], seed: int, labelled: bool, captioned: bool) -> None:
     rng = np.random.default_rng(seed)
     pixels = different(n, seed)
     pixels = np.concatenate([pixels, pixels[copies]])
     labels = rng.integers(0, 5, len(pixels)) if labelled else None
-    data = split(collection(pixels, labels))
+    captions = [("one thing", "another thing", "no thing")[i] for i in rng.integers(0, 3, len(pixels))]
+    texts = tuple(captions) if captioned else None
+    data = split(Collection("set", Part(pixels, labels, texts)))
     found = contents(data)
     # Nothing is lost, nothing is in two parts, no part is empty.
     assert sorted(image for images in found.values() for image in images) == sorted(p.tobytes() for p in pixels)
@@ -51,12 +54,17 @@ def test_law_of_the_split(n: int, copies: list[int], seed: int, labelled: bool) 
     assert len(sets["search"]) == len(sets["report"]) == round(0.2 * n)
     # Another order of the files changes nothing at all.
     shuffle = rng.permutation(len(pixels))
-    again = split(collection(pixels[shuffle], None if labels is None else labels[shuffle]))
+    labels = None if labels is None else labels[shuffle]
+    texts = None if texts is None else tuple(texts[i] for i in shuffle)
+    again = split(Collection("set", Part(pixels[shuffle], labels, texts)))
+    assert again.vocabulary == data.vocabulary
     assert again.fingerprint == data.fingerprint
     for name in PARTS:
         one, two = getattr(data, name), getattr(again, name)
         assert torch.equal(one.images, two.images)
         assert one.labels is None or torch.equal(one.labels, two.labels)
+        assert (one.captions is not None) == captioned
+        assert one.captions is None or torch.equal(one.captions, two.captions)
 
 
 def test_a_new_image_moves_hardly_any_other() -> None:
@@ -91,7 +99,10 @@ def test_fingerprint_changes_with_a_pixel_a_label_and_the_shape() -> None:
     one_pixel[50, 0, 1, 3] ^= 1
     one_label = labels.copy()
     one_label[50] = (one_label[50] + 1) % 3
+    texts = ("a thing",) * 100
     others = [
+        split(Collection("set", Part(pixels, labels, texts))).fingerprint,
+        split(Collection("set", Part(pixels, labels, ("a thing.", *texts[1:])))).fingerprint,
         split(collection(one_pixel, labels)).fingerprint,
         split(collection(pixels, one_label)).fingerprint,
         split(collection(pixels)).fingerprint,
@@ -99,7 +110,7 @@ def test_fingerprint_changes_with_a_pixel_a_label_and_the_shape() -> None:
         split(collection(pixels[:99], labels[:99])).fingerprint,
         split(collection(pixels[20:], labels[20:], held_out=Part(pixels[:20], labels[:20]))).fingerprint,
     ]
-    assert len({base, *others}) == 7
+    assert len({base, *others}) == 9
 
 
 def test_content_keys_see_only_content() -> None:
@@ -108,6 +119,9 @@ def test_content_keys_see_only_content() -> None:
     assert not strided.flags.c_contiguous
     assert np.array_equal(content_keys(Part(pixels)), content_keys(Part(strided)))
     assert len(set(content_keys(Part(pixels)).tolist())) == 50
+    assert content_keys(Part(pixels[:0])).tolist() == []
+    many = different(3_000)  # more than are read in one go
+    assert np.array_equal(content_keys(Part(many))[2_950:], content_keys(Part(many[2_950:])))
 
 
 @pytest.mark.parametrize("n_copies", [0, 1000])

@@ -140,9 +140,7 @@ def test_the_training_is_told_where_it_is_scored_and_what_samples_are_due(tmp_pa
         list(run_segment(listening, setup, one, lambda: False))
     assert all(run.scored_at == {10, 20, 40} and run.split == "report" for run in told)
     # Pictures have 64; a training of its own, without data, owes none where it is scored.
-    assert [dict(run.samples_at) for run in told] == [
-        {4: 64, 10: n, 40: n, 20: n} for n in (0, 64, 500)
-    ]
+    assert [dict(run.samples_at) for run in told] == [{4: 64, 10: n, 40: n, 20: n} for n in (0, 64, 500)]
 
 
 def test_exhibits_are_pictured_beside_the_samples(tmp_path):

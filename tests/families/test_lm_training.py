@@ -35,7 +35,7 @@ def text() -> TextData:
     return TextData("letters", tokens[:3000], tokens[3000:3500], tokens[3500:], Characters(VOCABULARY), "0" * 16)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def double() -> Iterator[None]:
     with precision(torch.float64):
         yield
@@ -123,8 +123,9 @@ def test_text_is_learnt_and_drawn(text: TextData) -> None:
         text, until_steps=250, full_steps=250, report_every=250, samples_at={250: 4}, scored_at=frozenset({250})
     )
     (report,) = train(FAMILY, config, run)
-    # Of the five tokens of a line one is drawn from five, the rest follow: log(5) / 5 nats a token at best.
-    assert report.scores["val_loss"] == pytest.approx(math.log(5) / 5, abs=0.06)
+    # Of the five tokens of a line one is drawn from five, the rest follow: log(5) / 5 nats a token, and a little more where
+    # a window begins within a line.
+    assert math.log(5) / 5 < report.scores["val_loss"] < math.log(5) / 5 + 0.15
     assert report.scores["bpc"] == pytest.approx(report.scores["val_loss"] / math.log(2))
     assert report.samples is not None
     lines = text.tokenizer.decode(report.samples[0]).split("\n")

@@ -287,7 +287,9 @@ def same(family: Family, tasks: list[Task], tolerance: float) -> None:
 def test_a_network_of_one_random_tensor_less_is_trained_too(data: ImageData) -> None:
     family = network(
         noise=None,
-        loss=lambda network, batch, hyper, noise: (network(batch["image"]) - batch["image"]).square().flatten(1).mean(1),
+        loss=lambda network, batch, hyper, noise: (
+            (network(batch["image"]) - batch["image"]).square().flatten(1).mean(1)
+        ),
         signals=lambda network, batch, hyper, noise: {"brightness": network(batch["image"]).mean()},
     )
     runs = [Run(until_steps=6, full_steps=6, report_every=3, seed=seed, data=data) for seed in (1, 2)]
@@ -374,7 +376,10 @@ def frozen(config: Config, spec: DataSpec) -> nn.Module:
             r"loss: gave a tensor of shape \(\) .*\(8,\) is needed, one loss for each",
         ),
         ({"loss": lambda *a: loss(*a)[:, None]}, r"loss: gave a tensor of shape \(8, 1\)"),
-        ({"generate": lambda n, h, z: generate(n, h, z).flatten(1)}, r"generate: .*\(5, 16\); \(n, 1, 4, 4\) is needed"),
+        (
+            {"generate": lambda n, h, z: generate(n, h, z).flatten(1)},
+            r"generate: .*\(5, 16\); \(n, 1, 4, 4\) is needed",
+        ),
         ({"generate": lambda n, h, z: generate(n, h, z)[:, 0]}, r"generate: .*\(5, 4, 4\); \(n, 1, 4, 4\) is needed"),
         ({"build": lambda config, spec: config}, "build: gave Config; a torch.nn.Module is needed"),
         ({"build": frozen}, "build: the parameter layers.1.weight does not require a gradient"),

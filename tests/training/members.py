@@ -176,13 +176,16 @@ class Net(nn.Module):
         return self.b(torch.tanh(self.a(x))) * self.scale + self.shift
 
 
+RATES, GAINS = Fusible(frozenset({"lr"})), Fusible(frozenset({"lr", "gain"}))
+
+
 @dataclass(frozen=True)
 class Tied(Family):
     """A family of one player without numbers or signals of its own. `tie`: "", "weight" or "layer"."""
 
     tie: str = ""
     name: str = "tied"
-    fusible: Fusible = Fusible(frozenset({"lr"}))
+    fusible: Fusible = RATES
 
     def space(self, spec: DataSpec, network: str | None = None) -> Space:
         return Space((Float("lr", 1e-5, 1.0),))
@@ -237,7 +240,7 @@ class Measured(Tied):
     `told`: the names of the scores that it tells.
     """
 
-    fusible: Fusible = Fusible(frozenset({"lr", "gain"}))
+    fusible: Fusible = GAINS
     told: tuple[str, ...] = ("held_out", "draw")
 
     @property

@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from members import Lazy, Tied, as_one, assert_close, assert_equal_serial, members_of, same, serially, tasks_of, tied_configs
+from members import (
+    Lazy,
+    Tied,
+    as_one,
+    assert_close,
+    assert_equal_serial,
+    members_of,
+    same,
+    serially,
+    tasks_of,
+    tied_configs,
+)
 
 from maestune.data import ImageData
 from maestune.training import Run

@@ -220,8 +220,12 @@ def test_windows_depend_on_seed_alone(text: TextData) -> None:
 
 
 def test_a_text_shorter_than_a_window_is_refused(text: TextData) -> None:
-    assert source_of(replace(text, train=text.train[: CONTEXT + 1]), CONFIG, "cpu").order(rng()).unique().tolist() == [0]
-    with pytest.raises(SettingsError, match=r"context: windows of 12 tokens .* the 12 tokens of numbers.*--set context"):
+    assert source_of(replace(text, train=text.train[: CONTEXT + 1]), CONFIG, "cpu").order(rng()).unique().tolist() == [
+        0
+    ]
+    with pytest.raises(
+        SettingsError, match=r"context: windows of 12 tokens .* the 12 tokens of numbers.*--set context"
+    ):
         source_of(replace(text, train=text.train[:CONTEXT]), CONFIG, "cpu")
 
 

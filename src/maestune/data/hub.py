@@ -37,7 +37,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Address:
-    """Where a set is, `name` on the hub or `path` here, and the columns that were told, by role."""
+    """Where a set is, `name` on the hub or `path` here, and the columns and the split that were told, by role."""
 
     name: str
     config: str | None = None
@@ -65,7 +65,7 @@ class Address:
                 )
             told[option] = value
         path = Path(place).expanduser()
-        if path.exists():
+        if is_hub(path):
             return Address(path.resolve().stem, None, path, told)
         name, _, config = place.partition(":")
         if not name:

@@ -78,12 +78,15 @@ def resolved_source(source: str) -> str:
     >>> resolved_source("digits"), resolved_source("hf:mnist")
     ('digits', 'hf:mnist')
     """
-    prefix, place, query = "", source, ""
-    if source.startswith(PREFIX):
-        prefix, (place, question, options) = PREFIX, source.removeprefix(PREFIX).partition("?")
-        query = question + options
+    if source in BUILT_IN:
+        return source
+    place, question, options = (
+        source.removeprefix(PREFIX).partition("?") if source.startswith(PREFIX) else (source, "", "")
+    )
     path = Path(place).expanduser()
-    return source if source in BUILT_IN or not path.exists() else f"{prefix}{path.resolve()}{query}"
+    if source.startswith(PREFIX):
+        return f"{PREFIX}{path.resolve()}{question}{options}" if is_hub(path) else source
+    return str(path.resolve()) if path.exists() else source
 
 
 def with_template(collection: Collection, templates: Sequence[str]) -> Collection:

@@ -157,7 +157,7 @@ class Segment:
             return
         if self.scored or self.step in self.looks:
             rung = self.rung(report)
-            if self.watching is not None:
+            if self.watching is not None and self.step in self.looks:
                 self.watching.looked(self.choice(report, rung), rung, report)
                 rung = self.watching.result(self.step, self.seconds)
             if self.scored:
@@ -203,9 +203,9 @@ class Segment:
         if self.job.split == "search" or name in report.choice:
             return report.choice.get(name, rung.scores[name].value)
         judge = self.setup.judges.get("search")
-        if judge is None or report.samples is None or name not in self.setup.full_metrics:
-            return rung.scores[name].value  # a score that the training makes itself, on data of its own
-        return judge.score(judge.look(report.samples), [name])[name].value
+        if judge is None or report.choice_samples is None or name not in self.setup.full_metrics:
+            return rung.scores[name].value  # a training of the user's own: it has nothing else to choose by
+        return judge.score(judge.look(report.choice_samples), [name])[name].value
 
     @property
     def scored(self) -> bool:
@@ -229,7 +229,7 @@ class Segment:
             sample_seed=job.sample_seed,
             samples_at=samples_at,
             scored_at=scored_at,
-            watched_at=frozenset() if self.watching is None else scored_at,
+            watched_at=self.looks,
             report_every=setup.report_every,
             device=setup.device,
             data=setup.data,
@@ -247,7 +247,7 @@ class Segment:
                     f"No samples came with the report at step {report.step}; a training judged by its samples yields "
                     "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
                 )
-            full = report.step >= self.job.full_steps or self.watching is not None  # each look may be the result
+            full = report.step >= self.job.full_steps or report.step in self.looks  # each may be the result
             metrics = self.setup.full_metrics if full else self.setup.metrics
             features = judge.look(report.samples)
             scores |= judge.score(features, metrics, intervals=full)

@@ -19,7 +19,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from maestune.data import Batch
 from maestune.families.base import Loss, Noise, Player
 from maestune.families.fusing import Bound
-from maestune.training.optimisers import Optimiser, clipped_rows
+from maestune.training.optimisers import Optimiser, clipped_rows, row_norms
 
 Stacked = dict[str, Tensor]
 """By name, each (K, …)."""
@@ -116,8 +116,7 @@ def step_of(
             gradients, values[player.name] = every(
                 parameters, others, inputs.hyper, inputs.batch, inputs.noise[player.name]
             )
-            squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0)
-            norms[player.name] = squares.sqrt()
+            norms[player.name] = row_norms(list(gradients.values()))
             clipped = clipped_rows(list(gradients.values()), norms[player.name], inputs.numbers["clip"])
 
             vectors = {**inputs.numbers, "lr": inputs.lr[player.name], "moves": inputs.moves[player.name]}

@@ -259,7 +259,14 @@ class Group:
             signals |= {name: column[k] for name, column in columns.items()}
             look, state = self._looked_at(k), partial(self._state, member)
             reports[member.task.key] = Report(
-                member.step, signals, samples.get(k), look.scores, look.choice, look.exhibits, state
+                member.step,
+                signals,
+                samples.get(k),
+                look.scores,
+                look.choice,
+                look.choice_samples,
+                look.exhibits,
+                state,
             )
         return reports
 

@@ -21,18 +21,19 @@ WINDOWS = (200, 2000)
 EXHIBITED = 64
 
 
-def wanted(family: Family, config: Config, run: Run, n: int) -> Noise:
-    """What n samples are made from: their latents, and what they are asked for."""
+def wanted(family: Family, config: Config, run: Run, n: int, purpose: str = "samples") -> Noise:
+    """What n samples are made from: their latents, of their own for each purpose, and what they are asked for."""
     assert run.data is not None
-    return {**drawer(family.latents(config, run.data.spec, n))(run.sample_generator()), **run.prompts(n)}
+    return {**drawer(family.latents(config, run.data.spec, n))(run.sample_generator(purpose)), **run.prompts(n)}
 
 
 @dataclass(frozen=True)
 class Look:
-    """A model's scores on held-out data, the same on the part that its best weights are chosen by, and more pictures."""
+    """A model's scores on held-out data, what its best weights are chosen by where that is something else, more pictures."""
 
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     choice: Mapping[str, float] = field(default_factory=dict[str, float])
+    choice_samples: Tensor | None = None
     exhibits: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
@@ -50,11 +51,14 @@ def looked_at(family: Family, model: nn.Module, config: Config, hyper: Hyper, ru
         scores = _measured(family, model, config, hyper, run, n, run.split)
         if watched:
             choice = scores if run.split == "search" else _measured(family, model, config, hyper, run, n, "search")
+    choice_samples: Tensor | None = None
+    if watched and run.split == "report" and (n := run.n_samples(step)):
+        choice_samples = family.generate(model, hyper, wanted(family, config, run, n, "choice"))
     exhibits: Mapping[str, Tensor] = {}
     if full:
         batch = _held_out(run, config, EXHIBITED, run.split)
         exhibits = family.exhibits(model, hyper, batch, run.generator("exhibits"))
-    return Look(scores, choice, exhibits)
+    return Look(scores, choice, choice_samples, exhibits)
 
 
 def _measured(

@@ -76,7 +76,7 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
                 samples = family.generate(model, hyper, wanted(family, config, run, n))
         look = looked_at(family, model, config, hyper, run, step)
         state = partial(_state, step, model, seats, stream)
-        yield Report(step, signals, samples, look.scores, look.choice, look.exhibits, state)
+        yield Report(step, signals, samples, look.scores, look.choice, look.choice_samples, look.exhibits, state)
         if not all(map(math.isfinite, signals.values())):
             return
 

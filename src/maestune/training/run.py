@@ -59,9 +59,9 @@ class Run:
         """A generator for a purpose ("train", "weights", …) that depends on the seed and the purpose alone."""
         return seeded(self.seed, purpose, device=self.device)
 
-    def sample_generator(self) -> torch.Generator:
+    def sample_generator(self, purpose: str = "samples") -> torch.Generator:
         """The generator of the latents of samples; a new one in the same state at each call."""
-        return seeded(self.sample_seed, "samples", device=self.device)
+        return seeded(self.sample_seed, purpose, device=self.device)
 
 
 Training = Callable[[Config, Run], Iterator[Report]]

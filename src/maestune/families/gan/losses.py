@@ -93,7 +93,8 @@ class GanLosses:
         self, critics: Critics, seen: dict[str, Tensor], hyper: Hyper
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The scores of both sides, and the zero-centred penalties, whose gradients are taken in the same passes."""
-        penalised, penalties = ZERO_CENTRED.get(self.penalty, ()), list[Tensor]()
+        penalised = ZERO_CENTRED.get(self.penalty, ())
+        penalties: list[Tensor] = []
         if not (self.separate or penalised):
             r, f = critics("both")(torch.cat((seen["real"], seen["fake"]))).chunk(2)
             return {"real": r, "fake": f}, penalties
