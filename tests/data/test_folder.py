@@ -317,35 +317,43 @@ def test_float_images_are_skipped_with_the_reason(tmp_path: Path) -> None:
     assert "8 or 16 bits" in skipped
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "LAB", "PA"])
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_mode_in_every_format_is_read_or_named(tmp_path: Path, mode: str, suffix: str) -> None:
-    grey = np.full((8, 8), 102, np.uint8)
+@pytest.mark.parametrize("mode", ["1", "L", "P", "PA", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "LAB"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_every_mode_is_read_or_named(tmp_path: Path, mode: str, suffix: str) -> None:
+    grey = Image.fromarray(np.full((8, 8), 102, np.uint8))
     if mode in ("I;16", "I", "F"):
-        image = Image.fromarray(grey.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * 257)
-    elif mode == "PA":
-        image = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (8, 8), 255)]).convert("PA")
-    elif mode == "LAB":
-        image = Image.new("LAB", (8, 8), (102, 128, 128))
+        image = Image.fromarray(np.full((8, 8), 102 * 257, {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
     else:
-        image = Image.fromarray(grey if mode != "1" else grey * 0).convert(mode)
+        image = Image.new("LAB", (8, 8), (110, 128, 128)) if mode == "LAB" else grey.convert(mode)
     try:
         image.save(tmp_path / f"a{suffix}")
-    except (OSError, KeyError, ValueError):
+    except (OSError, ValueError):
         pytest.skip("this format has no such mode")
     noise(8, 8).save(tmp_path / "z.png")
     collection = read_folder(tmp_path, size=8)
-    if mode in ("F", "LAB"):
-        assert len(collection.skipped) == 1
+    if mode == "F":
+        assert collection.skipped[0].startswith(f"a{suffix}: 32-bit float")
         return
     assert collection.skipped == ()
-    assert np.abs(collection.images.pixels[0].astype(int) - (0 if mode == "1" else 102)).max() <= 3
+    mean = collection.images.pixels[0].mean()
+    assert abs(mean - 102) < (20 if mode == "1" else 2)  # of black and white as many as make the grey
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+    grey = Image.new("L", (8, 8), 255 if suffix == ".pbm" else 102).convert("1" if suffix == ".pbm" else "L")
+    try:
+        grey.save(tmp_path / f"a{suffix.upper()}")
+    except (OSError, KeyError):
+        pytest.skip("this Pillow cannot write the format")
+    collection = read_folder(tmp_path)
+    assert collection.skipped == ()
+    assert np.abs(collection.images.pixels.astype(int) - (255 if suffix == ".pbm" else 102)).max() <= 1
 
 
 def test_photographs_of_several_pictures_show_the_first(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), (v, v, v)) for v in (40, 200)]
     frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
-    frames[0].save(tmp_path / "b.tif", save_all=True, append_images=frames[1:])
     assert np.abs(read_folder(tmp_path).images.pixels.astype(int) - 40).max() <= 2
 
 

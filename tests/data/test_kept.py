@@ -211,6 +211,7 @@ def test_another_process_is_sent_the_place_and_not_the_content(tmp_path: Path) -
             again = pickle.loads(sent)
             assert type(again) is MappedTensor
             assert torch.equal(again, part.images)
+    assert isinstance(data.train.images, MappedTensor)
     shutil.rmtree(data.train.images.place[0].parent)
     with pytest.raises(DataError, match=r"images\.npy: decoded images were kept there .*Start again"):
         pickle.loads(sent)

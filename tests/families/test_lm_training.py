@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -98,8 +100,12 @@ def test_members_as_one_are_each_alone(text: TextData, structure: dict[str, Any]
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("double")
+# Of torch itself, where its compiler is first imported.
+@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 def test_the_compiled_step_is_the_same(text: TextData, structure: dict[str, Any]) -> None:
+    torch._dynamo.reset()
     programs: Programs = {}
     tasks = tasks_of(members_of(structure), run_of(text))
     found = as_one(tasks, family=FAMILY, programs=programs)

@@ -140,6 +140,14 @@ EFFECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "decay": ({"schedule": "wsd"}, {"schedule": "wsd", "decay": 0.5}),
     "depth": ({}, {"depth": 3}),
     "latent_dim": ({}, {"latent_dim": 32}),
+    "margin": ({"loss": "hinge", "lr": 0.01}, {"loss": "hinge", "lr": 0.01, "margin": 0.1}),
+    "minibatch_std": ({}, {"minibatch_std": "on"}),
+    "penalty_every": ({"penalty": "r1"}, {"penalty": "r1", "penalty_every": 4}),
+    "label_smoothing_fake": ({}, {"label_smoothing_fake": 0.1}),
+    "augment": ({}, {"augment": "translation"}),
+    "consistency": ({}, {"consistency": "real"}),
+    "cr_real": ({"consistency": "real"}, {"consistency": "real", "cr_real": 100.0}),
+    "cr_fake": ({"consistency": "both"}, {"consistency": "both", "cr_fake": 100.0}),
 }
 
 
@@ -154,8 +162,9 @@ def test_every_hyperparameter_changes_what_is_learnt(name: str, data: ImageData)
 
 def test_the_effects_cover_the_space() -> None:
     changed = {key for before, after in EFFECTS.values() for key in after if before.get(key) != after[key]}
-    # The network and its width decide shapes; the average does not reach what is learnt, and has its own test.
-    assert {param.name for param in SPACE} - changed == {"network", "width", "ema"}
+    # The network and its width decide shapes; the average, which has its own test, and the truncation of latents do not
+    # reach what is learnt.
+    assert {param.name for param in SPACE} - changed == {"network", "width", "ema", "truncation"}
 
 
 def test_the_average_follows_the_generator_with_its_decay(data: ImageData) -> None:

@@ -125,7 +125,7 @@ def load_kept(folder: Path) -> Collection | None:
             skipped=tuple(about["skipped"]),
             note=about["note"],
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError):  # the repair of every damage is the same: it is made again
+    except (OSError, EOFError, ValueError, KeyError, TypeError):  # of every damage the repair is the same
         return None
 
 

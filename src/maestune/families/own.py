@@ -89,7 +89,7 @@ class Network(Family):
     # With values, so that they stand in the places of the family's properties, which could not be set.
     name: str = "network"
     fusible: Fusible = OPTIMISATION
-    objectives: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ("fd",)
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Network(Family):
         fusible: Fusible = Fusible(),
         full_steps: int = FULL_STEPS,
         data: str | None = None,
-        objective: str | tuple[str, ...] = (),
+        objective: str | tuple[str, ...] = "fd",
         name: str = "network",
     ) -> None:
         for what, function in {"build": build, "loss": loss, "latents": latents, "generate": generate}.items():
@@ -119,7 +119,7 @@ class Network(Family):
                 OPTIMISATION.numbers | set(fusible.numbers), OPTIMISATION.switches | set(fusible.switches)
             ),
             "data": data,
-            "objectives": (objective,) if isinstance(objective, str) else tuple(objective),
+            "objectives": (objective,) if isinstance(objective, str) else tuple(objective) or ("fd",),
             "_space": completed(space),
             "_build": build,
             "_loss": loss,
