@@ -16,6 +16,7 @@ from maestune.errors import SettingsError, SpaceError
 from maestune.families.base import Noise, drawer
 from maestune.families.vae import RECIPES, VAE, family
 from maestune.families.vae.losses import LIKELIHOODS, latent_kl, pixel_means
+from maestune.recipes import find
 from maestune.space import structure
 from maestune.types import Config
 
@@ -33,6 +34,13 @@ def test_the_centre_of_the_space_is_the_recipe(network: str) -> None:
     assert centre["width"] == (400 if network == "mlp" else 32)
     assert [centre[name] for name in ("free_bits", "weight_decay", "l1", "clip", "ema", "warmup")] == [0.0] * 6
     assert centre["temperature"] == 1.0
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_catalogue_has_the_same_recipe(network: str) -> None:
+    centre = FAMILY.space(SPEC, network).centre()
+    for name, value in find(FAMILY.recipe, FAMILY.name).on(network).items():
+        assert centre[name] == value, name
 
 
 def test_networks_follow_the_size_of_images() -> None:

@@ -149,6 +149,8 @@ def _told(report: Report) -> dict[str, Any]:
         "signals": dict(report.signals),
         "samples": report.samples,
         "scores": dict(report.scores),
+        "choice": dict(report.choice),
+        "choice_samples": report.choice_samples,
         "exhibits": dict(report.exhibits),
     }
 

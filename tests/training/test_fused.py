@@ -442,7 +442,8 @@ def test_held_out_scores_and_exhibits_are_those_of_each(seeds: Sequence[int], ru
     run = replace(run, data=replace(data, **held_out), full_steps=6, scored_at=frozenset({3, 6}))
     configs = [config.with_(gain=k + 0.5) for k, config in enumerate(tied_configs())]
     tasks = tasks_of(configs, run, seeds)
-    tasks.append(Task(3, configs[0], replace(run, split="report", seed=seeds[0])))
+    watched = replace(run, split="report", watched_at=frozenset({3, 6}), seed=seeds[0])
+    tasks.append(Task(3, configs[0], watched))
     tasks.append(Task(4, configs[1], replace(run, full_steps=7, until_steps=7, scored_at=frozenset({4}))))
     found = as_one(tasks, family=family)
     assert [[len(report.scores) for report, _ in found[key]] for key in (0, 4)] == [[0, 2, 0, 2], [0, 0, 2, 0, 0]]
@@ -450,6 +451,12 @@ def test_held_out_scores_and_exhibits_are_those_of_each(seeds: Sequence[int], ru
     last = [found[key][-1][0] for key in range(4)]
     assert len({report.scores["held_out"] for report in last}) == 4
     assert len(last[0].exhibits["held_out"]) == 20
+    assert [(len(report.choice), report.choice_samples is None) for report, _ in found[3]] == [
+        (0, True),
+        (2, False),
+        (0, True),
+        (2, True),  # no samples are due there
+    ]
     assert_equal_serial(tasks, found, family)
 
 

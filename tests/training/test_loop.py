@@ -339,6 +339,24 @@ def test_scores_are_those_of_held_out_data_where_it_is_scored(split: Any, parts:
     assert equal(dict(report.exhibits), {"restored": restored, "held_out": images[:5]})
 
 
+@pytest.mark.parametrize("split", ["search", "report"])
+def test_weights_are_chosen_by_the_part_that_the_search_is_scored_on(split: Any, parts: ImageData) -> None:
+    run = Run(until_steps=4, full_steps=8, report_every=4, scored_at=frozenset({2, 4}), seed=5, data=parts, split=split)
+    run = replace(run, watched_at=frozenset({4}), samples_at={4: 3})
+    first, second = train(MEASURED, GAINED, run)
+    assert (first.choice, first.choice_samples) == ({}, None)
+    (_, search) = train(MEASURED, GAINED, replace(run, split="search"))
+    assert second.choice == search.scores  # of 11 images, as at the end: it may be the result
+    assert (second.choice == second.scores) == (split == "search")
+    if split == "search":
+        assert second.choice_samples is None
+        return
+    assert second.choice_samples is not None
+    assert second.samples is not None
+    assert second.choice_samples.shape == second.samples.shape
+    assert not torch.equal(second.choice_samples, second.samples), "the verdict's own have no part in the choice"
+
+
 def test_being_looked_at_changes_nothing(parts: ImageData) -> None:
     run = Run(until_steps=6, full_steps=6, report_every=2, seed=5, data=parts)
     plain = list(train(MEASURED, GAINED, run))

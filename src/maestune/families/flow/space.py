@@ -46,7 +46,7 @@ RECIPES: Mapping[str, Recipe] = {
             condition_dropout=0.1,
             time_sampling="uniform",
             guidance=1.5,
-            solver="heun",
+            solver="midpoint",
         ),
         citation=DIT,
         note=(
@@ -218,5 +218,5 @@ def _sampling(conditional: bool) -> tuple[Param, ...]:
     return (
         *(asked if conditional else ()),
         Choice("solver", tuple(SOLVERS), prior=_prior("solver", "low", f"{LIPMAN}; {EDM}"), role=role),
-        Choice("solver_steps", (4, 8, 16, 32), ordered=True, prior=Prior(8, "medium", EDM), role=role, unit="steps"),
+        Choice("solver_steps", (2, 4, 8, 16, 32), ordered=True, prior=Prior(8, "medium", EDM), role=role, unit="steps"),
     )

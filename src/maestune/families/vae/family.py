@@ -33,6 +33,11 @@ class VAE(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
+    def recipe(self) -> str:
+        """The VAE of pytorch/examples, on dense networks or convolutions."""
+        return "vae-mlp"
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """Bounds on the likelihood in nats per image, the latents' KL, and how many of them are used."""
         return MEASURES

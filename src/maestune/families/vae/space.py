@@ -148,6 +148,7 @@ def _training() -> tuple[Param, ...]:
         *training_space.regularisation(off, Prior(0.0, "high", KINGMA), off, clip_range=(1.0, 100.0)),
         *training_space.schedule(Prior("constant", "medium", KINGMA), warmup=off),
         *training_space.ema(off, (0.9, 0.999)),  # half-lives of 7 to 700 steps, in trainings of thousands
+        *training_space.ending(),
     )
 
 
