@@ -50,7 +50,7 @@ def mnist(folder: Path) -> ImageData:
     collection = read_idx(folder, 28)
     if collection.held_out is None:
         raise SystemExit(f"{folder}: there are no test images (t10k-images-idx3-ubyte.gz) beside the training images.")
-    learn, test = (Images(torch.from_numpy(part.pixels)) for part in (collection.images, collection.held_out))
+    learn, test = (Images(torch.from_numpy(part.pixels.copy())) for part in (collection.images, collection.held_out))
     return ImageData("mnist", learn, test, test, (), "mnist")
 
 

@@ -353,10 +353,12 @@ def test_columns_that_leave_open_what_to_take(features: dict[str, Any], told: di
         ("hf:x?img=a", r"'img=a' is not understood; expected OPTION=NAME .*Did you mean image"),
         ("hf:x?image", r"'image' is not understood"),
         ("hf:two", r"two: has the splits first, second; expected one named train\. Say which .*hf:two\?split=first"),
+        ("hf:empty", r"empty: its split train has no rows"),
         ("hf:two?split=secnd", r"no split 'secnd'\. Did you mean second"),
     ],
 )
 def test_sets_that_cannot_be_opened(library: Library, source: str, message: str) -> None:
+    library.sets["empty"] = table([])
     library.sets["two"] = {"first": table(pictures(2)), "second": table(pictures(2))}
     with pytest.raises(DataError, match=message):
         load_images(source)
@@ -387,6 +389,7 @@ def test_files_here_are_opened_as_what_they_are(library: Library, tmp_path: Path
         ("load_dataset", "parquet", None, {"data_files": str(tmp_path / "a.parquet")}),
     ]
     (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "metadata.parquet").write_text("")
     assert not any(map(is_hub, (tmp_path / "plain", tmp_path / "nothing.parquet", "digits")))
 
 

@@ -26,20 +26,20 @@ BATCH = 6
 FAMILY = GAN()
 SPACES = {network: FAMILY.space(SPEC, network) for network in ("mlp", "conv")}
 
-# What three members differ in, as far as their structure has it: the middle one has no decay, no momentum and no
-# smoothing, and every one another schedule.
+# What three members differ in, as far as their structure has it: the middle one has no decay, no L1, no clipping, no
+# momentum and no smoothing, and every one another schedule.
 NUMBERS: Sequence[Mapping[str, Value]] = (
     {"lr": 1e-3, "lr_ratio": 0.5, "beta1": 0.5, "beta2": 0.9, "momentum": 0.9, "weight_decay": 0.2, "warmup": 0.1,
      "r1_gamma": 0.1, "gp_lambda": 10.0, "weight_clip": 0.02, "label_smoothing": 0.2, "dropout_d": 0.2,
-     "instance_noise": 0.3, "ema": 0.9},
+     "instance_noise": 0.3, "ema": 0.9, "clip": 0.02, "l1": 0.01},
     {"lr": 3e-3, "lr_ratio": 1.0, "beta1": 0.0, "beta2": 0.99, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0,
      "r1_gamma": 1.0, "gp_lambda": 1.0, "weight_clip": 0.1, "label_smoothing": 0.0, "dropout_d": 0.4,
      "instance_noise": 0.1, "ema": 0.99},
     {"lr": 2e-3, "lr_ratio": 4.0, "beta1": 0.9, "beta2": 0.999, "momentum": 0.5, "weight_decay": 0.01,
      "schedule": "wsd", "decay": 0.9, "warmup": 0.2, "r1_gamma": 5.0, "gp_lambda": 3.0, "weight_clip": 0.05,
-     "label_smoothing": 0.1, "dropout_d": 0.1, "instance_noise": 0.02, "ema": 0.6},
+     "label_smoothing": 0.1, "dropout_d": 0.1, "instance_noise": 0.02, "ema": 0.6, "clip": 5.0, "l1": 0.5},
 )  # fmt: skip
-FREE = frozenset(("weight_decay", "warmup", "schedule", "decay"))  # may be on in one member and off in another
+FREE = frozenset(("weight_decay", "l1", "clip", "warmup", "schedule", "decay"))  # may be on in one member and off in another
 
 Stored = tuple[Report, Mapping[str, Any]]  # a report and the state that it gave
 

@@ -326,8 +326,8 @@ def test_all_may_be_dropped(run: Run) -> None:
 
 def test_signals_are_computed_when_they_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    norms = fused_module._norms
-    monkeypatch.setattr(fused_module, "_norms", lambda gradients: calls.append(1) or norms(gradients))
+    norms = fused_module.row_norms
+    monkeypatch.setattr(fused_module, "row_norms", lambda gradients: calls.append(1) or norms(gradients))
     as_one(tasks_of(members_of(), replace(run, until_steps=6, report_every=3, samples_at={})))
     assert len(calls) == 2 * 2  # two players, two reports
 

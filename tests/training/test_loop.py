@@ -188,6 +188,32 @@ def test_the_average_follows_the_generator_with_its_decay(data: ImageData) -> No
     assert all(torch.equal(off[k], weights[k]) for k in off)  # averaging does not touch what is learnt
 
 
+@pytest.mark.parametrize(("clip", "l1"), [(0.01, 0.0), (0.0, 0.3), (0.02, 0.1), (1e6, 0.0)])
+def test_gradients_are_clipped_and_weights_shrunk_as_by_hand(clip: float, l1: float, data: ImageData) -> None:
+    (config, *_) = tied_configs()
+    config = config.with_(optimizer="sgd", lr=0.1, clip=clip, l1=l1)
+    run = Run(until_steps=10, full_steps=10, report_every=1, seed=2, data=data)
+    family = Lazy(period=100)
+    model: Any = family.build(config, SPEC, run.generator("weights"))
+    sgd = torch.optim.SGD(model.only.parameters(), lr=0.1)
+    index = torch.randperm(90, generator=run.generator("order"))
+    drawn, images = run.generator("noise"), to_float(data.train.images)
+    for step, report in enumerate(train(family, config, run)):
+        batch = {"image": images[index[step * BATCH : (step + 1) * BATCH]]}
+        sgd.zero_grad()
+        autoencoding(model, batch, {}, {"n": torch.randn(BATCH, 64, generator=drawn)}).mean().backward()
+        norm = nn.utils.clip_grad_norm_(model.only.parameters(), clip or math.inf)
+        assert clip in (0.0, 1e6) or norm > clip
+        assert report.signals["grad_norm_only"] == pytest.approx(norm.item(), rel=1e-5), "told as it was"
+        sgd.step()
+        with torch.no_grad():
+            for weight in (p for p in model.only.parameters() if p.ndim > 1):
+                weight.copy_(weight.sign() * (weight.abs() - 0.1 * l1).clamp_min(0))
+        for name, weight in weights_of(report).items():
+            torch.testing.assert_close(weight, model.state_dict()[name], rtol=1e-5, atol=1e-6)
+    assert bool((model.only.a.weight == 0).any()) == (l1 > 0)
+
+
 def test_weight_clipping_bounds_the_discriminator(data: ImageData) -> None:
     config = config_of(loss="wgan", weight_clip=0.05)
     weights = weights_of(last(config, Run(until_steps=3, full_steps=3, data=data)))

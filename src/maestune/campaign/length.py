@@ -12,7 +12,6 @@ from maestune.errors import SettingsError
 from maestune.execution.jobs import Ended, Executor, Job, Outcome, Progress
 
 FULL_TRAININGS = 40  # a time budget's search is worth about so many full trainings, where their length is free
-SHORTEST = 1 / 3  # of the model's own length: shorter trainings would tell little about full ones
 MIN_STEPS = 200
 CALIBRATION_SECONDS = 1.5
 ENDLESS_STEPS = 10**7
@@ -31,7 +30,7 @@ def full_steps(settings: Settings, prepared: Prepared, steps_per_second: float, 
     """Length of a full training.
 
     As given; else the model's own, for budgets that count trials or trainings; for a time budget as many steps as make the
-    search worth `FULL_TRAININGS`, between a third of the model's own length and all of it.
+    search worth `FULL_TRAININGS`, between the shortest that the model allows and its own length.
     """
     if settings.steps is not None:
         return settings.steps
@@ -41,7 +40,7 @@ def full_steps(settings: Settings, prepared: Prepared, steps_per_second: float, 
     fitted = max(MIN_STEPS, round(steps_per_second * budget.search_amount * workers / FULL_TRAININGS))
     if prepared.model_steps is None:
         return fitted
-    return min(max(fitted, round(prepared.model_steps * SHORTEST)), prepared.model_steps)
+    return min(max(fitted, round(prepared.model_steps * prepared.shortest)), prepared.model_steps)
 
 
 def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> float:

@@ -10,8 +10,9 @@ import torch
 
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.settings import Settings, parse_objective
-from maestune.campaign.start import located_recipe, start_of
+from maestune.campaign.start import located, start_of
 from maestune.data import Data, ImageData, load_data
+from maestune.data.load import resolved_source
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Setup, Split, score_dict
 from maestune.execution.model import OwnTraining, family, is_own, spec_for
@@ -43,6 +44,7 @@ class Prepared:
     notes: tuple[str, ...]
     citations: tuple[str, ...]
     model_steps: int | None  # what the model says a full training is
+    shortest: float  # share of it that a short budget may make it
 
     def identity(self, settings: Settings) -> dict[str, str]:
         """What must not change within a campaign, in words."""
@@ -61,7 +63,7 @@ class Prepared:
         """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere."""
         values = settings.model_dump(mode="json", exclude_none=True, exclude={"set", "range", "out"})
         if settings.recipe is not None:
-            values["recipe"] = located_recipe(settings.recipe)
+            values["recipe"] = located(settings.recipe)
         values |= {
             "model": _located(settings.model),
             "objective": [objective_text(o) for o in self.objectives],
@@ -69,7 +71,7 @@ class Prepared:
         }
         if self.data is not None:
             assert self.source is not None
-            values["data"] = str(Path(self.source).resolve()) if Path(self.source).exists() else self.source
+            values["data"] = resolved_source(self.source) if isinstance(self.data, ImageData) else located(self.source)
             if self.setup.n_samples:
                 values["samples"] = self.setup.n_samples
         return toml_text({**values, "space": self.space.to_dict()}) + "\n"
@@ -124,6 +126,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         notes=tuple(notes),
         citations=tuple(dict.fromkeys(citations)),
         model_steps=_model_steps(own, made, data),
+        shortest=made.shortest if made is not None else 1.0,
     )
 
 

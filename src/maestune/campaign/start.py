@@ -65,9 +65,9 @@ def start_of(settings: Settings, own: OwnTraining | None, made: Family | None, d
     return Start(space, _name(settings, recipe), tuple(citations), tuple(notes))
 
 
-def located_recipe(recipe: str) -> str:
-    """A recipe's name that holds from every folder: a file by its whole path."""
-    return str(Path(recipe).resolve()) if Path(recipe).is_file() else recipe
+def located(name: str) -> str:
+    """A name of ours as it is, or a path that holds from every folder."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _recipe(settings: Settings, made: Family | None) -> Recipe | None:

@@ -142,7 +142,7 @@ def captions_of(root: Path, names: Sequence[Names]) -> tuple[str, ...] | None:
             f"{root}: {len(without):,} of {len(names):,} images have no caption ({', '.join(without[:3])}"
             f"{', …' if len(without) > 3 else ''}); expected one for every image. {repair}"
         )
-    return tuple(_chosen(found[name]) for name in names)
+    return tuple(one_wording(found[name]) for name in names)
 
 
 def template_captions(
@@ -250,7 +250,8 @@ def _hash(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8, person=b"captions").digest(), "big")
 
 
-def _chosen(wordings: Sequence[str]) -> str:
+def one_wording(wordings: Sequence[str]) -> str:
+    """One of several wordings of a caption, by a hash of all of them: the same in every run."""
     return wordings[_hash("\n".join(wordings).encode()) % len(wordings)]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from maestune.data.captions import _chosen as one_wording
+from maestune.data.captions import one_wording
 from maestune.data.collection import Collection, Labels, Part, Pixels
 from maestune.data.columns import NONE, Columns, find_columns, kind
 from maestune.data.decode import Read, Source
@@ -80,7 +80,10 @@ def is_hub(source: str | Path) -> bool:
     path = Path(source).expanduser()
     if path.is_dir():
         return any((path / name).is_file() for name in SAVED) or any(
-            file.suffix in FILES for folder in (path, path / "data") if folder.is_dir() for file in folder.iterdir()
+            file.suffix in FILES and file.stem != "metadata"  # of a folder of images: what is known of them
+            for folder in (path, path / "data")
+            if folder.is_dir()
+            for file in folder.iterdir()
         )
     return path.suffix in FILES and path.is_file()
 
@@ -105,6 +108,8 @@ def read_hub(
     tell(f"Opening {address.name} with the datasets library")
     library = _library(source)
     splits = _splits(library, address)
+    if not len(splits[0].rows):
+        raise DataError(f"{address.name}: its split {splits[0].name} has no rows; expected images. Say another split.")
     columns = find_columns(address.name, splits[0].rows.features, address.told or {})
     splits = [each for each in splits if {columns.image, columns.caption} - {None} <= set(each.rows.features)]
     splits, class_names, note = _labelled(splits, columns)

@@ -28,4 +28,4 @@ def load_data(
     """
     if modality == "text":
         return load_text(source, tokens=tokens or "characters", progress=progress)
-    return load_images(source, size=size, progress=progress)
+    return load_images(source, size=size, captions=captions, progress=progress)

@@ -118,6 +118,11 @@ class Family(Protocol):
         """Default length of a full training, in steps; `n_train`: how many images or tokens there are to learn from."""
         ...
 
+    @property
+    def shortest(self) -> float:
+        """Share of that length below which trainings tell little about full ones; short budgets train so long."""
+        return 1 / 3
+
     def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> nn.Module:
         """The model with freshly initialised weights, drawn from the generator alone."""
         ...

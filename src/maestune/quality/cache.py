@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from maestune.data import ImageData
+from maestune.data.machine import cache_folder as cache_folder
 from maestune.errors import StoreError
 from maestune.quality.extractor import Extractor, rebuilt_extractor
 from maestune.quality.fitting import fit_extractor
@@ -56,13 +57,6 @@ def cache_file(data: ImageData, seed: int, cache: Path | None = None) -> Path:
     """Where the extractor of a data set and seed lies."""
     key = hashlib.sha256(json.dumps([VERSION, data.fingerprint, data.shape, data.labelled, seed]).encode()).hexdigest()
     return (cache or cache_folder()) / "extractors" / f"{key[:24]}.safetensors"
-
-
-def cache_folder() -> Path:
-    """MAESTUNE_CACHE, else the XDG cache folder's `maestune`."""
-    if chosen := os.environ.get("MAESTUNE_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maestune"
 
 
 def save_extractor(extractor: Extractor, path: Path) -> None:

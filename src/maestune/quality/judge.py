@@ -29,6 +29,7 @@ from maestune.quality.neighbours import K as NEIGHBOUR_K
 from maestune.types import Score
 
 SMALL_TRAINING_SET = 10_000  # images
+PART = 1024  # images that are added up at a time: the set may be larger than memory
 HALVES_SEED = 0  # the same halves for every trial: one more thing they have in common
 
 
@@ -152,7 +153,9 @@ class Judge:
         Bounded metrics get their worst bound (coverage 0); unbounded ones the score of `n_samples` copies of the mean
         training image: no variety and no sharpness, yet finite.
         """
-        mean = to_float(self.train.images.to(torch.float32).mean(dim=0, keepdim=True))
+        total = sum(part.sum(dim=0, keepdim=True, dtype=torch.float64) for part in self.train.images.split(PART))
+        assert isinstance(total, Tensor)
+        mean = to_float((total / len(self.train)).to(torch.float32))
         one = self.extractor.extract(mean)
         n = self.n_samples
         probabilities = None if one.probabilities is None else np.repeat(one.probabilities, n, axis=0)

@@ -23,7 +23,16 @@ SIGNALS: Mapping[str, str] = {
     "score_fake": "discriminator's score, samples",
     "d_accuracy": "discriminator's accuracy",
     "sample_std": "spread of samples (1: as real)",
+    "reconstruction": "cost of the pixels (nats per image)",
+    "kl": "KL of the latents (nats per image)",
+    "beta_now": "weight of the KL",
+    "active_share": "share of latents in use",
+    "pixel_scale": "spread of pixels around their means (of a range of 2)",
+    "accuracy": "share of next tokens that were the likeliest",
+    "entropy": "entropy of the next token (nats; near 0: sure of itself)",
+    "attention_logit": "largest attention logit (beyond some tens: about to diverge)",
 }
+"""What models tell of their training, beside losses and norms of gradients."""
 
 
 EXHIBITS: Mapping[str, tuple[str, str]] = {
@@ -37,7 +46,8 @@ EXHIBITS: Mapping[str, tuple[str, str]] = {
     ),
     "guidance": (
         "Guidance",
-        "The same latents and prompts with guidance rising from the left: what is asked for shows more, and varies less.",
+        "In each column the same noise and prompt, with guidance rising from 1 at the top to 8 at the bottom: what is asked for "
+        "shows more, and varies less.",
     ),
 }
 """Titles of a family's other pictures, and how to read them."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from maestune.data import Batch, Data, TextData, to_float
+from maestune.data.kept import MappedTensor
 from maestune.errors import SettingsError
 from maestune.families.base import Noise, Player, drawer
 from maestune.training.run import Run
@@ -48,11 +49,7 @@ class Pictures:
 
     images: Tensor  # (N, C, H, W), uint8 or float in [-1, 1]
     conditions: Batch
-
-    @property
-    def device(self) -> torch.device:
-        """Where its tensors are."""
-        return self.images.device
+    device: torch.device
 
     def order(self, generator: torch.Generator) -> Tensor:
         """All of them, shuffled."""
@@ -60,7 +57,7 @@ class Pictures:
 
     def take(self, items: Tensor) -> Batch:
         """Images as float in [-1, 1], and their conditions."""
-        images = self.images.index_select(0, items)
+        images = self.images.index_select(0, items.to(self.images.device)).to(self.device)
         images = to_float(images) if images.dtype == torch.uint8 else images
         return {"image": images, **{name: tensor[items] for name, tensor in self.conditions.items()}}
 
@@ -100,9 +97,12 @@ def source_of(data: Data, config: Config, device: str) -> Source:
                 "text, or --set context to less."
             )
         return Windows(data.train.to(device), context)
-    images = data.train.images.to(device)
+    images = data.train.images
+    if not isinstance(images, MappedTensor):  # one that is larger than memory stays where it is: its batches are moved
+        images = images.to(device)
     images = to_float(images) if images.numel() * 4 <= FLOAT_ONCE_BYTES else images
-    return Pictures(images, {name: tensor.to(device) for name, tensor in data.train.conditions.items()})
+    conditions = {name: tensor.to(device) for name, tensor in data.train.conditions.items()}
+    return Pictures(images, conditions, torch.device(device))
 
 
 class Stream:

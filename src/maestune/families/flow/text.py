@@ -18,6 +18,7 @@ PADDING = 0  # number of a word that is none
 HEADS = 4  # of the encoder
 FEEDFORWARD = 2  # hidden units of the encoder's blocks, relative to its width
 TABLE_SPREAD = 0.02  # standard deviation of fresh embeddings, as in BERT and DiT
+LABEL_SPREAD = 1.0
 
 
 class Condition(NamedTuple):
@@ -34,6 +35,8 @@ class Condition(NamedTuple):
 class Table(Filled):
     """A learnt vector for each number, (rows, W)."""
 
+    spread = TABLE_SPREAD
+
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(rows, width))
@@ -44,7 +47,7 @@ class Table(Filled):
 
     def fill(self, generator: torch.Generator, spread: float | None) -> None:
         """Small normal numbers."""
-        self.weight.normal_(0.0, TABLE_SPREAD, generator=generator)
+        self.weight.normal_(0.0, self.spread, generator=generator)
 
 
 class EncoderBlock(nn.Module):
@@ -90,7 +93,9 @@ class TextEncoder(nn.Module):
 
 
 class LabelTable(Table):
-    """Labels (B,) → a vector each."""
+    """Labels (B,) → a vector each, unlike each other from the start: a transformer learns what they are for much sooner."""
+
+    spread = LABEL_SPREAD
 
     def forward(self, label: Tensor) -> Condition:  # type: ignore[override]
         """(B,) int64 → the condition."""
@@ -133,7 +138,7 @@ class Conditioner(Filled):
 
     def fill(self, generator: torch.Generator, spread: float | None) -> None:
         """Small normal numbers, as in the tables."""
-        self.nothing.normal_(0.0, TABLE_SPREAD, generator=generator)
+        self.nothing.normal_(0.0, LABEL_SPREAD, generator=generator)
         if self.no_word is not None:
             self.no_word.normal_(0.0, TABLE_SPREAD, generator=generator)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
+from maestune.families import training_space
 from maestune.families.augment import UNIFORMS, uniforms
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.gan.games import GAMES
@@ -28,29 +29,10 @@ STANDING_BATCH_SIZE = 128
 CHUNK = 1024  # samples made at once, so that memory stays bounded
 # What changes numbers alone; of the switches, whether they are used at all changes the code.
 FUSIBLE = Fusible(
-    numbers=frozenset(
-        [
-            "lr",
-            "lr_ratio",
-            "beta1",
-            "beta2",
-            "momentum",
-            "weight_decay",
-            "schedule",
-            "warmup",
-            "decay",
-            "r1_gamma",
-            "gp_lambda",
-            "weight_clip",
-            "label_smoothing",
-            "label_smoothing_fake",
-            "margin",
-            "cr_real",
-            "cr_fake",
-            "truncation",
-        ]
-    ),
-    switches=frozenset(("dropout_d", "instance_noise", "ema")),
+    numbers=training_space.NUMBERS
+    | {"lr_ratio", "r1_gamma", "gp_lambda", "weight_clip", "label_smoothing", "label_smoothing_fake", "margin"}
+    | {"cr_real", "cr_fake", "truncation"},
+    switches=training_space.SWITCHES | {"dropout_d", "instance_noise"},
 )
 
 

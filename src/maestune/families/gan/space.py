@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
+from maestune.families import training_space
 from maestune.families.augment import AUGMENTATIONS
 from maestune.families.base import Recipe
 from maestune.families.gan.games import GAMES
@@ -24,6 +25,7 @@ BCR = "Zhao et al. 2020, arXiv 2002.04724"
 BROCK = "Brock et al. 2019, arXiv 1809.11096"
 CR = "Zhang et al. 2020, arXiv 1910.12027"
 DCGAN = "Radford et al. 2016, arXiv 1511.06434; pytorch/examples dcgan"
+DIFFAUGMENT = "Zhao et al. 2020, arXiv 2006.10738"
 GULRAJANI = "Gulrajani et al. 2017, arXiv 1704.00028"
 HUANG = "Huang et al. 2024, arXiv 2501.05441"
 KARRAS = "Karras et al. 2018, arXiv 1710.10196"
@@ -35,11 +37,10 @@ MESCHEDER = "Mescheder et al. 2018, arXiv 1801.04406"
 MIYATO = "Miyato & Koyama 2018, arXiv 1802.05637"
 SAGAN = "Zhang et al. 2019, arXiv 1805.08318"
 SALIMANS = "Salimans et al. 2016, arXiv 1606.03498"
+SNGAN = "Miyato et al. 2018, arXiv 1802.05957"
 STYLEGAN2 = "Karras et al. 2020, arXiv 1912.04958"
 TTUR = "Heusel et al. 2017, arXiv 1706.08500"
 WGAN = "Arjovsky et al. 2017, arXiv 1701.07875"
-DIFFAUGMENT = "Zhao et al. 2020, arXiv 2006.10738"
-WSD = "Hägele et al. 2024, arXiv 2405.18392"
 
 LARGEST_MLP_SIDE = 16  # pixels
 ACTIVATIONS = ("relu", "leaky_relu", "silu")
@@ -107,7 +108,7 @@ def gan_space(spec: DataSpec, network: str | None = None) -> Space:
             *_architecture(spec, network),
             *_regularisation(),
             *_consistency(),
-            *_schedule(),
+            *_course(),
             *_sampling(),
         )
     )
@@ -117,9 +118,9 @@ def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN) 
     return Prior(RECIPES["dcgan"].config[name], confidence, citation)
 
 
-def _off(citation: str = DCGAN, value: Value = "none", confidence: Confidence = "medium") -> Prior:
-    """What the recipe does without."""
-    return Prior(value, confidence, f"{DCGAN}; {citation}" if citation != DCGAN else DCGAN)
+def _off(citation: str = "", value: Value = "none", confidence: Confidence = "medium") -> Prior:
+    """What the recipe does without; `citation`: who has it."""
+    return Prior(value, confidence, f"{DCGAN}; {citation}" if citation else DCGAN)
 
 
 def _game() -> tuple[Param, ...]:
@@ -133,30 +134,20 @@ def _game() -> tuple[Param, ...]:
 
 
 def _optimiser() -> tuple[Param, ...]:
-    adam = {"optimizer": ("adam",)}
     return (
-        Choice("optimizer", ("adam", "rmsprop", "sgd"), prior=_prior("optimizer", "high"), role=Role.OPTIMIZER),
-        # The wide range of Lucic et al. 2018: small networks bear rates that large ones do not.
-        Float("lr", 1e-5, 1e-2, scale="log", prior=_prior("lr")),
+        *training_space.optimiser(
+            _prior("lr"),
+            kind=_prior("optimizer", "high"),
+            beta1=_prior("beta1"),
+            beta1_range=(0.0, 0.9),
+            beta2=_prior("beta2", "low", f"{DCGAN}; {KURACH}"),
+            beta2_range=(0.9, 0.999),
+            momentum=Prior(0.0, "low", "Gidel et al. 2019, arXiv 1807.04740"),
+            momentum_range=(0.0, 0.9),
+        ),
         # TTUR has 3, SAGAN and BigGAN 4.
         Float("lr_ratio", 0.25, 8.0, scale="log", prior=_prior("lr_ratio", citation=f"{DCGAN}; {TTUR}"), unit="D / G"),
-        Float("beta1", 0.0, 0.9, prior=_prior("beta1"), when=adam),
-        Float("beta2", 0.9, 0.999, scale="logit", prior=_prior("beta2", "low", f"{DCGAN}; {KURACH}"), when=adam),
-        Float(
-            "momentum",
-            0.0,
-            0.9,
-            prior=Prior(0.0, "low", "Gidel et al. 2019, arXiv 1807.04740"),
-            when={"optimizer": ("sgd",)},
-        ),
-        Choice(
-            "batch_size",
-            (16, 32, 64, 128),
-            ordered=True,
-            prior=_prior("batch_size"),
-            role=Role.OPTIMIZER,
-            unit="images",
-        ),
+        *training_space.batch_size(_prior("batch_size")),
     )
 
 
@@ -199,8 +190,9 @@ def _architecture(spec: DataSpec, network: str) -> tuple[Param, ...]:
 
 def _regularisation() -> tuple[Param, ...]:
     role = Role.REGULARISATION
-    off = Prior(0.0, "medium", DCGAN)
+    off = _off(value=0.0)
     return (
+        *training_space.regularisation(off, Prior(0.0, "high", DCGAN), off),
         Choice("penalty", ("none", *ZERO_CENTRED, *ONE_CENTRED), prior=Prior("none", "medium", DCGAN), role=role),
         # The γ of R1, R2 or both. Mescheder has 10 for 256 pixels, NVIDIA's rule 0.0002 · pixels / batch a hundredth for
         # 32, R3GAN 0.05 falling to 0.005 for 32.
@@ -241,7 +233,6 @@ def _regularisation() -> tuple[Param, ...]:
             when={"loss": ("wgan",), "penalty": ("none",)},
         ),
         Float("dropout_d", 0.05, 0.5, prior=off, role=role, off=0.0),
-        Float("weight_decay", 1e-4, 0.3, scale="log", prior=off, role=role, off=0.0),
         Float("instance_noise", 0.01, 0.5, scale="log", prior=off, role=role, off=0.0, unit="of a range of 2"),
         Float("label_smoothing", 0.05, 0.3, prior=off, role=role, off=0.0, when={"loss": ("ns", "ls")}),
         # One-sided smoothing is what is advised; both sides are what came first.
@@ -268,21 +259,16 @@ def _consistency() -> tuple[Param, ...]:
     )
 
 
-def _schedule() -> tuple[Param, ...]:
-    off = Prior(0.0, "medium", DCGAN)
+def _course() -> tuple[Param, ...]:
+    """How the rate changes, what is averaged, and when it ends."""
+    off = _off(value=0.0)
     return (
-        # Half-lives of 7 to 700 generator steps: what matters in trainings of thousands of steps.
-        Float("ema", 0.9, 0.999, scale="logit", prior=off, role=Role.SAMPLING, off=0.0),
-        Choice("schedule", ("constant", "wsd"), prior=Prior("constant", "medium", DCGAN), role=Role.OPTIMIZER),
-        Float("warmup", 0.005, 0.1, scale="log", prior=off, off=0.0, unit="of the full training"),
-        Float(
-            "decay",
-            0.1,
-            0.5,
-            prior=Prior(0.2, "medium", WSD),
-            when={"schedule": ("wsd",)},
-            unit="of the full training",
+        # Rates that fall do so to nothing: SN-GAN, WGAN-GP.
+        *training_space.schedule(
+            Prior("constant", "medium", DCGAN), warmup=off, floor=Prior(0.0, "medium", f"{SNGAN}; {GULRAJANI}")
         ),
+        *training_space.ema(off, (0.9, 0.999)),  # half-lives of 7 to 700 steps, in trainings of thousands
+        *training_space.ending(),
     )
 
 

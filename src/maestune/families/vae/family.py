@@ -139,13 +139,10 @@ class VAE(Family):
         network, held_out = model.sampler, batch["image"]
         x = held_out[torch.arange(PAIRS * COLUMNS, device=held_out.device) % len(held_out)]
         mean, _ = network.encode(x)
-        rows = torch.stack((x.unflatten(0, (PAIRS, COLUMNS)), _images(network, mean).unflatten(0, (PAIRS, COLUMNS))), 1)
+        rows = torch.stack(
+            [images.unflatten(0, (PAIRS, COLUMNS)) for images in (x, pixel_means(network.decode(mean)))], 1
+        )
         ends = mean[: 2 * WALKS].unflatten(0, (WALKS, 2))
         steps = torch.linspace(0.0, 1.0, COLUMNS, dtype=x.dtype, device=x.device)[:, None]
         path = torch.lerp(ends[:, :1], ends[:, 1:], steps)  # (WALKS, COLUMNS, Z)
-        return {"reconstructions": rows.flatten(0, 2), "walk": _images(network, path.flatten(0, 1))}
-
-
-def _images(network: nn.Module, latents: Tensor) -> Tensor:
-    decode = network.get_submodule("decoder")
-    return pixel_means(decode(latents))
+        return {"reconstructions": rows.flatten(0, 2), "walk": pixel_means(network.decode(path.flatten(0, 1)))}
