@@ -7,7 +7,7 @@ The example prints it as "Test set loss", and its authors publish no table; thes
     105.59, 105.61   kampta/pytorch-distributions, README.md (the same model written in two ways), 10 epochs
     106.66           pytorch/examples, pull request 1416, the log after 7 epochs
 
-Values of papers are of other images (binarised by drawing) and of trainings 30 to 300 times as long (Burda et al. 2016, arXiv
+Values of papers are of other images (binarised by drawing) and of trainings 50 to 330 times as long (Burda et al. 2016, arXiv
 1509.00519: 86.76 after 3,280 epochs with 5,000 draws), and are not compared with.
 
 The bound of Burda et al. with 64 draws, the latents' KL and the number of active ones are told beside it.
@@ -40,7 +40,7 @@ from maestune.training import Run, train
 EPOCHS = 10
 STEPS_OF_EPOCH = 469  # of 60,000 images in batches of 128
 PUBLISHED: Mapping[int, tuple[float, ...]] = {7: (106.66,), 10: (105.59, 105.61)}
-# Nats; the published ones are of single seeds, ours differ by a tenth between seeds.
+# Nats: the published values are of single seeds, which differ with a standard deviation of about 0.15.
 WITHIN = 0.5
 FAMILY = VAE()
 

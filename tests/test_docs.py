@@ -4,7 +4,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class Example(Family):
     """A family whose space depends on network, size and labels in all the ways in which spaces may."""
 
     name: str = "gan"
-    fusible: Fusible = Fusible(frozenset({"rate"}), frozenset({"noise"}))
+    fusible: Fusible = field(default=Fusible(frozenset({"rate"}), frozenset({"noise"})))
 
     def space(self, spec: DataSpec, network: str | None = None) -> Space:
         side = spec.image[1]

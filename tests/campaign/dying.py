@@ -22,22 +22,24 @@ class Dying(GAN):
         # Early for one, at the end of the first rung for another, never for most.
         if config["lr_ratio"] > 1.0 and progress > (0.03 if config["beta1"] < 0.4 else 0.1):
             numbers = dict.fromkeys(numbers, math.nan)
-        _misbehave(progress)
+        _misbehave(progress, config)
         return numbers
 
 
-_seen = [0.0, 0]  # a step, by its progress, and how many members were in it
+_seen = {}  # of a step, by its progress, the configs that were in it
 
 
-def _misbehave(progress):
+def _misbehave(progress, config):
     folder = os.environ.get("DYING_FOLDER")
     if folder is None:
         return
     if (Path(folder) / "slow").exists():
         time.sleep(0.002)
-    _seen[:] = [progress, _seen[1] + 1 if progress == _seen[0] else 1]
+    if progress not in _seen:
+        _seen.clear()
+    _seen.setdefault(progress, set()).add(config)
     victim = Path(folder) / "kill-worker-once"  # in a group of so many
-    if progress > 0.05 and victim.exists() and _seen[1] == int(victim.read_text()):
+    if progress > 0.05 and victim.exists() and len(_seen[progress]) == int(victim.read_text()):
         victim.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from maestune.cli import main as cli
-from maestune.errors import MaestuneError
+from maestune.errors import MaestuneError, SettingsError
 
 SYNTHETIC = str(Path(__file__).parents[1] / "campaign" / "synthetic.py")
 
@@ -162,3 +162,44 @@ def test_samples_of_a_gan(tmp_path):
     assert grid.read_bytes() != recipe.read_bytes()
     run("generate", out, "--n", 3, "--out", tmp_path / "many")
     assert len(list((tmp_path / "many").glob("*.png"))) == 3
+
+
+def test_a_model_that_knows_classes_is_asked_for_them(tmp_path):
+    out = tmp_path / "gan"
+    fixed = ("--set", "condition=projection", "--set", "width=64", "--set", "batch_size=16")
+    small = ("--budget", "3trials", "--steps", 20, "--samples", 100, "--workers", 0)
+    result = run("tune", "gan", *small, *fixed, "--objective", "adherence", "--out", out, "--json")
+    assert 0 <= json.loads(result.stdout)["recipe"]["scores"]["adherence"]["value"] <= 1
+    files = {}
+    for prompts in ((), ("3",), ("3", "7")):
+        path = tmp_path / f"{len(prompts)}.png"
+        run("generate", out, "--n", 16, "--out", path, *(word for prompt in prompts for word in ("--prompt", prompt)))
+        files[prompts] = path.read_bytes()
+    assert len(set(files.values())) == 3
+    with pytest.raises(SettingsError, match="'eleven' is no class"):
+        run("generate", out, "--prompt", "eleven")
+    with pytest.raises(SettingsError, match="only parameters of generation can be changed"):
+        run("generate", out, "--set", "lr=1e-3")
+    with pytest.raises(SettingsError, match=r"--set NAME=VALUE|NAME=VALUE"):
+        run("generate", out, "--set", "truncation")
+
+
+def test_a_model_of_text_writes_text(tmp_path):
+    data, out = tmp_path / "numbers.txt", tmp_path / "lm"
+    data.write_text("\n".join(map(str, range(2500))))
+    fixed = [
+        word
+        for value in ("context=32", "width=32", "layers=1", "heads=2", "batch_size=8")
+        for word in ("--set", value)
+    ]
+    small = ("--budget", "3trials", "--steps", 12, "--workers", 0)
+    summary = json.loads(run("tune", "lm", "--data", data, *small, *fixed, "--out", out, "--json").stdout)
+    assert summary["recipe"]["scores"]["bpc"]["value"] > 0
+    told = run("generate", out, "--prompt", "17\n18", "--n", 2).stdout
+    assert told.startswith("--- 1 ---\n17\n18")
+    assert "\n\n--- 2 ---\n17\n18" in told
+    written = run("generate", out, "--prompt", "17\n18", "--n", 2, "--out", tmp_path / "new" / "t.txt").stdout.strip()
+    assert Path(written).read_text().count("---\n17\n18") == 2
+    other = run("generate", out, "--prompt", "17\n18", "--n", 2, "--set", "temperature=0.1").stdout
+    assert other != told
+    assert run("generate", out, "--prompt", "17\n18", "--n", 2).stdout == told

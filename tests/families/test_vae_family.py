@@ -14,8 +14,9 @@ from vae_cases import COLOUR, FAMILY, SPEC, B, Z, believing, config_of, images, 
 from maestune.data import DataSpec
 from maestune.errors import SettingsError, SpaceError
 from maestune.families.base import Noise, drawer
-from maestune.families.vae import RECIPES, VAE, family
+from maestune.families.vae import VAE, family
 from maestune.families.vae.losses import LIKELIHOODS, latent_kl, pixel_means
+from maestune.families.vae.space import RECIPE
 from maestune.recipes import find
 from maestune.space import structure
 from maestune.types import Config
@@ -28,7 +29,7 @@ def latents(n: int, seed: int = 0) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_the_centre_of_the_space_is_the_recipe(network: str) -> None:
     centre = FAMILY.space(SPEC, network).centre()
-    for name, value in RECIPES["vae"].config.items():
+    for name, value in RECIPE.settings.items():
         assert centre[name] == value, name
     assert centre["network"] == network
     assert centre["width"] == (400 if network == "mlp" else 32)

@@ -8,7 +8,7 @@ from pathlib import Path
 import records
 
 from maestune.campaign.record import Record
-from maestune.report.training_views import POINTS_A_CURVE, classes_view, curves_view, read_events, samples_view
+from maestune.report.training_views import POINTS_A_CURVE, classes_view, curves_view, read_events
 from maestune.types import TrialState
 
 
@@ -66,36 +66,6 @@ def test_long_curves_are_thinned_to_the_last_point(folder: Path) -> None:
 def test_the_best_may_be_the_recipe(folder: Path) -> None:
     record = replace(records.build(folder, n=9, finals=False), best=0)
     assert curves_view(record).curves[0].title == "best (the recipe)"
-
-
-def test_samples_pair_recipe_and_best_from_the_finals(full: Record) -> None:
-    view = samples_view(full)
-    assert view.real is not None
-    assert view.recipe is not None
-    assert view.best is not None
-    final_recipe = full.finalists[0].runs[0]
-    assert view.recipe.path.parent.name == f"{final_recipe:04d}"
-    assert view.best.step == view.recipe.step == 1000
-    assert [g.step for g in view.training] == [111, 333, 1000]
-
-
-def test_samples_of_the_search_where_there_are_no_finals(folder: Path) -> None:
-    view = samples_view(records.build(folder, n=9, finals=False))
-    assert view.recipe is not None
-    assert view.recipe.source == "trial 0,"
-    nothing = samples_view(records.empty(folder / "none"))
-    assert (nothing.real, nothing.recipe, nothing.best, nothing.training) == (None, None, None, ())
-
-
-def test_many_grids_are_spread_over_the_training(folder: Path) -> None:
-    record = records.build(folder, n=1, finals=False)
-    picture = (folder / "real.png").read_bytes()
-    for step in range(10, 111, 10):
-        (record.trial_folder(0) / f"samples-{step:08d}.png").write_bytes(picture)
-    steps = [g.step for g in samples_view(replace(record, best=0)).training]
-    assert len(steps) == 6
-    assert steps == sorted(steps)
-    assert (steps[0], steps[-1]) == (10, 1000)
 
 
 def test_values_that_are_not_finite_stay_marked(full: Record) -> None:

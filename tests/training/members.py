@@ -39,7 +39,9 @@ NUMBERS: Sequence[Mapping[str, Value]] = (
      "schedule": "wsd", "decay": 0.9, "warmup": 0.2, "r1_gamma": 5.0, "gp_lambda": 3.0, "weight_clip": 0.05,
      "label_smoothing": 0.1, "dropout_d": 0.1, "instance_noise": 0.02, "ema": 0.6, "clip": 5.0, "l1": 0.5},
 )  # fmt: skip
-FREE = frozenset(("weight_decay", "l1", "clip", "warmup", "schedule", "decay"))  # may be on in one member and off in another
+FREE = frozenset(
+    ("weight_decay", "l1", "clip", "warmup", "schedule", "decay")
+)  # may be on in one member and off in another
 
 Stored = tuple[Report, Mapping[str, Any]]  # a report and the state that it gave
 

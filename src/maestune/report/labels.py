@@ -27,10 +27,10 @@ SIGNALS: Mapping[str, str] = {
     "kl": "KL of the latents (nats per image)",
     "beta_now": "weight of the KL",
     "active_share": "share of latents in use",
-    "pixel_scale": "spread of pixels around their means (of a range of 2)",
-    "accuracy": "share of next tokens that were the likeliest",
-    "entropy": "entropy of the next token (nats; near 0: sure of itself)",
-    "attention_logit": "largest attention logit (beyond some tens: about to diverge)",
+    "pixel_scale": "spread of pixels (of a range of 2)",
+    "accuracy": "accuracy of the next token",
+    "entropy": "entropy of the next token (nats)",
+    "attention_logit": "largest attention logit",
 }
 """What models tell of their training, beside losses and norms of gradients."""
 

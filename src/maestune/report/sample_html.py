@@ -35,10 +35,10 @@ def samples_section(record: Record, decision: str) -> tuple[str, str]:
     if view.training:
         strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
         body += f'<h3 class="apart">The best over its training</h3><div class="strip">{strip}</div>'
-    for name, grid in view.exhibits:
-        title, meaning = labels.exhibit(name)
-        body += f'<h3 class="apart">{escape(title)}</h3><p class="soft">{escape(meaning)}</p>'
-        body += f'<div class="pictures">{_picture(grid, best, f"{grid.step:,} steps")}</div>'
+    if view.exhibits:
+        named = ((labels.exhibit(name), grid) for name, grid in view.exhibits)
+        shown = [_picture(grid, title, f"{meaning} {best}, {grid.step:,} steps.") for (title, meaning), grid in named]
+        body += f'<h3 class="apart">More of it</h3><div class="pictures">{"".join(shown)}</div>'
     return "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked.", body
 
 

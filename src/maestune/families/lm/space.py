@@ -114,7 +114,7 @@ def _training() -> tuple[Param, ...]:
             beta2=_prior("beta2"),
             beta2_range=(0.9, 0.999),
         ),
-        *training_space.batch_size(_prior("batch_size", "high"), (6, 8, 12, 16, 24, 32), "windows"),
+        *training_space.batch_size(_prior("batch_size", "high"), (6, 8, 12, 16, 24, 32, 64), "windows"),
         *training_space.schedule(
             _prior("schedule", citation=f"{NANOGPT}; {training_space.WSD}"),
             kinds=("cosine", "wsd", "constant", "step", "cyclical"),

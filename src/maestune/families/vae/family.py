@@ -126,7 +126,8 @@ class VAE(Family):
     def failure(self, spec: DataSpec) -> dict[str, float]:
         """Every level equally likely, and latents that know nothing."""
         nats = math.prod(spec.image) * math.log(LEVELS)
-        return {"elbo_nats": nats, "iwae_nats": nats, "kl_nats": 0.0, "active_units": 0.0}
+        bits = math.log2(LEVELS)
+        return {"elbo_nats": nats, "elbo_bpd": bits, "iwae_nats": nats, "kl_nats": 0.0, "active_units": 0.0}
 
     @torch.no_grad()
     def exhibits(self, model: nn.Module, hyper: Hyper, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -6,17 +6,14 @@ parameter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
 from maestune.families import training_space
-from maestune.families.base import Recipe
 from maestune.families.vae.losses import ANNEALING, LIKELIHOODS
 from maestune.families.vae.networks import ACTIVATIONS, NORMS
+from maestune.recipes import find
 from maestune.space import Choice, Float, Fusible, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
-from maestune.types import Config
 
 KINGMA = "Kingma & Welling 2014, arXiv 1312.6114; pytorch/examples vae"
 BETA = "Higgins et al. 2017, beta-VAE; Locatello et al. 2019, arXiv 1811.12359"
@@ -34,37 +31,7 @@ FUSIBLE = Fusible(
     switches=training_space.SWITCHES,
 )
 
-RECIPES: Mapping[str, Recipe] = {
-    "vae": Recipe(
-        name="VAE",
-        config=Config.of(
-            likelihood="bernoulli",
-            beta=1.0,
-            kl_schedule="constant",
-            optimizer="adam",
-            lr=1e-3,
-            beta1=0.9,
-            beta2=0.999,
-            batch_size=128,
-            latent_dim=20,
-            activation="relu",
-            norm="none",
-            depth=1,
-        ),
-        citation=KINGMA,
-        note=(
-            "All values as in the PyTorch example of the VAE, whose dense networks have one hidden layer of 400 units. "
-            "Above 16 pixels the networks are convolutions of DCGAN's shapes, without norms."
-        ),
-        bibtex="""@inproceedings{kingma2014auto,
-  title     = {Auto-Encoding Variational {Bayes}},
-  author    = {Kingma, Diederik P. and Welling, Max},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2014},
-  url       = {https://arxiv.org/abs/1312.6114}
-}""",
-    ),
-}
+RECIPE = find("vae-mlp", "vae")
 
 
 def full_steps(spec: DataSpec, n_train: int) -> int:
@@ -100,7 +67,7 @@ def vae_space(spec: DataSpec, network: str | None = None) -> Space:
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = KINGMA) -> Prior:
-    return Prior(RECIPES["vae"].config[name], confidence, citation)
+    return Prior(RECIPE.settings[name], confidence, citation)
 
 
 def _loss() -> tuple[Param, ...]:
