@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two busy processes with two threads each are slower than one: one thread a process, also in the tests.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo install test test-slow lint types layers check bench clean
+.PHONY: demo install test test-slow lint types layers docs check bench clean
 
 demo: $(VENV)/.installed  ## tune a GAN on built-in digits for two minutes; leaves demo/report.html
 	$(BIN)/maestune tune gan --data digits --budget 2m --out demo
@@ -26,6 +26,9 @@ types: $(VENV)/.installed-dev
 
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev  ## the tables of hyperparameters and recipes, from the code
+	$(BIN)/python docs/generate_tables.py
 
 check: lint types layers test  ## everything that CI checks
 

@@ -91,7 +91,7 @@ family = Speaking(
         (
             Float("lr", 1e-2, 1.0, scale="log"),
             Choice("context", (8,)),
-            Float("temperature", 0.01, 1.0, scale="log", role=Role.SAMPLING),
+            Choice("temperature", (0.8,), role=Role.SAMPLING),
         )
     ),
     build=lambda config, spec: torch.nn.Embedding(spec.tokens, spec.tokens),
@@ -218,6 +218,11 @@ def test_the_same_seed_draws_the_same_text_and_another_another(speaking):
     assert first == again != other
     cold = [draw_samples(speaking.folder, 4, seed=seed, values={"temperature": 0.01}).texts for seed in (1, 2)]
     assert cold[0] == cold[1], "without warmth the likeliest token comes always"
+    for wrong in (-0.1, float("inf"), "cold", True):
+        with pytest.raises(
+            SettingsError, match=r"temperature: .* is no number from 0; give for example temperature=0\.8"
+        ):
+            draw_samples(speaking.folder, 4, values={"temperature": wrong})
 
 
 def test_texts_are_written_one_after_the_other(tmp_path):

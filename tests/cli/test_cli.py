@@ -188,9 +188,7 @@ def test_a_model_of_text_writes_text(tmp_path):
     data, out = tmp_path / "numbers.txt", tmp_path / "lm"
     data.write_text("\n".join(map(str, range(2500))))
     fixed = [
-        word
-        for value in ("context=32", "width=32", "layers=1", "heads=2", "batch_size=8")
-        for word in ("--set", value)
+        word for value in ("context=32", "width=64", "layers=2", "heads=2", "batch_size=8") for word in ("--set", value)
     ]
     small = ("--budget", "3trials", "--steps", 12, "--workers", 0)
     summary = json.loads(run("tune", "lm", "--data", data, *small, *fixed, "--out", out, "--json").stdout)

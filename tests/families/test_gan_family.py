@@ -209,6 +209,16 @@ def test_signals_say_what_the_discriminator_thinks() -> None:
     assert signals["sample_std"] == pytest.approx((fake.std(0).mean() / batch.std(0).mean()).item(), rel=1e-5)
 
 
+def test_where_only_differences_of_scores_mean_something_pairs_are_counted() -> None:
+    model, config = model_of(loss="relativistic")
+    assert model.relative
+    batch = torch.rand(64, *DIGITS.image, generator=rng()) * 2 - 1
+    latent = torch.randn(64, int(config.number("latent_dim")), generator=rng())
+    found = FAMILY.signals(model, {"image": batch}, FAMILY.hyper(config, 0.0), {"discriminator": {"latent": latent}})
+    right = (model.discriminator(batch) > model.discriminator(model.generator(latent))).sum().item() / 64
+    assert found["d_accuracy"].item() == pytest.approx(right)
+
+
 def test_a_config_without_optional_parameters_is_enough() -> None:
     bare = Config.of(
         network="mlp", loss="ns", d_steps=1, lr_ratio=1.0, batch_size=4, latent_dim=3, width=8, depth=1,

@@ -11,6 +11,7 @@ from maestune.data import DataSpec
 from maestune.errors import SettingsError
 from maestune.families.attention import SelfAttention
 from maestune.families.gan import GAN
+from maestune.families.gan.games import GAMES
 from maestune.families.gan.networks import attended_stage, conv_plan, dropout_shapes
 from maestune.families.layers import Dropout, MinibatchStd
 from maestune.types import Config
@@ -163,3 +164,16 @@ def test_the_minibatchs_spread_is_told_to_the_last_layer(network: str) -> None:
     x = torch.randn(8, *spec.image, generator=rng())
     assert not torch.allclose(model.discriminator(x)[:2], model.discriminator(x[:2]), atol=1e-7)
     assert model.discriminator.couples_samples
+
+
+@pytest.mark.parametrize("condition", ["none", "projection"])
+@pytest.mark.parametrize("norm", ["none", "spectral"])
+def test_the_level_of_scores_is_not_learnt_where_nobody_looks_at_it(condition: str, norm: str) -> None:
+    """A bias there would have no gradient but rounding."""
+    spec = DataSpec((1, 8, 8), classes=3)
+    for loss, game in GAMES.items():
+        config = FAMILY.space(spec).complete({"loss": loss, "condition": condition, "norm_d": norm})
+        names = dict(FAMILY.build(config, spec, rng()).discriminator.named_parameters())
+        last = "layers.5" + (".score" if condition == "projection" else "")
+        assert f"{last}.weight" in names
+        assert (f"{last}.bias" in names) == (not game.relative), loss

@@ -16,7 +16,6 @@ from maestune.errors import SettingsError, SpaceError
 from maestune.families.base import Noise, drawer
 from maestune.families.vae import VAE, family
 from maestune.families.vae.losses import LIKELIHOODS, latent_kl, pixel_means
-from maestune.families.vae.space import RECIPE
 from maestune.recipes import find
 from maestune.space import structure
 from maestune.types import Config
@@ -29,8 +28,6 @@ def latents(n: int, seed: int = 0) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_the_centre_of_the_space_is_the_recipe(network: str) -> None:
     centre = FAMILY.space(SPEC, network).centre()
-    for name, value in RECIPE.settings.items():
-        assert centre[name] == value, name
     assert centre["network"] == network
     assert centre["width"] == (400 if network == "mlp" else 32)
     assert [centre[name] for name in ("free_bits", "weight_decay", "l1", "clip", "ema", "warmup")] == [0.0] * 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, SettingsError, did_you_mean
 from maestune.execution.generate import generate
 from maestune.execution.segment import disk_error
-from maestune.space import Role
+from maestune.space import Choice, Role
 from maestune.types import Config, Value
 
 IMAGES, TEXTS = 64, 4  # that are drawn where nobody says how many
@@ -76,8 +77,21 @@ def _changed(record: Record, config: Config, values: Mapping[str, Value]) -> Con
     for name in values:
         if name not in free:
             raise SettingsError(f"{name}: only parameters of generation can be changed now. {did_you_mean(name, free)}")
-    # Fixed one by one, so that each value is checked.
-    return config.with_(**{name: record.space.fix(name, value).centre()[name] for name, value in values.items()})
+    return config.with_(**{name: _checked(record, name, value) for name, value in values.items()})
+
+
+def _checked(record: Record, name: str, value: Value) -> Value:
+    """A value that a parameter can have; where the search had fixed a number, it can be any other."""
+    (param,) = (p for p in record.space if p.name == name)
+    if isinstance(param, Choice) and len(param.values) == 1 and _is_number(param.values[0]):
+        if not _is_number(value) or not 0 <= float(value) < math.inf:
+            raise SettingsError(f"{name}: {value!r} is no number from 0; give for example {name}={param.values[0]}.")
+        return value
+    return record.space.fix(name, value).centre()[name]
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def write_texts(texts: Sequence[tuple[str, str]], out: Path) -> Path:

@@ -177,14 +177,11 @@ def _head(config: Config, spec: DataSpec, features: int) -> list[nn.Module]:
     """
     bias = not GAMES[config.text("loss")].relative
     spectral = config.text("norm_d") == "spectral"
-    spread = config.text("minibatch_std", "none") == "on"
-    features += spread
-    last: nn.Module
+    coupled = [MinibatchStd()] if config.text("minibatch_std", "none") == "on" else []
+    features += len(coupled)
     if _condition(config) == "projection":
-        last = Projection(features, spec.classes, bias=bias, spectral=spectral)
-    else:
-        last = (SpectralLinear if spectral else nn.Linear)(features, 1, bias=bias)
-    return [MinibatchStd(), last] if spread else [last]
+        return [*coupled, Projection(features, spec.classes, bias=bias, spectral=spectral)]
+    return [*coupled, (SpectralLinear if spectral else nn.Linear)(features, 1, bias=bias)]
 
 
 def _mlp_generator(config: Config, spec: DataSpec) -> Stack:
