@@ -16,6 +16,7 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from maestune.campaign.record import Record, Verdict
+from maestune.families.words import describe
 from maestune.report import curve_figures, figures, formats, labels
 from maestune.report.drawing import Drawing, template
 from maestune.report.formats import escape
@@ -279,7 +280,7 @@ def _trials(record: Record) -> str:
     head = "".join(
         f'<th scope="col" class="{kind}"><button type="button">{escape(title)}</button></th>' for title, kind in heads
     )
-    rows = "".join(_trial_row(row, record.best) for row in view.rows)
+    rows = "".join(_trial_row(row, record.best, record.model) for row in view.rows)
     tools = (
         '<div class="tools"><label for="filter-words">Filter</label><input id="filter-words" type="search" '
         'placeholder="words in any column"><label for="filter-state">State</label><select id="filter-state">'
@@ -298,13 +299,16 @@ def _trials(record: Record) -> str:
     )
 
 
-def _trial_row(row: TrialRow, best: int | None) -> str:
+def _trial_row(row: TrialRow, best: int | None, model: str) -> str:
     scores = "".join(
         f'<td class="n" data-v="{s.value if s is not None and math.isfinite(s.value) else ""}">{formats.score(s)}</td>'
         for s in row.scores
     )
     title = f"<br>{escape(row.title)}" if row.title else ""
-    values = "".join(f"<dt>{escape(k)}</dt><dd>{escape(formats.setting(v))}</dd>" for k, v in row.config.items())
+    values = "".join(
+        f"<dt title=\"{escape(describe(k, model))}\">{escape(k)}</dt><dd>{escape(formats.setting(v))}</dd>"
+        for k, v in row.config.items()
+    )
     config = f'<details><summary>config, seed {row.seed}</summary><dl class="pairs">{values}</dl></details>'
     return (
         f'<tr data-state="{escape(str(row.state))}"{" class=best" if row.number == best else ""}>'
