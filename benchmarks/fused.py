@@ -35,10 +35,9 @@ from typing import Any
 
 import torch
 
-from maestune.data import load_images
+from maestune.data import Data, ImageData, load_data
 from maestune.execution.processes import KEPT_BYTES
 from maestune.families.base import Family
-from maestune.families.gan import GAN
 from maestune.training import Run, train
 from maestune.training.compiled import Programs
 from maestune.training.fused import Group
@@ -49,10 +48,13 @@ from networks import (
     CUDA_CASES,
     NOT_BY_HAND,
     Case,
-    example,
+    config_of,
+    family_of,
     flops_of_step,
+    hand_written_family,
     hand_written_gan,
     hand_written_own,
+    hand_written_vae,
     noise_images,
 )
 
@@ -60,6 +62,7 @@ TURN_SECONDS = 0.5
 FOREVER = 10**9  # steps
 COMPETITORS = ("hand", "serial", "fused", "compiled", "chosen")
 RATIOS = (("fused", "hand"), ("fused", "serial"), ("compiled", "hand"), ("compiled", "serial"), ("chosen", "serial"))
+_DATA: Mapping[str, tuple[str, Any]] = {"image": ("digits", "image"), "text": ("pydoc", "text")}
 PEAK_SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (4096, 8192, 16384)}
 
 
@@ -104,10 +107,12 @@ class Bench:
 
     def __init__(self, case: Case, rank: int, device: str) -> None:
         self.device, self.clock = device, Clock(device)
-        self.own = case.network == "own"
-        self.family: Family = example().family if self.own else GAN()
-        self.data = noise_images(case.channels, case.side) if case.side else load_images("digits")
-        base = self.family.space(self.data.spec, None if self.own else case.network).complete(case.values)
+        self.kind = case.network
+        self.family: Family = family_of(case)
+        self.data: Data = (
+            noise_images(case.channels, case.side) if case.side else load_data(*_DATA[self.family.modality])
+        )
+        base = config_of(case, self.data.spec)
         lr, beta1, k = base.number("lr"), base.number("beta1"), case.members
         # Members have other rates and momenta, by which no training becomes unstable, and one seed, as in a search.
         numbers = [
@@ -145,12 +150,22 @@ class Bench:
         return Group(self.family, self.tasks, members, programs=programs).reports(), members
 
     def _hand(self) -> Iterator[None]:
-        images = self.data.train.images
-        loop = hand_written_own(self.config, images) if self.own else hand_written_gan(self.config, images, self.device)
+        loop = self._by_hand()
         for step in count(1):
             next(loop)
             if self.clock.over(step):
                 yield
+
+    def _by_hand(self) -> Iterator[None]:
+        if self.kind in ("lm", "flow"):
+            return hand_written_family(self.family, self.config, self.run)
+        assert isinstance(self.data, ImageData)
+        images = self.data.train.images
+        if self.kind == "own":
+            return hand_written_own(self.config, images)
+        if self.kind == "vae":
+            return hand_written_vae(self.config, images)
+        return hand_written_gan(self.config, images, self.device)
 
     def turn(self, name: str, steps: float = math.inf) -> tuple[float, float]:
         """Configurations × steps per second in one turn, and the GiB of a GPU that it took at most."""

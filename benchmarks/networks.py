@@ -9,19 +9,24 @@ import importlib
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from maestune.data import DataSpec, ImageData, Images
 from maestune.families.base import Family, drawer
+from maestune.families.flow import Flow
+from maestune.families.gan import GAN
 from maestune.families.gan.networks import conv_plan
+from maestune.families.lm import LM
+from maestune.families.vae import VAE
 from maestune.training import Run
 from maestune.training.loop import data_of
 from maestune.training.stream import source_of
@@ -32,7 +37,8 @@ LATENTS, RATE, BETAS = 100, 2e-4, (0.5, 0.999)
 
 @dataclass(frozen=True)
 class Case:
-    """A structure: kind of network ("own": the example of a user's), images (side 0: the digits), K, values beside the centre."""
+    """A structure: kind of network ("mlp" and "conv" of a GAN, "own" the example of a user's, or another family by its name),
+    images (side 0: the digits, or a text), K, values beside the centre."""
 
     name: str
     network: str
@@ -54,6 +60,12 @@ CASES = (
     Case("conv-16", "conv", 16, 8, CONV),
     Case("conv-28", "conv", 28, 8, CONV),
     Case("conv-28-recipe", "conv", 28, 4),
+    Case("vae-small", "vae", 0, 16, {"width": 64, "latent_dim": 10, "batch_size": 32}),
+    Case("vae-recipe", "vae", 0, 16),
+    Case("lm-32", "lm", 0, 8, {"layers": 2, "heads": 4, "width": 32, "context": 32}),
+    Case("lm-64", "lm", 0, 8, {"layers": 2, "heads": 4, "width": 64, "context": 32}),
+    Case("flow-32", "flow", 0, 8, {"depth": 2, "heads": 2, "width": 32, "batch_size": 32}),
+    Case("flow-64", "flow", 0, 8, {"depth": 2, "heads": 2, "width": 64, "batch_size": 32}),
     Case("transformer-32", "own", 0, 8, {"width": 32, "batch_size": 16}),
     Case("transformer-64", "own", 0, 8, {"width": 64, "batch_size": 16}),
 )
@@ -187,6 +199,75 @@ def hand_written_gan(config: Config, images: Tensor, device: str = "cpu") -> Ite
     else:
         networks = conv_networks(width, (channels, height, side), latents)
     return hand_written(networks, images, int(config.number("batch_size")), latents, device)
+
+
+def family_of(case: Case) -> Family:
+    """What a case trains."""
+    families: Mapping[str, Callable[[], Family]] = {"vae": VAE, "lm": LM, "flow": Flow, "own": lambda: example().family}
+    return families.get(case.network, GAN)()
+
+
+def config_of(case: Case, spec: DataSpec) -> Config:
+    """The centre of the family's space with the case's values, of which some are smaller than it has."""
+    gan = case.network in ("mlp", "conv")
+    return family_of(case).space(spec, case.network if gan else None).centre().with_(**case.values)
+
+
+class HandVAE(nn.Module):
+    """A dense VAE with a Bernoulli likelihood, as pytorch/examples has it."""
+
+    def __init__(self, pixels: int, width: int, latents: int) -> None:
+        super().__init__()
+        self.inner, self.mean, self.log_variance = (
+            nn.Linear(pixels, width),
+            nn.Linear(width, latents),
+            nn.Linear(width, latents),
+        )
+        self.outer, self.logits = nn.Linear(latents, width), nn.Linear(width, pixels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The loss of a batch (B, pixels) in [0, 1]."""
+        h = F.relu(self.inner(x))
+        mean, log_variance = self.mean(h), self.log_variance(h)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        logits = self.logits(F.relu(self.outer(z)))
+        cost = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+        kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
+        return (cost + kl) / len(x)
+
+
+def hand_written_vae(config: Config, images: Tensor) -> Iterator[None]:
+    """One step of it for each `next`."""
+    size, pixels = int(config.number("batch_size")), images[0].numel()
+    network = HandVAE(pixels, int(config.number("width")), int(config.number("latent_dim")))
+    adam = torch.optim.Adam(network.parameters(), lr=config.number("lr"))
+    real = images.flatten(1).float() / 255.0
+    while True:
+        x = real[torch.randint(len(real), (size,))]
+        adam.zero_grad()
+        network(x).backward()
+        adam.step()
+        yield
+
+
+def hand_written_family(family: Family, config: Config, run: Run) -> Iterator[None]:
+    """One step of a family of one player for each `next`: its network and loss in a plain loop, noise drawn on the fly."""
+    data = data_of(run)
+    model = family.build(config, data.spec, run.generator("weights"))
+    (player,) = family.players(config, data.spec)
+    source, size = source_of(data, config, "cpu"), int(config.number("batch_size"))
+    hyper, draw = family.hyper(config, 0.5), {"normal": torch.randn, "uniform": torch.rand}
+    adam = torch.optim.AdamW(model.get_submodule(player.name).parameters(), lr=config.number("lr"))
+    items, clip = source.order(torch.Generator().manual_seed(0)), config.number("clip", 0.0)
+    while True:
+        batch = source.take(items[torch.randint(len(items), (size,))])
+        noise = {name: draw[each.kind](each.shape) for name, each in player.noise.items()}
+        adam.zero_grad()
+        player.loss(model, batch, hyper, noise).mean().backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        adam.step()
+        yield
 
 
 def hand_written_own(config: Config, images: Tensor) -> Iterator[None]:
