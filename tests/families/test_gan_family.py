@@ -11,8 +11,9 @@ import torch
 from maestune.data import DataSpec
 from maestune.errors import SettingsError, SpaceError
 from maestune.families.base import drawer
-from maestune.families.gan import GAN, RECIPES, family
+from maestune.families.gan import GAN, family
 from maestune.families.gan.networks import GanModel
+from maestune.families.gan.space import RECIPE
 from maestune.space import Role
 from maestune.types import Config
 
@@ -39,9 +40,9 @@ def generated(
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)])
 def test_the_centre_of_the_space_is_the_published_recipe(shape: tuple[int, int, int]) -> None:
     space = FAMILY.space(DataSpec(shape, classes=10))
-    centre, recipe = space.centre(), RECIPES["dcgan"]
-    assert {name: centre[name] for name in recipe.config} == dict(recipe.config)
-    assert centre == space.complete(recipe.config)
+    centre, recipe = space.centre(), RECIPE
+    assert {name: centre[name] for name in recipe.settings} == dict(recipe.settings)
+    assert centre == space.complete(recipe.settings)
     assert centre["penalty"] == "none"
     assert centre["schedule"] == "constant"
     assert [centre[name] for name in ("ema", "dropout_d", "weight_decay", "instance_noise", "warmup")] == [0.0] * 5

@@ -156,4 +156,5 @@ def test_more_is_trained_where_groups_are_faster() -> None:
         assert {len(structure(NETWORKS, t.config, FUSIBLE)) for t in history.trials} == {1}
         return len(history.trials)
 
-    assert total(4) > 1.5 * total(1)
+    # Promotions, which are few at a time, make small groups.
+    assert total(4) > 1.4 * total(1)

@@ -43,6 +43,11 @@ class GAN(Family):
     name: str = "gan"
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
+    @property
+    def recipe(self) -> str:
+        """The published setting at the centre of its space."""
+        return "dcgan"
+
     def check(self, spec: DataSpec) -> None:
         """Raise SettingsError for data that are no images."""
         if len(spec.shape) != 3:

@@ -6,20 +6,18 @@ beside each parameter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
 from maestune.families import training_space
 from maestune.families.augment import AUGMENTATIONS
-from maestune.families.base import Recipe
 from maestune.families.gan.games import GAMES
 from maestune.families.gan.losses import CONSISTENT
 from maestune.families.gan.networks import attended_stage
 from maestune.families.gan.penalties import ONE_CENTRED, ZERO_CENTRED
+from maestune.recipes import find
 from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
-from maestune.types import Config, Value
+from maestune.types import Value
 
 BCR = "Zhao et al. 2020, arXiv 2002.04724"
 BROCK = "Brock et al. 2019, arXiv 1809.11096"
@@ -45,38 +43,7 @@ WGAN = "Arjovsky et al. 2017, arXiv 1701.07875"
 LARGEST_MLP_SIDE = 16  # pixels
 ACTIVATIONS = ("relu", "leaky_relu", "silu")
 
-RECIPES: Mapping[str, Recipe] = {
-    "dcgan": Recipe(
-        name="DCGAN",
-        config=Config.of(
-            loss="ns",
-            optimizer="adam",
-            lr=2e-4,
-            lr_ratio=1.0,
-            beta1=0.5,
-            beta2=0.999,
-            batch_size=64,
-            latent_dim=100,
-            activation_g="relu",
-            activation_d="leaky_relu",
-            norm_g="batch",
-            d_steps=1,
-        ),
-        citation=DCGAN,
-        note=(
-            "Rates, betas, batch size and latents as in the PyTorch example of DCGAN. Convolutions have batch norm in "
-            "both networks. Dense networks (up to 16 pixels) have it in the generator alone, as the dense GANs of "
-            "eriklindernoren/PyTorch-GAN. Channels at the image are 64 for 64 pixels and fall with the side."
-        ),
-        bibtex="""@inproceedings{radford2016unsupervised,
-  title     = {Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks},
-  author    = {Radford, Alec and Metz, Luke and Chintala, Soumith},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2016},
-  url       = {https://arxiv.org/abs/1511.06434}
-}""",
-    ),
-}
+RECIPE = find("dcgan", "gan")
 
 
 def full_steps(spec: DataSpec, n_train: int) -> int:
@@ -115,7 +82,7 @@ def gan_space(spec: DataSpec, network: str | None = None) -> Space:
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN) -> Prior:
-    return Prior(RECIPES["dcgan"].config[name], confidence, citation)
+    return Prior(RECIPE.settings[name], confidence, citation)
 
 
 def _off(citation: str = "", value: Value = "none", confidence: Confidence = "medium") -> Prior:
