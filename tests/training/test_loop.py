@@ -138,6 +138,12 @@ EFFECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "warmup": ({}, {"warmup": 0.1}),
     "schedule": ({}, {"schedule": "wsd"}),
     "decay": ({"schedule": "wsd"}, {"schedule": "wsd", "decay": 0.5}),
+    "lr_floor": ({"schedule": "cosine"}, {"schedule": "cosine", "lr_floor": 0.5}),
+    "step_factor": ({"schedule": "step"}, {"schedule": "step", "step_factor": 0.7}),
+    "step_count": ({"schedule": "step"}, {"schedule": "step", "step_count": 1}),
+    "cycles": ({"schedule": "cyclical"}, {"schedule": "cyclical", "cycles": 2}),
+    "l1": ({}, {"l1": 0.01}),
+    "clip": ({"optimizer": "sgd"}, {"optimizer": "sgd", "clip": 0.1}),
     "depth": ({}, {"depth": 3}),
     "latent_dim": ({}, {"latent_dim": 32}),
     "margin": ({"loss": "hinge", "lr": 0.01}, {"loss": "hinge", "lr": 0.01, "margin": 0.1}),
@@ -163,8 +169,8 @@ def test_every_hyperparameter_changes_what_is_learnt(name: str, data: ImageData)
 def test_the_effects_cover_the_space() -> None:
     changed = {key for before, after in EFFECTS.values() for key in after if before.get(key) != after[key]}
     # The network and its width decide shapes; the average, which has its own test, and the truncation of latents do not
-    # reach what is learnt.
-    assert {param.name for param in SPACE} - changed == {"network", "width", "ema", "truncation"}
+    # reach what is learnt; which weights are kept, and when a training ends early, is not for the loop to decide.
+    assert {param.name for param in SPACE} - changed == {"network", "width", "ema", "truncation", "keep", "patience"}
 
 
 def test_the_average_follows_the_generator_with_its_decay(data: ImageData) -> None:

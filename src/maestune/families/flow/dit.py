@@ -43,7 +43,7 @@ class Block(nn.Module):
         if bias is not None:  # every patch may be attended to
             bias = torch.cat((torch.zeros_like(x[..., 0]), bias), 1)
         x = x + gate_a[:, None] * self.attention(modulated(x, shift_a, scale_a), words, bias)
-        y = self.down(F.gelu(self.up(modulated(x, shift_f, scale_f)), approximate="tanh"))
+        y = self.down(F.silu(self.up(modulated(x, shift_f, scale_f))))
         if mask is not None:
             y = self.dropout(y, mask, rate)
         return x + gate_f[:, None] * y
