@@ -1,4 +1,3 @@
 """Flow matching: images from noise, as a caption or a label asks for."""
 
 from maestune.families.flow.family import Flow as Flow
-from maestune.families.flow.space import RECIPES as RECIPES

@@ -6,17 +6,14 @@ of small images; ranges are those of published settings, named beside each param
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
 from maestune.families import training_space
-from maestune.families.base import Recipe
 from maestune.families.flow.networks import condition_of
 from maestune.families.flow.solvers import SOLVERS
+from maestune.recipes import find
 from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
-from maestune.types import Config
 
 DIT = "Peebles & Xie 2023, arXiv 2212.09748; facebookresearch/DiT"
 EDM = "Karras et al. 2022, arXiv 2206.00364; NVlabs/edm"
@@ -31,40 +28,7 @@ LARGEST_DIT_SIDE = 16  # pixels
 MOST_TOKENS = 256
 NETWORKS = ("dit", "unet")
 
-RECIPES: Mapping[str, Recipe] = {
-    "dit": Recipe(
-        name="DiT",
-        config=Config.of(
-            heads=4,
-            optimizer="adam",
-            lr=1e-3,
-            beta1=0.9,
-            beta2=0.999,
-            batch_size=64,
-            weight_decay=0.0,
-            dropout=0.0,
-            condition_dropout=0.1,
-            time_sampling="uniform",
-            guidance=1.5,
-            solver="midpoint",
-        ),
-        citation=DIT,
-        note=(
-            "Adam without weight decay, a tenth of the conditions dropped, guidance 1.5 and an average of the weights as in "
-            "DiT; straight ways and uniform times as in flow matching. DiT has a rate of 1e-4 for 675 million weights and "
-            "batches of 256; networks of a few hundred thousand bear ten times that (EDM has 1e-3 for CIFAR-10), and learn "
-            "in thousands of steps instead of hundreds of thousands, for which the average is shorter and the rate falls "
-            "at the end."
-        ),
-        bibtex="""@inproceedings{peebles2023scalable,
-  title     = {Scalable Diffusion Models with Transformers},
-  author    = {Peebles, William and Xie, Saining},
-  booktitle = {IEEE/CVF International Conference on Computer Vision},
-  year      = {2023},
-  url       = {https://arxiv.org/abs/2212.09748}
-}""",
-    ),
-}
+RECIPE = find("dit-small", "flow")
 
 
 def full_steps(spec: DataSpec, n_train: int) -> int:
@@ -111,7 +75,7 @@ def patches(spec: DataSpec) -> tuple[int, ...]:
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = DIT) -> Prior:
-    return Prior(RECIPES["dit"].config[name], confidence, citation)
+    return Prior(RECIPE.settings[name], confidence, citation)
 
 
 def _training() -> tuple[Param, ...]:

@@ -50,6 +50,11 @@ class LM(Family):
     measures: tuple[str, ...] = ("bpc", "val_loss", "perplexity")
     modality: Modality = "text"
 
+    @property
+    def recipe(self) -> str:
+        """The published setting at the centre of its space."""
+        return "nanogpt-cpu"
+
     def check(self, spec: DataSpec) -> None:
         """SettingsError for anything but text."""
         if spec.tokens <= 0:
@@ -65,6 +70,11 @@ class LM(Family):
     def full_steps(self, spec: DataSpec, n_train: int) -> int:
         """Default length of a full training: the recipe's 2,000 steps, one and a half minutes on one core."""
         return FULL_STEPS
+
+    @property
+    def shortest(self) -> float:
+        """A tenth: language models learn steadily, and a full training takes a minute and a half on one core."""
+        return 0.1
 
     def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> LanguageModel:
         """The network with fresh weights, drawn from the generator alone, on its device."""

@@ -6,16 +6,13 @@ each parameter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
 from maestune.families import training_space
-from maestune.families.base import Recipe
 from maestune.families.lm.networks import ACTIVATIONS, NORMS
+from maestune.recipes import find
 from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
-from maestune.types import Config
 
 NANOGPT = "karpathy/nanoGPT, config/train_shakespeare_char.py and README"
 GPT2 = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
@@ -31,47 +28,7 @@ AVERAGE = "Polyak & Juditsky 1992; Sanyal et al. 2023, arXiv 2306.03241"
 
 FULL_STEPS = 2000
 
-RECIPES: Mapping[str, Recipe] = {
-    "nanogpt": Recipe(
-        name="nanoGPT",
-        config=Config.of(
-            layers=4,
-            heads=4,
-            width=128,
-            context=64,
-            positions="learned",
-            activation="gelu",
-            norm="layer",
-            qk_norm="none",
-            head="tied",
-            init=0.02,
-            optimizer="adam",
-            batch_size=12,
-            lr=1e-3,
-            beta1=0.9,
-            beta2=0.99,
-            weight_decay=0.1,
-            clip=1.0,
-            dropout=0.0,
-            label_smoothing=0.0,
-            ema=0.0,
-            schedule="cosine",
-            warmup=0.05,
-            lr_floor=0.1,
-        ),
-        citation=NANOGPT,
-        note=(
-            "The setting that nanoGPT's README gives for a CPU: 2,000 steps of 12 windows of 64 characters, to a loss of about "
-            "1.88 nats a character on Shakespeare. There the rate falls over exactly those steps, to a tenth."
-        ),
-        bibtex="""@misc{karpathy2022nanogpt,
-  title  = {{nanoGPT}},
-  author = {Karpathy, Andrej},
-  year   = {2022},
-  url    = {https://github.com/karpathy/nanoGPT}
-}""",
-    ),
-}
+RECIPE = find("nanogpt-cpu", "lm")
 
 
 def lm_space(spec: DataSpec, network: str | None = None) -> Space:
@@ -84,7 +41,7 @@ def lm_space(spec: DataSpec, network: str | None = None) -> Space:
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = NANOGPT) -> Prior:
-    return Prior(RECIPES["nanogpt"].config[name], confidence, citation)
+    return Prior(RECIPE.settings[name], confidence, citation)
 
 
 def _architecture() -> tuple[Param, ...]:
