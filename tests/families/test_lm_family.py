@@ -21,6 +21,7 @@ from maestune.families.base import drawer
 from maestune.families.lm.family import loss
 from maestune.families.lm.networks import LanguageModel
 from maestune.families.lm.space import FULL_STEPS, RECIPE
+from maestune.recipes import bibtex_of
 from maestune.space import Choice, Float, Role
 from maestune.types import Config
 

@@ -172,12 +172,12 @@ def test_the_cache_changes_nothing(length: int, hyper: dict[str, float], positio
 def test_every_number_of_sampling_changes_what_is_drawn() -> None:
     model, config = model_of()
     noise = {"prompt": tokens_of(20, 5), "uniform": torch.rand(20, 30, generator=rng())}
-    plain = FAMILY.generate(model, FAMILY.hyper(config.with_(temperature=1.0), 1.0), noise)
+    plain = FAMILY.generate(model, FAMILY.hyper(config.with_(**OFF), 1.0), noise)
     for name, value in {**ALL, "min_p": 0.3, "top_k": 2.0, "typical_p": 0.5}.items():
-        hyper = FAMILY.hyper(config.with_(**{"temperature": 1.0, name: value}), 1.0)
+        hyper = FAMILY.hyper(config.with_(**{**OFF, name: value}), 1.0)
         assert hyper == {name: value}
         assert not torch.equal(FAMILY.generate(model, hyper, noise), plain), name
-        off = FAMILY.hyper(config.with_(**{"temperature": 1.0, name: OFF[name]}), 1.0)
+        off = FAMILY.hyper(config.with_(**OFF), 1.0)
         assert off == {}
 
 

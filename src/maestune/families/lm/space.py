@@ -98,8 +98,7 @@ def _regularisation() -> tuple[Param, ...]:
 def _sampling() -> tuple[Param, ...]:
     # Fixed: bits per character do not depend on how text is drawn, so that a search over these would only be wasted.
     fixed = {
-        "temperature": 0.8,  # nanoGPT, sample.py
-        "top_k": 0,
+        **{name: RECIPE.settings[name] for name in ("temperature", "top_k")},
         "top_p": 1.0,
         "min_p": 0.0,
         "typical_p": 1.0,
