@@ -46,7 +46,9 @@ def test_the_top_rung_comes_first() -> None:
 
 
 def test_no_more_than_a_third_of_a_rung_is_promoted_in_all() -> None:
-    promoted = [trial(i, 5.0, 5.0, state=TrialState.STOPPED) for i in range(2)]  # they were among the best when they were few
+    promoted = [
+        trial(i, 5.0, 5.0, state=TrialState.STOPPED) for i in range(2)
+    ]  # they were among the best when they were few
     better = [trial(2 + i, 1.0 + i) for i in range(4)]
     assert ask(history(*promoted, *better)) == [(None, 10)]
     assert ask(history(*promoted, *better, *(trial(6 + i, 9.0) for i in range(3))), n=2) == [(2, 30), (None, 10)]

@@ -297,7 +297,9 @@ def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             for row in reader:
                 yield reader.line_num, row
         except csv.Error as error:
-            raise DataError(f"{table}, below line {reader.line_num}: {error}. Save it as comma-separated text.") from error
+            raise DataError(
+                f"{table}, below line {reader.line_num}: {error}. Save it as comma-separated text."
+            ) from error
         return
     for i, line in enumerate(text.split("\n"), start=1):
         if line.strip():

@@ -306,7 +306,7 @@ def _trial_row(row: TrialRow, best: int | None, model: str) -> str:
     )
     title = f"<br>{escape(row.title)}" if row.title else ""
     values = "".join(
-        f"<dt title=\"{escape(describe(k, model))}\">{escape(k)}</dt><dd>{escape(formats.setting(v))}</dd>"
+        f'<dt title="{escape(describe(k, model))}">{escape(k)}</dt><dd>{escape(formats.setting(v))}</dd>'
         for k, v in row.config.items()
     )
     config = f'<details><summary>config, seed {row.seed}</summary><dl class="pairs">{values}</dl></details>'

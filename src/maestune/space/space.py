@@ -127,7 +127,10 @@ class Space:
         return Config.of(values)
 
     def mutate(self, config: Mapping[str, Value], rng: np.random.Generator, spread: float = MUTATION_SPREAD) -> Config:
-        """A neighbour of a config: each value is kept or moved by a normal step (another choice, for choices)."""
+        """A neighbour of a config: each value is kept or moved by a normal step.
+
+        A choice that is moved becomes another one; where it has a prior, it is drawn from that.
+        """
         values: dict[str, Value] = {}
         for param in self.params:
             moved = rng.random() < MUTATION_RATE
@@ -140,6 +143,8 @@ class Space:
                 values[param.name] = fresh
             elif not moved:
                 values[param.name] = config[param.name]
+            elif isinstance(param, Choice) and not param.ordered and param.prior is not None:
+                values[param.name] = fresh  # else each of many structures that are rarely used would be in half of all
             elif isinstance(param, Choice) and not param.ordered:
                 others = [v for v in param.values if v != config[param.name]]
                 values[param.name] = others[pick % len(others)] if others else config[param.name]
