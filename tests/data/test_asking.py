@@ -99,7 +99,7 @@ def test_a_class_of_captioned_images_is_asked_for_as_both() -> None:
 def test_texts_are_cut_on_the_left_to_the_shortest() -> None:
     tokens = TEXT.prompts(["abc", "ca"], 16)["prompt"]
     assert TEXT.tokenizer is not None
-    assert [TEXT.tokenizer.decode(row) for row in tokens[::8]] == ["bc", "ca"]
+    assert [TEXT.tokenizer.decode(row) for row in tokens[:2]] == ["bc", "ca"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ class Asking:
         return Asking(data.class_names if data.labelled else (), data.vocabulary, examples=examples)
 
     def prompts(self, texts: Sequence[str], n: int) -> Batch:
-        """What n samples are asked for: each of the texts in turn for a row of eight; the examples where there are none.
+        """What n samples are asked for: each of the texts in turn, in pictures for a row of eight; the examples where
+        there are none.
 
         Raises SettingsError for what cannot be asked: a class or words that the model has never seen, or anything of a
         model that cannot be asked.
@@ -48,7 +49,7 @@ class Asking:
             return {name: values[torch.arange(n) % len(values)] for name, values in known.items()}
         rows = torch.arange(n) // COLUMNS % len(texts)
         if self.tokenizer is not None:
-            return {"prompt": self._beginnings(texts)[rows]}
+            return {"prompt": self._beginnings(texts)[torch.arange(n) % len(texts)]}
         if self.vocabulary is None and not self.class_names:
             raise SettingsError(
                 "This model was trained on images without labels or captions: it cannot be asked for anything."

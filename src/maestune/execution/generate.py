@@ -51,5 +51,8 @@ def generate(
     network = made.build(config, spec, seeded(0, "weights", device=device))
     network.load_state_dict(state["model"])
     noise = {**drawer(made.latents(config, spec, n))(generator), **{k: t.to(device) for k, t in prompts.items()}}
-    with torch.no_grad():
-        return made.generate(network, made.hyper(config, 1.0), noise)
+    try:
+        with torch.no_grad():
+            return made.generate(network, made.hyper(config, 1.0), noise)
+    except KeyError as missing:
+        raise SettingsError(f"This model must be asked by {missing}, and was not; name a class of the data.") from missing

@@ -91,7 +91,7 @@ class Halving:
 
     def _promotions(self, history: History) -> Iterator[Proposal]:
         for step, above in reversed(list(zip(history.rungs, history.rungs[1:], strict=False))):
-            going_on = sum(trial.until_steps > step for trial in history.trials)
+            going_on = sum(t.until_steps > step for t in history.trials if t.role != "recipe")  # which nobody promoted
             for standing in _paused(history, step):
                 if max(standing.rank, going_on + 1) > standing.of // self.eta:
                     break

@@ -155,8 +155,10 @@ class Space:
     def fix(self, name: str, value: Value) -> Space:
         """The space with one parameter fixed; a number outside its range is allowed, another kind of value is not."""
         param = self[name]
-        if isinstance(param, Choice):
+        if isinstance(param, Choice) and not (len(param.values) == 1 and _is_number(param.values[0], value)):
             value = param.check(value)
+        elif isinstance(param, Choice):
+            pass  # a number that is fixed already, to another
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise SpaceError(f"{name}: {value!r} is not a finite number; give one, such as {param.low:g}.")
         elif isinstance(param, Int):
@@ -209,6 +211,10 @@ class Space:
     def from_dict(data: Mapping[str, Mapping[str, Any]]) -> Space:
         """A space from plain data, as `to_dict` writes it; unknown keys are errors."""
         return Space(tuple(_param_from_dict(name, definition) for name, definition in data.items()))
+
+
+def _is_number(*values: Value) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
 
 
 def _check_condition(name: str, parent: str, allowed: object) -> None:
