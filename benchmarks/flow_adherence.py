@@ -172,6 +172,8 @@ def page(found: Mapping[str, Any], command: str, figure: str) -> str:
         "",
         f"![adherence, variety and distance over guidance]({figure})",
         "",
+        "Dashed: real training images in place of samples.",
+        "",
         "| guidance | " + " | ".join(SCORES) + " |",
         "|---|" + "---|" * len(SCORES),
     ]
@@ -243,8 +245,8 @@ def _panel(
         f'<text x="{x0}" y="24">{title}</text>',
         f'<path d="M{x0},{y_top}V{y_low}H{x0 + width}" fill="none" stroke="#888"/>',
     ]
-    for g in (g for g in table if g == int(g)):
-        parts.append(f'<text x="{x(g):.1f}" y="298" text-anchor="middle">{g:g}</text>')
+    whole = [g for g in table if g == int(g)]
+    parts += [f'<text x="{x(g):.1f}" y="298" text-anchor="middle">{g:g}</text>' for g in whole]
     for i in range(6):
         value = low + (high - low) * i / 5
         parts.append(f'<text x="{x0 - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2g}</text>')

@@ -38,7 +38,7 @@ from maestune.families.lm.family import loss
 from maestune.report.console import make_console
 from maestune.space import Choice, Float, Prior, Space
 from maestune.training import Run, train
-from maestune.types import Config, Value
+from maestune.types import Config
 
 PUBLISHED = 1.88  # nats a character, nanoGPT's README
 REPRODUCED_WITHIN = 0.05
@@ -51,15 +51,6 @@ FAMILY = LM()
 COSTLY = ("layers", "width", "context", "batch_size")
 # Off in the recipe, and of no use where text is not seen more than twice.
 IDLE: Mapping[str, Any] = {"optimizer": "adam", "l1": 0.0, "keep": "last", "patience": 0}
-# The recipe's kind first: without a prior that is the centre.
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "positions": ("learned", "rotary"),
-    "activation": ("gelu", "relu2", "swiglu"),
-    "norm": ("layer", "rms"),
-    "qk_norm": ("none", "rms"),
-    "head": ("tied", "untied"),
-    "schedule": ("cosine", "wsd"),
-}
 
 
 def divided(text: str, folder: Path) -> tuple[TextData, TextData]:
@@ -73,10 +64,10 @@ def divided(text: str, folder: Path) -> tuple[TextData, TextData]:
 
 
 def space_of(data: TextData) -> Space:
-    """The family's space without what changes the cost of a step, the recipe its centre.
+    """The family's space without what changes the cost of a step, and without beliefs on what the recipe leaves open.
 
-    Kinds of layers that came after the recipe are as likely as its own, and so is every rate from a tenth to ten times its own;
-    what only hurts where no text is seen more than twice (dropout, label smoothing) is left off more often.
+    The recipe stays the centre. Kinds of layers newer than it are as likely as its own, and rates go up to where trainings of
+    this size diverge.
     """
     space = FAMILY.space(data.spec)
     centre = space.centre()
@@ -86,12 +77,13 @@ def space_of(data: TextData) -> Space:
         space = space.fix(name, value)
     params = []
     for param in space:
-        if param.name in KINDS:
-            param = replace(param, values=KINDS[param.name], prior=None)
-        elif param.name == "lr":
-            param = Float("lr", 1e-4, 1e-2, scale="log")
-        elif param.name in ("dropout", "label_smoothing"):
-            param = replace(param, prior=Prior(0.0, "high", "Godbole et al. 2023, google-research/tuning_playbook"))
+        if param.name == "schedule":
+            param = replace(param, values=("cosine", "wsd"))
+        if isinstance(param, Choice) and len(param.values) > 1 and not param.ordered:
+            first = centre[param.name]
+            param = replace(param, values=(first, *(v for v in param.values if v != first)), prior=None)
+        if isinstance(param, Float) and param.name == "lr":
+            param = replace(param, low=5e-4, high=1.5e-2, prior=Prior(centre["lr"], "low", "nanoGPT"))
         params.append(param)
     return _without_unmet(Space(tuple(params)))
 
@@ -100,16 +92,10 @@ def _without_unmet(space: Space) -> Space:
     """Without parameters whose condition no choice of theirs can meet any more."""
     kept = []
     for param in space:
-        met = {parent: _possible(space, parent, allowed) for parent, allowed in param.when.items()}
+        met = {parent: tuple(v for v in allowed if v in space[parent].values) for parent, allowed in param.when.items()}  # type: ignore[union-attr]
         if all(met.values()):
             kept.append(replace(param, when=met))
     return Space(tuple(kept))
-
-
-def _possible(space: Space, name: str, allowed: Sequence[Value]) -> tuple[Value, ...]:
-    param = space[name]
-    assert isinstance(param, Choice)
-    return tuple(value for value in allowed if value in param.values)
 
 
 def flops_of_step(config: Config, data: TextData) -> int:
