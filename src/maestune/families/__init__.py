@@ -6,7 +6,6 @@ from maestune.families.base import Hyper as Hyper
 from maestune.families.base import Loss as Loss
 from maestune.families.base import Noise as Noise
 from maestune.families.base import Player as Player
-from maestune.families.base import Recipe as Recipe
 from maestune.families.base import Tensors as Tensors
 from maestune.families.base import drawer as drawer
 from maestune.families.fusing import why_not_fused as why_not_fused

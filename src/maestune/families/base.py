@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -192,14 +192,3 @@ def drawer(draws: Mapping[str, Draw]) -> Callable[[torch.Generator], dict[str, T
         return noise
 
     return draw
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A published setting: its name, values, and citation."""
-
-    name: str
-    config: Config
-    citation: str
-    note: str = ""
-    bibtex: str = field(default="", repr=False)
