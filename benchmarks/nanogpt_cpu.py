@@ -5,8 +5,8 @@ TINYSHAKESPEARE. Its first 90 % are learnt from, its last 10 % held out, as ther
 
 First (--recipe does this alone) the published setting is trained from three seeds: its held-out loss should be the published
 1.88 nats a character within 0.05. Then one campaign of 20 full trainings searches a space in which every config costs as many
-multiplications as the recipe: number and width of layers, context, batch and steps are fixed. Its best config and the recipe
-are trained from three fresh seeds each and compared on the held-out text, of which the search has seen nothing.
+multiplications as the recipe: number and width of layers, context, batch and steps are fixed. Its finals train its best config
+and the recipe from the same fresh seeds and compare them on the held-out text, of which the search has seen nothing.
 
     python benchmarks/nanogpt_cpu.py --data tinyshakespeare.txt --out benchmarks/results/nanogpt_cpu
 """
@@ -30,8 +30,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from maestune.api import run_campaign
-from maestune.campaign import Campaign
+from maestune.api import Result, run_campaign
+from maestune.campaign import Campaign, Record
 from maestune.data import TextData, load_text
 from maestune.families.lm import LM
 from maestune.families.lm.family import loss
@@ -45,7 +45,6 @@ REPRODUCED_WITHIN = 0.05
 WANTED = 0.20  # nats
 SHARE = 0.9  # nanoGPT, data/shakespeare_char/prepare.py
 STEPS = 2000
-FRESH = 10_000  # the first of the fresh seeds, far from those of campaigns
 FAMILY = LM()
 # What a step costs depends on these (and, by less than a hundredth, on a gate's rounding down).
 COSTLY = ("layers", "width", "context", "batch_size")
@@ -131,9 +130,8 @@ def reproduce(data: TextData, seeds: Sequence[int]) -> dict[str, Any]:
     return found
 
 
-def search(folder: Path, data: TextData, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One campaign; its summary and wall time."""
-    begun = time.perf_counter()
+def search(folder: Path, data: TextData, arguments: argparse.Namespace) -> Result:
+    """One campaign."""
     campaign = Campaign(
         model="lm",
         data=str(folder),
@@ -146,24 +144,23 @@ def search(folder: Path, data: TextData, arguments: argparse.Namespace) -> dict[
         workers=arguments.workers,
         out=str(arguments.campaign or folder.parent / "campaign"),
     )
-    summary = run_campaign(campaign, [make_console(sys.stderr)]).summary
-    return {"seconds": time.perf_counter() - begun, "summary": summary}
+    return run_campaign(campaign, [make_console(sys.stderr)])
 
 
-def confirm(recipe: Config, best: Config, data: TextData, seeds: Sequence[int]) -> dict[str, Any]:
-    """Both from fresh seeds, on the held-out text."""
+def confirmed(record: Record, data: TextData) -> dict[str, Any]:
+    """The campaign's finals: recipe and best from the same fresh seeds, on the held-out text, of which the search saw nothing."""
+    recipe, best = (next(f for f in record.finalists if f.role == "recipe"), record.finalists[-1])
+    if record.best is not None:
+        best = next(f for f in record.finalists if f.trial == record.best)
     rows = []
-    for seed in seeds:
-        row: dict[str, Any] = {"seed": seed}
-        for name, config in (("recipe", recipe), ("best", best)):
-            row[name], row[f"{name}_seconds"] = trained(config, data, seed)
-        rows.append(row)
-        print(f"seed {seed}: recipe {row['recipe']:.4f}, best {row['best']:.4f} nats a character", flush=True)
+    for runs in zip(recipe.runs, best.runs, strict=True):
+        trials = [record.trial(number) for number in runs]
+        scores = [trial.rungs[-1].scores["val_loss"].value for trial in trials]
+        rows.append({"seed": trials[0].seed, "recipe": scores[0], "best": scores[1]})
     gains = [row["recipe"] - row["best"] for row in rows]
-    flops = {name: flops_of_step(config, data) for name, config in (("recipe", recipe), ("best", best))}
-    found = {"rows": rows, "gain": statistics.fmean(gains), "least_gain": min(gains), "flops_per_step": flops}
-    print(f"better by {found['gain']:.3f} nats on average, by {min(gains):.3f} at least")
-    return found
+    flops = {name: flops_of_step(each.config, data) for name, each in (("recipe", recipe), ("best", best))}
+    print(f"better by {statistics.fmean(gains):.3f} nats on average, by {min(gains):.3f} at least")
+    return {"rows": rows, "gain": statistics.fmean(gains), "least_gain": min(gains), "flops_per_step": flops}
 
 
 def as_text(result: Mapping[str, Any], command: str) -> str:
@@ -179,21 +176,21 @@ def as_text(result: Mapping[str, Any], command: str) -> str:
         "",
     ]
     if "confirmed" in result:
-        confirmed, summary = result["confirmed"], result["campaign"]["summary"]
-        flops = confirmed["flops_per_step"]
+        finals, summary = result["confirmed"], result["campaign"]
+        flops = finals["flops_per_step"]
         lines += [
             f"**The campaign**: {summary['full_trainings']:.1f} full trainings ({summary['configurations']} configurations), "
-            f"{result['campaign']['seconds'] / 60:.0f} min. Its verdict: {summary['verdict']['decision']}, "
+            f"{summary['seconds'] / 60:.0f} min. Its verdict: {summary['verdict']['decision']}, "
             f"{summary['verdict']['recipe']:.3f} → {summary['verdict']['best']:.3f} bits a character.",
             "",
-            f"**Confirmed** on fresh seeds, at {flops['best'] / flops['recipe']:.3f} times the operations of the recipe's step: "
-            f"better by {confirmed['gain']:.3f} nats on average, by {confirmed['least_gain']:.3f} at least.",
+            f"**Confirmed** on fresh seeds, the same for both, at {flops['best'] / flops['recipe']:.3f} times the operations of the recipe's step: "
+            f"better by {finals['gain']:.3f} nats on average, by {finals['least_gain']:.3f} at least.",
             "",
             "| seed | recipe | best | difference |",
             "|---|---|---|---|",
             *(
                 f"| {row['seed']} | {row['recipe']:.4f} | {row['best']:.4f} | {row['best'] - row['recipe']:+.4f} |"
-                for row in confirmed["rows"]
+                for row in finals["rows"]
             ),
             "",
             "| parameter | recipe | best |",
@@ -216,7 +213,7 @@ def main() -> int:
     parser.add_argument("--budget", default="20full")
     parser.add_argument("--strategy", default="halving")
     parser.add_argument("--seed", type=int, default=0, help="of the campaign")
-    parser.add_argument("--seeds", type=int, default=3, help="of the recipe, and of the confirmation")
+    parser.add_argument("--seeds", type=int, default=3, help="of the recipe")
     parser.add_argument("--workers", type=int, help="worker processes of the campaign; default: one a core")
     parser.add_argument("--campaign", type=Path, help="the campaign's folder, to keep it and to go on with it")
     parser.add_argument("--out", type=Path, help="where .md and .json are written")
@@ -231,9 +228,9 @@ def main() -> int:
         whole, data = divided(Path(arguments.data).read_text(encoding="utf-8"), folder)
         result: dict[str, Any] = {"reproduced": reproduce(whole, range(arguments.seeds))}
         if not arguments.recipe:
-            result["campaign"] = search(folder, data, arguments)
-            best, recipe = (Config.of(result["campaign"]["summary"][name]["config"]) for name in ("best", "recipe"))
-            result["confirmed"] = confirm(recipe, best, data, range(FRESH, FRESH + arguments.seeds))
+            found = search(folder, data, arguments)
+            result["campaign"] = found.summary
+            result["confirmed"] = confirmed(found.record, data)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         text = as_text(result, f"python benchmarks/nanogpt_cpu.py {given}")
