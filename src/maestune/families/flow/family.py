@@ -47,6 +47,11 @@ class Flow(Family):
         """The error of the velocity on held-out images."""
         return ("flow_loss",)
 
+    @property
+    def recipe(self) -> str:
+        """The published setting at the centre of its space."""
+        return "dit-small"
+
     def check(self, spec: DataSpec) -> None:
         """Raise SettingsError for data that are no images."""
         if len(spec.shape) != 3:
