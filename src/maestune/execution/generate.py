@@ -55,4 +55,6 @@ def generate(
         with torch.no_grad():
             return made.generate(network, made.hyper(config, 1.0), noise)
     except KeyError as missing:
-        raise SettingsError(f"This model must be asked by {missing}, and was not; name a class of the data.") from missing
+        raise SettingsError(
+            f"This model must be asked by {missing}, and was not; name a class of the data."
+        ) from missing
