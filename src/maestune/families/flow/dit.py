@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maestune.families.flow.attention import Attention
-from maestune.families.flow.text import Condition, Table
+from maestune.families.flow.text import PLACE_SPREAD, Condition, Table
 from maestune.families.layers import Dropout
 
 FEEDFORWARD = 4  # hidden units of a block, relative to its width; as in DiT
@@ -62,7 +62,7 @@ class DiT(nn.Module):
         self.image, self.patch = image, patch
         c, h, w = image
         tokens, values = (h // patch) * (w // patch), c * patch * patch
-        self.embed, self.positions = nn.Linear(values, width), Table(tokens, width)
+        self.embed, self.positions = nn.Linear(values, width), Table(tokens, width, PLACE_SPREAD)
         self.blocks = nn.ModuleList(Block(width, heads, tokens, words) for _ in range(depth))
         self.modulation = nn.Linear(width, (MODULATIONS * depth + 2) * width)
         self.out = nn.Linear(width, values)

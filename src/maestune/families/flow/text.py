@@ -17,8 +17,10 @@ from maestune.families.layers import Filled
 PADDING = 0  # number of a word that is none
 HEADS = 4  # of the encoder
 FEEDFORWARD = 2  # hidden units of the encoder's blocks, relative to its width
-TABLE_SPREAD = 0.02  # standard deviation of fresh embeddings, as in BERT and DiT
-LABEL_SPREAD = 1.0
+# Standard deviations of fresh vectors. Words have that of BERT and DiT. Labels and the places of patches have to be told
+# apart from the start: with vectors as small as those of words, small networks take several times as long to learn what
+# they are for.
+WORD_SPREAD, LABEL_SPREAD, PLACE_SPREAD = 0.02, 1.0, 0.5
 
 
 class Condition(NamedTuple):
@@ -33,12 +35,11 @@ class Condition(NamedTuple):
 
 
 class Table(Filled):
-    """A learnt vector for each number, (rows, W)."""
+    """A learnt vector for each number, (rows, W); `spread`: their standard deviation before anything was learnt."""
 
-    spread = TABLE_SPREAD
-
-    def __init__(self, rows: int, width: int) -> None:
+    def __init__(self, rows: int, width: int, spread: float) -> None:
         super().__init__()
+        self.spread = spread
         self.weight = nn.Parameter(torch.empty(rows, width))
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class Table(Filled):
         return F.embedding(numbers, self.weight)
 
     def fill(self, generator: torch.Generator, spread: float | None) -> None:
-        """Small normal numbers."""
+        """Normal numbers."""
         self.weight.normal_(0.0, self.spread, generator=generator)
 
 
@@ -68,14 +69,14 @@ class EncoderBlock(nn.Module):
 class TextEncoder(nn.Module):
     """Captions (B, L) as numbers of words → a vector each, from the mean of its words after the blocks; padding has no say.
 
-    `features`: width of the vector. `attended`: the words themselves are handed on as well. Word vectors begin with the spread of a table and are
-    normalised in every block; there is no dropout, because whole captions are dropped for guidance.
+    `features`: width of the vector. `attended`: the words themselves are handed on as well. There is no dropout, because
+    whole captions are dropped for guidance.
     """
 
     def __init__(self, words: int, length: int, width: int, depth: int, features: int, attended: bool) -> None:
         super().__init__()
         self.length, self.attended = length, attended
-        self.words, self.positions = Table(words, width), Table(length, width)
+        self.words, self.positions = Table(words, width, WORD_SPREAD), Table(length, width, WORD_SPREAD)
         self.blocks = nn.ModuleList(EncoderBlock(width, HEADS) for _ in range(depth))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, features)
 
@@ -93,9 +94,10 @@ class TextEncoder(nn.Module):
 
 
 class LabelTable(Table):
-    """Labels (B,) → a vector each, unlike each other from the start: a transformer learns what they are for much sooner."""
+    """Labels (B,) → a vector each."""
 
-    spread = LABEL_SPREAD
+    def __init__(self, labels: int, features: int) -> None:
+        super().__init__(labels, features, LABEL_SPREAD)
 
     def forward(self, label: Tensor) -> Condition:  # type: ignore[override]
         """(B,) int64 → the condition."""
@@ -137,10 +139,10 @@ class Conditioner(Filled):
         return Condition(vector, words, torch.zeros_like(words[..., 0]))
 
     def fill(self, generator: torch.Generator, spread: float | None) -> None:
-        """Small normal numbers, as in the tables."""
+        """Normal numbers, as in the tables."""
         self.nothing.normal_(0.0, LABEL_SPREAD, generator=generator)
         if self.no_word is not None:
-            self.no_word.normal_(0.0, TABLE_SPREAD, generator=generator)
+            self.no_word.normal_(0.0, WORD_SPREAD, generator=generator)
 
 
 def joined(one: Condition, other: Condition) -> Condition:
