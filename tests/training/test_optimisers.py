@@ -170,7 +170,8 @@ def test_many_members_move_as_each_does_alone(name: str, shape: tuple[int, ...],
             optimiser.move(alone[i], one, slots[i], begun[i] + step + 1, numbers[i])
         (gradient,) = clipped_rows([gradient], row_norms([gradient]), vectors["clip"])
         moves = torch.tensor([b + step + 1.0 for b in begun], dtype=torch.float64, device=device)
-        over = {n: v.view(k, *(1,) * len(shape)) for n, v in {**vectors, "moves": moves}.items()}
+        now = {**vectors, **optimiser.corrections(vectors, moves)}
+        over = {n: v.view(k, *(1,) * len(shape)) for n, v in now.items()}
         fused, *rest = optimiser.fused_move(fused, gradient, fused_slots, over)
         fused_slots = tuple(rest)
     for i in range(k):
@@ -236,7 +237,8 @@ def test_fused_moves_can_be_compiled_and_vectorised() -> None:
     rng = torch.Generator().manual_seed(2)
     p, g = (torch.randn(3, 4, 2, generator=rng) for _ in range(2))
     slots = tuple(torch.rand(3, 4, 2, generator=rng) for _ in optimiser.slots)
-    numbers = {n: torch.rand(3, generator=rng) for n in (*optimiser.numbers, "lr")} | {"moves": torch.full((3,), 4.0)}
+    numbers = {n: torch.rand(3, generator=rng) for n in (*optimiser.numbers, "lr")}
+    numbers |= optimiser.corrections(numbers, torch.full((3,), 4.0))
     together = optimiser.fused_move(p, g, slots, {n: v.view(3, 1, 1) for n, v in numbers.items()})
 
     def one(p: Tensor, g: Tensor, slots: tuple[Tensor, ...], numbers: dict[str, Tensor]) -> tuple[Tensor, ...]:

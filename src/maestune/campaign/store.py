@@ -3,7 +3,7 @@
 The study is the truth; one writer, the campaign process. Everything about a trial is one JSON value in its user
 attributes, written in one transaction: after `kill -9` a trial is as it was before an event or as it was after, never
 between. Optuna's own fields (params, intermediate values, state, values) are derived from it, so that optuna-dashboard
-and every Optuna analysis read our studies; `_repair` completes them after a crash.
+and every Optuna analysis read our studies; `_load` completes a state that a crash has kept from being written.
 """
 
 from __future__ import annotations
@@ -12,24 +12,21 @@ import contextlib
 import itertools
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
-from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.jobs import rung_data, rung_from
 from maestune.execution.segment import checkpoints, disk_error
-from maestune.space import Choice, Float, Int, Param, Space
+from maestune.space import Space
 from maestune.types import Config, Objective, Trial, TrialState
 
 # All keys we write into Optuna's user attributes.
@@ -62,7 +59,7 @@ class Store:
             self._take(folder)
         try:
             with self._disk():
-                self._storage = _open(folder / "study.db")
+                self._storage = open_study(folder / "study.db")
         except BaseException:
             self._release()
             raise
@@ -150,13 +147,14 @@ class Store:
         return self.add(trial, space) if trial.number >= len(self._trials) else self.save(trial)
 
     def save(self, trial: Trial) -> Trial:
-        """A trial's new standing: its own record first (that is the commit), Optuna's fields after it."""
+        """A trial's new standing: its own record, with its values for Optuna (that is the commit), then Optuna's state."""
         before = self._trials[trial.number]
         if trial != before:
+            reached = self._values(trial, known_steps=[r.step for r in before.rungs])
             with self._disk():
-                self._storage.set_trial_user_attr(self._ids[trial.number], TRIAL_KEY, _to_json(trial))
+                self._storage.write(self._ids[trial.number], TRIAL_KEY, _to_json(trial), reached)
             self._trials[trial.number] = trial
-            self._derive(trial, known_steps=[r.step for r in before.rungs])
+            self._derive(trial)
         return trial
 
     def drop_checkpoints(self, number: int) -> None:
@@ -210,7 +208,7 @@ class Store:
     def _disk(self) -> Iterator[None]:
         try:
             yield
-        except StorageInternalError as error:
+        except (StorageInternalError, OperationalError) as error:  # Optuna turns the second into the first
             cause = str(error.__cause__ or error).splitlines()[0]
             raise disk_error(self.folder, OSError(0, f"the study cannot be written ({cause})")) from error
         except DatabaseError as error:
@@ -241,36 +239,27 @@ class Store:
                     self._begin(trial, Space.from_dict(facts["space"]))
             for trial, stored in zip(self._trials, frozen, strict=False):
                 if not stored.state.is_finished():
-                    self._derive(trial, known_steps=tuple(stored.intermediate_values))
+                    self._derive(trial)
 
-    def _derive(self, trial: Trial, known_steps: Sequence[int]) -> None:
-        """Bring Optuna's fields of a trial in line with its record; may be repeated."""
+    def _values(self, trial: Trial, known_steps: Sequence[int]) -> dict[int, float]:
+        """What Optuna calls intermediate values, at steps that it does not know yet; it has none for several objectives."""
+        if len(self._objectives) != 1:
+            return {}
+        name = self._objectives[0].name
+        new = [rung for rung in trial.rungs if rung.step not in known_steps]
+        return {rung.step: rung.scores[name].value for rung in new if name in rung.scores}
+
+    def _derive(self, trial: Trial) -> None:
+        """Bring Optuna's state of a trial in line with its record; may be repeated."""
         identity = self._ids[trial.number]
         values = [trial.score(o.name) for o in self._objectives]
         finite = [s.value for s in values if s is not None and math.isfinite(s.value)]
         state = _STATES[trial.state]
         with self._disk():
-            if len(self._objectives) == 1:
-                for rung in trial.rungs:
-                    score = rung.scores.get(self._objectives[0].name)
-                    if score is not None and rung.step not in known_steps:
-                        self._storage.set_trial_intermediate_value(identity, rung.step, score.value)
             if state == OptunaState.COMPLETE:
                 self._storage.set_trial_state_values(identity, state, finite)
             elif state != OptunaState.RUNNING:
                 self._storage.set_trial_state_values(identity, state)
-
-
-def distribution(param: Param) -> BaseDistribution:
-    """Optuna's distribution of a parameter (wide enough for its off value)."""
-    if isinstance(param, Choice):
-        return CategoricalDistribution(param.values)
-    if isinstance(param, Int):
-        return IntDistribution(param.low, param.high, log=param.scale == "log")
-    assert isinstance(param, Float)
-    if param.off is not None:
-        return FloatDistribution(min(param.off, param.low), max(param.off, param.high))
-    return FloatDistribution(param.low, param.high, log=param.scale == "log")
 
 
 class _Log:
@@ -303,22 +292,6 @@ class _Log:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("".join(self.pending))
             self.pending.clear()
-
-
-def _open(path: Path) -> RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
-
-    @event.listens_for(storage.engine, "connect")
-    def _pragmas(connection: Any, _record: Any) -> None:
-        # Write-ahead logging: a dashboard may read while we write, and a commit survives a killed process
-        # without waiting for the disk at every trial.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    return storage
 
 
 def _to_json(trial: Trial) -> dict[str, Any]:

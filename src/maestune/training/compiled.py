@@ -27,14 +27,14 @@ Stacked = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a step is made of. `numbers`: the optimiser's (K,). Of each player: `lr` (K,), `moves` (K,), `averaging` (K,)."""
+    """All that a step is made of. `numbers`: the optimiser's (K,). Of each player: `update`, what its update needs besides
+    (rate and corrections, each (K,)), and `averaging` (K,)."""
 
     tensors: Stacked
     slots: Mapping[str, Mapping[str, Sequence[Tensor]]]
     hyper: Stacked
     numbers: Stacked
-    lr: Stacked
-    moves: Stacked
+    update: Mapping[str, Stacked]
     averaging: Stacked
     batch: Batch
     noise: Mapping[str, Noise]
@@ -119,7 +119,7 @@ def step_of(
             norms[player.name] = row_norms(list(gradients.values()))
             clipped = clipped_rows(list(gradients.values()), norms[player.name], inputs.numbers["clip"])
 
-            vectors = {**inputs.numbers, "lr": inputs.lr[player.name], "moves": inputs.moves[player.name]}
+            vectors = {**inputs.numbers, **inputs.update[player.name]}
             slots[player.name] = {slot: [] for slot in optimiser.slots}
             for i, (name, parameter) in enumerate(parameters.items()):
                 numbers = {key: _over(vector, parameter) for key, vector in vectors.items()}

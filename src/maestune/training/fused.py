@@ -130,13 +130,13 @@ class Group:
     @torch.no_grad()
     def step(self) -> _Drawn:
         """One step of every member; returns what it was made of."""
-        rows: list[dict[str, float]] = []
+        rows: list[Mapping[str, float]] = []
         for member in self._members:
             member.step += 1
             progress = progress_of(member.step, member.task.run)
             member.lr = member.base_lr if member.schedule is None else member.base_lr * member.schedule(progress)
             rows.append(self._family.hyper(member.task.config, progress))
-        self._hyper = {name: self._vector(row[name] for row in rows) for name in rows[0]}
+        self._hyper = self._vectors(rows)
         drawn = self._draw()
         moving = [player for player in self._players if player.name in drawn.noise]
         if self._programs is not None:
@@ -150,6 +150,13 @@ class Group:
 
     def _vector(self, numbers: Iterable[float]) -> Tensor:
         return torch.tensor(list(numbers), device=self._device)
+
+    def _vectors(self, rows: Iterable[Mapping[str, float]]) -> Stacked:
+        """Numbers of each member by name, as a vector (K,) each; one tensor is made and taken apart."""
+        rows = list(rows)
+        names = list(rows[0]) if rows else []
+        columns = torch.tensor([[row[name] for row in rows] for name in names], device=self._device)
+        return dict(zip(names, columns, strict=True))
 
     def _draw(self) -> _Drawn:
         drawn = {id(m.stream): m.stream.next(m.step) for m in {id(m.stream): m for m in self._members}.values()}
@@ -213,8 +220,9 @@ class Group:
             model = self._family.build(first.config, self._spec, first.run.generator("weights"))
             programs[kind] = compiled_step(model, moving, losses, self._own, self._optimiser, drawn.axis)
 
-        def each(number: Callable[[Member, str], float]) -> Stacked:
-            return {p.name: self._vector(number(m, p.name) for m in self._members) for p in moving}
+        def update(member: Member, player: str) -> dict[str, float]:
+            numbers = {**member.numbers, "lr": member.lr * member.rates[player]}
+            return {"lr": numbers["lr"], **self._optimiser.corrections(numbers, member.moves[player])}
 
         outputs = programs[kind](
             Inputs(
@@ -222,9 +230,10 @@ class Group:
                 slots={p.name: self._slots[p.name] for p in moving},
                 hyper=self._hyper,
                 numbers=self._numbers,
-                lr=each(lambda m, name: m.lr * m.rates[name]),
-                moves=each(lambda m, name: m.moves[name]),
-                averaging=each(lambda m, name: averaging(m.decay, m.moves[name])),
+                update={p.name: self._vectors(update(m, p.name) for m in self._members) for p in moving},
+                averaging={
+                    p.name: self._vector(averaging(m.decay, m.moves[p.name]) for m in self._members) for p in moving
+                },
                 batch=drawn.batch,
                 noise=drawn.noise,
             )
@@ -390,7 +399,7 @@ class Group:
 
     def _view(self) -> None:
         """Each member's rows, as the optimiser moves them: they share the memory of the stacked tensors."""
-        self._numbers = {n: self._vector(m.numbers[n] for m in self._members) for n in self._optimiser.numbers}
+        self._numbers = self._vectors({n: m.numbers[n] for n in self._optimiser.numbers} for m in self._members)
         for player, names in self._own.items():
             parameters = _by_member([self._tensors[name] for name in names])
             slots = {slot: _by_member(tensors) for slot, tensors in self._slots[player].items()}

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 import torch
@@ -23,7 +22,8 @@ from maestune.training.optimisers import optimiser_of
 from maestune.training.stream import source_of
 
 WARM_STEPS = 2
-TIMED_STEPS = 4
+TIMED_STEPS = 4  # of a group
+TIMED_STEPS_ALONE = 10  # of one member: short enough to be disturbed
 WORTH_COMPILING_SECONDS = 60.0  # of eager work: compiling takes 10 to 60 s
 MEMORY_FACTOR = 1.5  # the backward pass, which frees as it goes, beside what the forward pass has made
 
@@ -68,19 +68,14 @@ def choose(
 
 
 def serial_seconds(family: Family, task: Task) -> float:
-    """Seconds of a step of one member alone: those of some steps more, so that what is done once does not count."""
-
-    def seconds(steps: int) -> float:
-        run = replace(task.run, state=None, start_steps=0, until_steps=steps, report_every=steps)
-        run = replace(run, samples_at={}, scored_at=frozenset())
-        begun = time.perf_counter()
-        for _ in train(family, task.config, run):
-            _synchronise(task)
-        return time.perf_counter() - begun
-
-    seconds(WARM_STEPS)
-    short, long = (median(seconds(n) for _ in range(3)) for n in (WARM_STEPS, WARM_STEPS + TIMED_STEPS))
-    return max(long - short, 1e-9) / TIMED_STEPS
+    """Seconds of a step of one member alone, after some that warm up."""
+    last = WARM_STEPS + TIMED_STEPS_ALONE
+    run = replace(task.run, state=None, start_steps=0, until_steps=last, report_every=last, scored_at=frozenset())
+    clock: dict[int, float] = {}
+    for report in train(family, task.config, replace(run, samples_at={WARM_STEPS: 0})):
+        _synchronise(task)
+        clock[report.step] = time.perf_counter()
+    return (clock[last] - clock[WARM_STEPS]) / TIMED_STEPS_ALONE
 
 
 def group_seconds(family: Family, tasks: Sequence[Task], programs: Programs | None) -> float:

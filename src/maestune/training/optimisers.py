@@ -42,7 +42,7 @@ SHRUNK_DIMENSIONS = 2  # of the parameters that weight decay and L1 are for, at 
 Slots = dict[str, list[Tensor]]
 """What an optimiser remembers: for each name one tensor a parameter."""
 Numbers = Mapping[str, Any]
-"""`lr` and the optimiser's own: floats for one member; for many tensors (K, 1, …), and `moves` among them."""
+"""`lr` and the optimiser's own: floats for one member, tensors (K, 1, …) for many."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Optimiser:
     slots: tuple[str, ...]
     _move: Callable[[list[Tensor], list[Tensor], Slots, int, Numbers], None]
     _fused: Callable[[Tensor, Tensor, tuple[Tensor, ...], Numbers], tuple[Tensor, ...]]
+    _corrections: Callable[[Numbers, Any], dict[str, Any]] = lambda numbers, moves: {}
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -87,10 +88,17 @@ class Optimiser:
             if shrunk:  # the soft threshold: w − clamp(w, −step, step)
                 torch._foreach_sub_(shrunk, torch._foreach_clamp_max(torch._foreach_clamp_min(shrunk, -step), step))
 
+    def corrections(self, numbers: Numbers, moves: Any) -> dict[str, Any]:
+        """What `fused_move` needs besides the numbers for update number `moves` (counted from 1).
+
+        Told apart since a compiler would compute them anew for every few weights: powers cost more than all the rest.
+        """
+        return self._corrections(numbers, moves)
+
     def fused_move(
         self, parameter: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], numbers: Numbers
     ) -> tuple[Tensor, ...]:
-        """The new parameter (K, …) and its new slots, after update number `moves` (counted from 1). Pure."""
+        """The new parameter (K, …) and its new slots; `numbers` with the `corrections` of this update. Pure."""
         if parameter.ndim - 1 < SHRUNK_DIMENSIONS:  # the first axis is that of the members
             return self._fused(parameter, gradient, slots, {**numbers, "weight_decay": 0.0})
         moved, *after = self._fused(parameter, gradient, slots, numbers)
@@ -124,8 +132,12 @@ def _adam_fused(p: Tensor, g: Tensor, slots: tuple[Tensor, ...], n: Numbers) -> 
     p = p * (1.0 - n["lr"] * n["weight_decay"])
     mean = mean + (g - mean) * (1.0 - n["beta1"])
     square = n["beta2"] * square + (1.0 - n["beta2"]) * g * g
-    root = torch.sqrt(square) / torch.sqrt(1.0 - n["beta2"] ** n["moves"]) + EPS
-    return p - n["lr"] / (1.0 - n["beta1"] ** n["moves"]) * mean / root, mean, square
+    return p - n["rate"] * mean / (torch.sqrt(square) / n["root"] + EPS), mean, square
+
+
+def _adam_corrections(n: Numbers, moves: Any) -> dict[str, Any]:
+    # Means that began at 0 are too small at first.
+    return {"rate": n["lr"] / (1.0 - n["beta1"] ** moves), "root": (1.0 - n["beta2"] ** moves) ** 0.5}
 
 
 def _rmsprop_move(
@@ -195,7 +207,7 @@ def _counts(parameters: Sequence[Tensor], moves: int) -> list[Tensor]:
 _SHARED = ("weight_decay", "l1", "clip")
 _OPTIONAL = {"momentum": 0.0, **dict.fromkeys(_SHARED, 0.0)}
 OPTIMISERS: Mapping[str, Optimiser] = {
-    "adam": Optimiser("adam", ("beta1", "beta2"), ("mean", "square"), _adam_move, _adam_fused),
+    "adam": Optimiser("adam", ("beta1", "beta2"), ("mean", "square"), _adam_move, _adam_fused, _adam_corrections),
     "rmsprop": Optimiser("rmsprop", ("momentum",), ("square", "momentum"), _rmsprop_move, _rmsprop_fused),
     "sgd": Optimiser("sgd", ("momentum",), ("momentum",), _sgd_move, _sgd_fused),
 }

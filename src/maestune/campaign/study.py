@@ -1,0 +1,84 @@
+"""Optuna's study as we write it: the same tables, in fewer statements, and our parameters as its distributions."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from sqlalchemy import event, update
+from sqlalchemy.dialects.sqlite import insert
+
+from maestune.space import Choice, Float, Int, Param
+
+
+class Study(RDBStorage):
+    """Optuna's storage for one writer whose space never changes: without what only many writers need."""
+
+    def _set_trial_param_without_commit(
+        self,
+        session: Any,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        # Optuna looks up the trial and the parameter's earlier distribution for each parameter of each trial: 15 of the
+        # 18 ms that a trial with forty of them took. Should it no longer call this, it is slower and not wrong.
+        values = {"trial_id": trial_id, "param_name": param_name, "param_value": param_value_internal}
+        session.add(models.TrialParamModel(**values, distribution_json=distribution_to_json(distribution)))
+
+    def write(self, trial_id: int, attribute: str, content: Any, reached: Mapping[int, float]) -> None:
+        """A user attribute of a trial and new intermediate values (step: value), in one transaction."""
+        attributes, values = models.TrialUserAttributeModel, models.TrialIntermediateValueModel
+        with self.engine.begin() as connection:
+            connection.execute(
+                update(attributes)
+                .where(attributes.trial_id == trial_id, attributes.key == attribute)
+                .values(value_json=json.dumps(content))
+            )
+            for step, value in reached.items():
+                stored, kind = values.intermediate_value_to_stored_repr(value)
+                row = {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+                connection.execute(insert(values).values(trial_id=trial_id, **row).on_conflict_do_nothing())
+
+
+def open_study(path: Path) -> Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = Study(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+    @event.listens_for(storage.engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        # Write-ahead logging: a dashboard may read while we write, and a commit survives a killed process
+        # without waiting for the disk at every trial.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage
+
+
+def distribution(param: Param) -> BaseDistribution:
+    """Optuna's distribution of a parameter (wide enough for its off value)."""
+    if isinstance(param, Choice):
+        return CategoricalDistribution(param.values)
+    if isinstance(param, Int):
+        return IntDistribution(param.low, param.high, log=param.scale == "log")
+    assert isinstance(param, Float)
+    if param.off is not None:
+        return FloatDistribution(min(param.off, param.low), max(param.off, param.high))
+    return FloatDistribution(param.low, param.high, log=param.scale == "log")
