@@ -29,6 +29,7 @@ layers: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev  ## the tables of hyperparameters and recipes, from the code
 	$(BIN)/python docs/generate_tables.py
+	$(BIN)/python docs/generate_metrics.py
 
 check: lint types layers test  ## everything that CI checks
 

@@ -38,8 +38,8 @@ import maestune
 from maestune.data import ImageData, load_images
 from maestune.data.captions import NEVER_TOGETHER, NUMERALS, Vocabulary, digit_attributes
 from maestune.families.flow import Flow
-from maestune.quality.cache import prepare_extractor
-from maestune.quality.judge import Judge
+from maestune.quality.features.cache import prepare_extractor
+from maestune.quality.image_judge import ImageJudge
 from maestune.training import Run, train
 from maestune.types import Config
 
@@ -98,7 +98,7 @@ def trained(what: Subject, data: ImageData, seed: int) -> tuple[nn.Module, float
     return model, seconds
 
 
-def scored(model: nn.Module, what: Subject, data: ImageData, judge: Judge, seed: int, guidance: float) -> Row:
+def scored(model: nn.Module, what: Subject, data: ImageData, judge: ImageJudge, seed: int, guidance: float) -> Row:
     """Scores of samples of the report split's captions."""
     latent = torch.randn(SAMPLES, *data.shape, generator=torch.Generator().manual_seed(seed))
     noise = {"latent": latent, **data.prompts("report", SAMPLES)}
@@ -108,7 +108,7 @@ def scored(model: nn.Module, what: Subject, data: ImageData, judge: Judge, seed:
 
 
 def attributed(
-    model: nn.Module, what: Subject, data: ImageData, judge: Judge, words: Vocabulary, seed: int, guidance: float
+    model: nn.Module, what: Subject, data: ImageData, judge: ImageJudge, words: Vocabulary, seed: int, guidance: float
 ) -> list[Row]:
     """For each attribute and digit the share of samples that have it, and the share in which the digit is seen."""
     rows: list[Row] = []
@@ -271,7 +271,9 @@ def _panel(
 def measured(what: Subject, data: ImageData, seeds: int) -> dict[str, Any]:
     """Everything that the page tells."""
     assert data.vocabulary is not None
-    judge = Judge.prepare(data, "report", prepare_extractor(data), SAMPLES)
+    judge = ImageJudge.prepare(
+        data, "report", prepare_extractor(data), SAMPLES, conditions=data.prompts("report", SAMPLES)
+    )
     floor = judge.floor(SCORES, torch.Generator().manual_seed(0))
     own = float(what.config["guidance"])
     found: dict[str, Any] = {

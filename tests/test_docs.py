@@ -17,6 +17,7 @@ from maestune.errors import SpaceError
 from maestune.execution.model import FAMILIES
 from maestune.families import Family, drawer
 from maestune.families.words import PARAMETERS, describe
+from maestune.quality import DESCRIBED
 from maestune.report import labels
 from maestune.space import Choice, Float, Fusible, Int, Param, Prior, Role, Space
 from maestune.types import Config
@@ -32,8 +33,8 @@ TEXT = (DataSpec(tokens=65),)
 NETWORKS = ("mlp", "conv", "dit", "unet")
 
 
-def _generator() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_tables", DOCS / "generate_tables.py")
+def _generator(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -42,7 +43,8 @@ def _generator() -> Any:
     return module
 
 
-tables = _generator()
+tables = _generator("generate_tables")
+metrics = _generator("generate_metrics")
 
 
 def data_of(family: Family) -> tuple[DataSpec, ...]:
@@ -65,7 +67,17 @@ def params(name: str) -> Iterator[Param]:
 
 
 def test_pages_are_as_the_code_has_them():
-    assert tables.stale(DOCS) == [], "run: python docs/generate_tables.py"
+    assert tables.stale(DOCS) == [], "run: make docs"
+    assert (DOCS / "metrics.md").read_text(encoding="utf-8") == metrics.page(), "run: make docs"
+
+
+def test_every_metric_has_its_words():
+    for name, measure in DESCRIBED.items():
+        assert measure.axis in metrics.AXES
+        assert measure.name == name
+        assert measure.label
+        assert measure.meaning.endswith(".")
+        assert measure.citation
 
 
 def test_a_page_that_is_out_of_date_or_missing_is_found(tmp_path, capsys):
@@ -74,7 +86,7 @@ def test_a_page_that_is_out_of_date_or_missing_is_found(tmp_path, capsys):
     assert tables.main(["--check", *folder]) == 0
     page = tmp_path / "hyperparameters.md"
     text = page.read_text(encoding="utf-8")
-    page.write_text(text.replace("0.0002, medium", "0.0003, medium"), encoding="utf-8")
+    page.write_text(text.replace("0.0002, low", "0.0003, low"), encoding="utf-8")
     assert tables.main(["--check", *folder]) == 1
     assert "hyperparameters.md is out of date" in capsys.readouterr().err
     assert page.read_text(encoding="utf-8") != text  # the check mends nothing

@@ -1,20 +1,22 @@
-"""Campaigns from Python: run one with its report, or tune your own training in one call."""
+"""Campaigns from Python: run one with its report, tune your own training in one call, or score samples of anybody."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maestune.campaign import Campaign, Observer, Record
 from maestune.campaign.reading import read_record
-from maestune.errors import SettingsError
+from maestune.errors import SettingsError, StoreError
 from maestune.execution.model import is_family, own_model_name
 from maestune.execution.segment import disk_error
 from maestune.families.base import Family
+from maestune.quality.scoring.result import ScoreResult
+from maestune.quality.scoring.samples import Fake, Real, score_samples
 from maestune.report.console import make_console
 from maestune.report.summary import summary
 from maestune.space import Space
@@ -39,7 +41,7 @@ class Result:
 
     @property
     def decision(self) -> str:
-        """The verdict on the first objective: better, worse or inconclusive ("none" before the finals)."""
+        """The verdict on the first objective: better, worse, inconclusive or infeasible ("none" before the finals)."""
         return self.record.verdicts[0].decision if self.record.verdicts else "none"
 
     @property
@@ -73,14 +75,15 @@ def tune(train: Training | Family, space: Space | None = None, *, verbose: bool 
     """Tune your own training, a generator of reports `train(config, run)`, over a space; or a `Network` over its own.
 
     Keywords are those of `Settings`: budget="2m", data="digits" or a path (to be judged by samples), objective="fd" or
-    "my_score:max", seed, out, strategy, workers …. What is defined in a file runs in worker processes; what has no file
+    "my_score:max", constraint="novelty>=0.4", seed, out, strategy, workers …. What is defined in a file runs in worker processes; what has no file
     (a notebook, a function inside a function) runs in this process. Running it again continues.
     """
     if space is None and not is_family(train):
         raise SettingsError("A training of your own needs a space: maestune.tune(train, maestune.Space((…))).")
     name = own_model_name(train)
-    if isinstance(settings.get("objective"), str):
-        settings["objective"] = (settings["objective"],)
+    for field in ("objective", "constraint"):
+        if isinstance(settings.get(field), str):
+            settings[field] = (settings[field],)
     own = None
     if name is None or (settings.get("workers") == 0 and not is_family(train)):
         own, name = train, name or f"notebook.py:{getattr(train, '__name__', 'family')}"
@@ -97,3 +100,49 @@ def open_campaign(folder: Path | str) -> Result:
     if not path.is_dir():
         raise SettingsError(f"No folder {path}; name the folder that `maestune tune` wrote.")
     return Result(read_record(path))
+
+
+def score(
+    real: Real,
+    fake: Fake,
+    *,
+    metrics: Sequence[str] = (),
+    prompts: Path | str | None = None,
+    features: str | None = None,
+    size: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    captions: Sequence[str] = (),
+    modality: str | None = None,
+    out: Path | str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> ScoreResult:
+    """How good samples are beside real data: `score("digits", "samples/").scores["fd"]`, as `maestune score` prints it.
+
+    `real`: a path or name of images or text, or `ImageData`. `fake`: a path, images (N, C, H, W) uint8 or float in [-1, 1], or
+    texts. `out`: where a page with values and pictures is written. The others are the options of the command, see
+    `score_samples`. Raises MaestuneError for whatever cannot be used, with the repair.
+    """
+    result = score_samples(
+        real,
+        fake,
+        metrics=metrics,
+        prompts=prompts,
+        features=features,
+        size=size,
+        samples=samples,
+        seed=seed,
+        captions=captions,
+        modality=modality,
+        progress=progress,
+    )
+    if out is not None:
+        from maestune.report.score_page import render_score
+
+        try:
+            render_score(result, Path(out))
+        except OSError as error:
+            raise StoreError(
+                f"The page cannot be written to {out}: {error.strerror or error}. Give another --out."
+            ) from error
+    return result

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,17 +25,18 @@ class Config(Mapping[str, Value]):
     """
 
     items_: tuple[tuple[str, Value], ...]
+    _values: dict[str, Value] = field(init=False, repr=False, compare=False, hash=False)  # the same, to look them up
 
     @staticmethod
     def of(mapping: Mapping[str, Value] | None = None, /, **values: Value) -> Config:
         """Build a config from a mapping and/or keywords."""
         return Config(tuple({**(mapping or {}), **values}.items()))
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_values", dict(self.items_))
+
     def __getitem__(self, name: str) -> Value:
-        for key, value in self.items_:
-            if key == name:
-                return value
-        raise KeyError(name)
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self.items_)
@@ -79,6 +82,50 @@ class Objective:
     def loss(self, value: float) -> float:
         """The value turned so that smaller is better."""
         return -value if self.higher_is_better else value
+
+
+Sign = Literal[">=", "<=", ">", "<"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound that a score must keep: what breaks it is no solution, however good it is otherwise.
+
+    >>> novelty = Constraint("novelty", ">=", 0.4)
+    >>> novelty.text, novelty.met(0.4), round(novelty.violation(0.3), 6)
+    ('novelty>=0.4', True, 0.25)
+    """
+
+    name: str
+    sign: Sign
+    bound: float
+
+    @property
+    def text(self) -> str:
+        """As it is written on the command line."""
+        return f"{self.name}{self.sign}{self.bound!r}"
+
+    @property
+    def at_least(self) -> bool:
+        """Whether larger values are safer."""
+        return self.sign in (">=", ">")
+
+    def met(self, value: float) -> bool:
+        """Whether a value keeps the bound; one that is not finite does not."""
+        return self.violation(value) == 0.0
+
+    def margin(self, value: float) -> float:
+        """How far a value is beyond the bound, as a share of the bound (in the score's unit where that is 0)."""
+        gap = self.bound - value if self.at_least else value - self.bound
+        return gap / (abs(self.bound) or 1.0)
+
+    def violation(self, value: float) -> float:
+        """0 where the bound is kept, else the margin, always above 0; infinite for what is not finite."""
+        if not math.isfinite(value):
+            return math.inf
+        margin = self.margin(value)
+        kept = value != self.bound if self.sign in (">", "<") else True
+        return 0.0 if margin <= 0 and kept else max(margin, sys.float_info.min)
 
 
 @dataclass(frozen=True)
@@ -204,11 +251,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class History:
-    """All that a strategy may know: every search trial so far, in order, what is improved, and the rungs (steps)."""
+    """All that a strategy may know: every search trial so far, in order, what is improved within which bounds, and the rungs.
+
+    `rungs`: the steps at which trials are scored.
+    """
 
     trials: tuple[Trial, ...]
     objectives: tuple[Objective, ...]
     rungs: tuple[int, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def full_steps(self) -> int:

@@ -192,6 +192,48 @@ def test_the_first_trials_are_begun_whatever_they_cost(store):
     assert [t.role for t in plan.next_search()] == ["recipe"]
 
 
+# Who is in the finals -------------------------------------------------------------------------------------------------
+
+
+def scored(store, coverage, fd, until=90, state=TrialState.COMPLETE, role=""):
+    """A search trial with these scores; no coverage where it is None."""
+    trial = store.add(
+        Trial(-1, RECIPE.with_(lr=1e-5 * (1 + len(store.trials))), 0, "search", state, until, "drawn", role=role)
+    )
+    told = {"fd": Score(fd)} | ({} if coverage is None else {"coverage": Score(coverage)})
+    return store.save(trial.with_(rungs=tuple(Rung(s, told, 1.0) for s in RUNGS if s <= until))).number
+
+
+def bounded(store, **values):
+    store.facts["constraints"] = [["coverage", ">=", 0.4]]
+    return agenda(store, "80trials", **values)
+
+
+def test_finalists_are_chosen_among_those_within_the_bounds(store):
+    recipe = scored(store, 0.1, 20.0, role="recipe")  # it may break them
+    scored(store, 0.39, 1.0)
+    within = [scored(store, 0.4, 5.0), scored(store, 0.9, 4.0)]
+    scored(store, None, 0.5)
+    scored(store, 0.9, 0.1, until=30, state=TrialState.STOPPED)  # within, but nobody knows what it would have become
+    assert bounded(store).finalists() == [recipe, *within[::-1]]
+    store.facts["constraints"] = []
+    assert agenda(store, "80trials").finalists() == [recipe, 4, 1]
+
+
+def test_of_those_within_the_bounds_there_may_be_only_one(store):
+    recipe = scored(store, 0.1, 20.0, role="recipe")
+    scored(store, 0.3, 1.0)
+    within = scored(store, 0.4, 5.0)
+    assert bounded(store).finalists() == [recipe, within]
+
+
+def test_where_none_is_within_the_bounds_the_nearest_are_finalists(store):
+    recipe = scored(store, 0.1, 20.0, role="recipe")
+    far, near, unknown = scored(store, 0.2, 1.0), scored(store, 0.3, 9.0), scored(store, None, 0.5)
+    assert bounded(store).finalists() == [recipe, near, far]
+    assert unknown not in bounded(store).finalists()
+
+
 # The finals -----------------------------------------------------------------------------------------------------------
 
 

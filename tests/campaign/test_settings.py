@@ -11,6 +11,7 @@ from maestune.campaign.settings import (
     how_to_fuse,
     parse_objective,
     parse_value,
+    report_samples,
     resolve_device,
 )
 from maestune.cli.main import app
@@ -124,3 +125,17 @@ def test_the_command_says_what_fuse_may_be(tmp_path):
     assert result.exit_code not in (0, 1) or isinstance(result.exception, SettingsError)
     assert "nonsense" in result.output + str(result.exception)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("search", "real", "given", "expected"),
+    [
+        (1000, 60_000, None, 2000),
+        (1000, 1079, None, 1079),  # the floor on equal terms
+        (1000, 300, None, 1000),  # never fewer than in the search
+        (1000, 60_000, 5000, 5000),
+        (1000, 300, 150, 150),
+    ],
+)
+def test_the_verdict_rests_on_more_samples_where_the_floor_can(search, real, given, expected):
+    assert report_samples(Settings.make(report_samples=given), search, real) == expected

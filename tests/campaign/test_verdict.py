@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from maestune.campaign.verdict import failures, finalists, t_interval, verdict, winner
-from maestune.types import Config, Objective, Rung, Score, Trial, TrialState
+from maestune.types import Config, Constraint, Objective, Rung, Score, Trial, TrialState
 
 KID = Objective("kid")  # compared by differences
 FD = Objective("fd")  # compared by ratios
@@ -148,3 +148,162 @@ def test_one_seed_decides_nothing():
     result = verdict(found, winner(found, FD), FD, trials, FAILURE)
     assert result.decision == "inconclusive"
     assert math.isnan(result.low)
+
+
+# Bounds ---------------------------------------------------------------------------------------------------------------
+
+BOUND = Constraint("coverage", ">=", 0.4)
+
+
+def _covering(*configs):
+    """Final trials: for each of (fds, coverages) one finalist, the first of them the recipe; coverage None: not measured."""
+    trials = []
+    for source, (fds, coverages) in enumerate(configs):
+        for seed, (fd, coverage) in enumerate(zip(fds, coverages, strict=True)):
+            trial = _final(len(trials), source, seed, fd, "candidate" if source else "recipe")
+            if coverage is not None:
+                scores = {**trial.rungs[0].scores, "coverage": Score(coverage)}
+                trial = trial.with_(rungs=(Rung(100, scores, 1.0),))
+            trials.append(trial)
+    return trials
+
+
+def _judged(trials, *constraints):
+    failure = {**FAILURE, "coverage": Score(0.0)}
+    found = finalists(trials, failure)
+    best = winner(found, FD, constraints)
+    return best, verdict(found, best, FD, trials, failure, constraints)
+
+
+def test_the_winner_is_the_best_of_those_within_the_bounds():
+    seeds = [0.0, 0.1, 0.2]
+    trials = _covering(
+        ([20 + s for s in seeds], [0.5] * 3),
+        ([5 + s for s in seeds], [0.6, 0.1, 0.1]),  # best, but outside by its mean
+        ([9 + s for s in seeds], [0.39, 0.4, 0.5]),  # one seed is outside, the mean is not
+        ([8 + s for s in seeds], [None] * 3),
+    )
+    best, told = _judged(trials, BOUND)
+    assert best.trial == 2
+    assert (told.decision, told.outside, told.breaks, told.keep_recipe) == ("better", 0.0, (), False)
+    assert _judged(trials)[0].trial == 1
+
+
+def test_a_best_outside_the_bounds_is_not_better():
+    trials = _covering(([20.0, 21.0, 22.0], [0.5] * 3), ([5.0, 5.1, 5.2], [0.3, 0.3, 0.3]))
+    best, told = _judged(trials, BOUND)
+    assert best.trial == 1
+    assert told.decision == "infeasible"
+    assert told.high < 0, "it would be better without the bound"
+    assert told.outside == pytest.approx(0.25)
+    assert told.recipe_outside == 0.0
+    assert told.keep_recipe
+    ((broken, score),) = told.breaks
+    assert broken == BOUND
+    assert score.value == pytest.approx(0.3)
+
+
+def test_where_nothing_is_within_the_bounds_the_nearest_is_the_best():
+    trials = _covering(([20.0, 21.0, 22.0], [0.1] * 3), ([5.0, 5.1, 5.2], [0.2] * 3), ([50.0, 51.0, 52.0], [0.3] * 3))
+    best, told = _judged(trials, BOUND)
+    assert best.trial == 2
+    assert told.decision == "infeasible"
+    assert not told.keep_recipe, "the recipe is farther away"
+    nearer = _covering(([20.0, 21.0, 22.0], [0.35] * 3), ([5.0, 5.1, 5.2], [0.2] * 3))
+    assert _judged(nearer, BOUND)[1].keep_recipe
+
+
+def test_a_recipe_outside_the_bounds_is_replaced_even_by_what_is_worse():
+    trials = _covering(([5.0, 5.1, 5.2], [0.1] * 3), ([20.0, 21.0, 22.0], [0.5] * 3))
+    _, told = _judged(trials, BOUND)
+    assert told.decision == "worse"
+    assert told.recipe_outside == pytest.approx(0.75)
+    assert not told.keep_recipe
+    assert _judged(trials)[1].keep_recipe
+
+
+def test_a_final_that_failed_counts_for_the_bounds_as_well():
+    trials = _covering(([20.0, 21.0, 22.0], [0.5] * 3), ([5.0, 5.1, 5.2], [0.5] * 3))
+    trials[4] = _final(4, 1, 1, None, "candidate", TrialState.DIVERGED)
+    _, told = _judged(trials, BOUND)
+    assert told.decision == "infeasible", "its coverage was 0 on one seed of three, so 0.33 on average"
+
+
+# How sure it is -------------------------------------------------------------------------------------------------------
+
+REPEATS = 200
+
+
+def _campaign(rng, seeds, effects, spread_of_seeds=0.15, noise=0.1):
+    """Finals of a recipe and candidates whose true fd is 10 · exp(effect); kid differs by 10 · effect.
+
+    Seeds are shared by all finalists (a part of their luck is common), the rest of the noise is each training's own.
+    """
+    common = rng.normal(0, spread_of_seeds, seeds)
+    trials = []
+    for source, effect in enumerate([0.0, *effects]):
+        for seed in range(seeds):
+            luck = common[seed] + rng.normal(0, noise)
+            scores = {"fd": Score(10 * math.exp(effect + luck)), "kid": Score(10 * (effect + luck))}
+            role = "candidate" if source else "recipe"
+            trial = _final(len(trials), source, seed, 1.0, role)
+            trials.append(trial.with_(rungs=(Rung(100, scores, 1.0),)))
+    return trials
+
+
+@pytest.mark.parametrize("objective", [FD, KID])
+@pytest.mark.parametrize(
+    ("seeds", "effects"), [(2, [-0.1]), (5, [-0.1, -0.12]), (3, [0.0, 0.0]), (10, [-0.3, 0.1, 0.0])]
+)
+def test_intervals_hold_the_true_difference_at_their_rate(objective, seeds, effects):
+    """Of the winner, which was chosen by the same numbers: at least 95 %, whoever of the candidates won."""
+    rng = np.random.default_rng((seeds, len(effects)))
+    held = 0
+    for _ in range(REPEATS):
+        trials = _campaign(rng, seeds, effects)
+        found = finalists(trials, FAILURE)
+        best = winner(found, objective)
+        told = verdict(found, best, objective, trials, FAILURE)
+        assert told.seeds == seeds
+        effect = effects[best.trial - 1]
+        if objective is FD:
+            held += math.log1p(told.relative_low) <= effect <= math.log1p(told.relative_high)
+        else:
+            held += told.low <= 10 * effect <= told.high
+    assert stats.binom.cdf(held, REPEATS, 0.95) > 0.001
+    if len(effects) == 1:  # then the rate is 95 %, neither more nor less
+        assert stats.binom.sf(held - 1, REPEATS, 0.95) > 0.001
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 3])
+@pytest.mark.parametrize("seeds", [2, 5, 10])
+def test_without_a_difference_the_verdict_is_inconclusive(candidates, seeds):
+    """Better or worse is said of no more than 5 % of campaigns in which nothing differs, however many candidates there are.
+
+    The best of several candidates looks better than the recipe by chance: better is the likelier mistake, and it too is
+    within the rate.
+    """
+    rng = np.random.default_rng((7, candidates, seeds))
+    decided = 0
+    for _ in range(REPEATS):
+        trials = _campaign(rng, seeds, [0.0] * candidates)
+        found = finalists(trials, FAILURE)
+        decided += verdict(found, winner(found, FD), FD, trials, FAILURE).decision != "inconclusive"
+    assert stats.binom.sf(decided - 1, REPEATS, 0.05) > 0.001
+    if candidates == 1:  # then the rate is 5 %, neither more nor less
+        assert stats.binom.cdf(decided, REPEATS, 0.05) > 0.001
+
+
+def test_a_difference_is_found_the_more_often_the_more_seeds_there_are():
+    rng = np.random.default_rng(3)
+    found = {}
+    for seeds in (2, 5, 10):
+        decided = []
+        for _ in range(REPEATS):
+            trials = _campaign(rng, seeds, [-0.2])
+            finals = finalists(trials, FAILURE)
+            decided.append(verdict(finals, winner(finals, FD), FD, trials, FAILURE).decision)
+        assert decided.count("worse") <= 1
+        found[seeds] = decided.count("better") / REPEATS
+    assert found[2] < found[5] < found[10]
+    assert found[10] > 0.9

@@ -104,6 +104,19 @@ def test_a_campaign_file_with_changes_on_the_command_line(folder, tmp_path):
     assert json.loads(fixed.stdout)["best"]["config"]["depth"] == 3
 
 
+def test_bounds_are_given_on_the_command_line_and_kept(tmp_path):
+    bounds = ("--constraint", "miss<=0.01", "--constraint", "miss > -1")
+    result = run("tune", SYNTHETIC, "--budget", "8trials", "--workers", 0, "--out", tmp_path / "c", *bounds, "--json")
+    summary = json.loads(result.stdout)
+    assert [(row["score"], row["sign"], row["bound"]) for row in summary["constraints"]] == [
+        ("miss", "<=", 0.01),
+        ("miss", ">", -1.0),
+    ]
+    assert summary["verdict"]["decision"] == "infeasible"
+    text = (tmp_path / "c" / "campaign.toml").read_text()
+    assert 'constraint = ["miss<=0.01", "miss>-1.0"]' in text
+
+
 def test_dry_run(tmp_path):
     out = tmp_path / "never"
     text = run("tune", SYNTHETIC, "--budget", "10m", "--workers", 0, "--out", out, "--dry-run").stdout
@@ -131,6 +144,9 @@ def test_dry_run(tmp_path):
         (["tune", "gan", "--data", "/no/such/folder", "--workers", "0"], "/no/such/folder"),
         (["tune", "gan", "--set", "lrr=1", "--workers", "0"], "Did you mean lr"),
         (["tune", "gan", "--objective", "fid", "--workers", "0"], "Did you mean fd"),
+        (["tune", "gan", "--objective", "quality-diversty", "--workers", "0"], "Did you mean quality-diversity"),
+        (["tune", "gan", "--constraint", "coverage=0.4"], "Constraint 'coverage=0.4' is not understood"),
+        (["tune", "gan", "--constraint", "coverge>0.4", "--workers", "0"], "Did you mean coverage"),
     ],
 )
 def test_errors_name_the_value_and_the_repair(arguments, says, tmp_path, monkeypatch):

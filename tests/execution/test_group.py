@@ -30,6 +30,7 @@ class Spread:
     """A judge that is quick: the spread of the samples. It refuses those of a trial that `refuses` names by its mean."""
 
     refuses: float | None = None
+    n_samples: int = 100
     real_classes: tuple[float, ...] = ()
 
     def look(self, samples):
@@ -56,7 +57,7 @@ def data():
 def setup(data):
     objectives = (Objective("spread"),)
     judges = {"search": Spread(), "report": Spread()}
-    return Setup("gan", "cpu", data, judges, ("spread",), ("spread",), objectives, 100, report_every=5, fuse="fused")
+    return Setup("gan", "cpu", data, judges, ("spread",), ("spread",), objectives, report_every=5, fuse="fused")
 
 
 def jobs_of(folder, n=4, until=FULL, **values):

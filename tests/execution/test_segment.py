@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from maestune.data import ImageData, Images, load_text
 from maestune.errors import StoreError
 from maestune.execution.jobs import Ended, Job, Outcome, Scored, Setup
 from maestune.execution.segment import checkpoint_path, checkpoints, newest_checkpoint, run_segment, text_path
-from maestune.types import Config, Objective, Report
+from maestune.types import Config, Objective, Report, Score
 
 
 def counting(config, run):
@@ -25,7 +25,7 @@ def counting(config, run):
             yield Report(step, {"total": value}, scores={"score": float(total)}, state=lambda t=total: {"total": t})
 
 
-SETUP = Setup("own", "cpu", None, {}, (), (), (Objective("score"),), 0, report_every=5)
+SETUP = Setup("own", "cpu", None, {}, (), (), (Objective("score"),), report_every=5)
 
 
 def job(folder, until=20, **config):
@@ -126,21 +126,83 @@ def test_every_segment_ends_with_exactly_one_end(tmp_path):
     assert [isinstance(e, Ended) for e in run(tmp_path)].count(True) == 1
 
 
+@dataclass(frozen=True)
+class Counting:
+    """A judge that scores everything with the number of samples."""
+
+    n_samples: int
+    real_classes: tuple[float, ...] = ()
+
+    def look(self, samples):
+        return len(samples)
+
+    def score(self, seen, metrics, intervals=False):
+        return {name: Score(float(seen), *((0.0, 1e9) if intervals else ())) for name in metrics}
+
+    def classes(self, seen):
+        return ()
+
+
+DARK = Images(torch.zeros(9, 1, 8, 8, dtype=torch.uint8))
+JUDGED = replace(
+    SETUP,
+    data=ImageData("dark", DARK, DARK, DARK, (), "test"),
+    judges={"search": Counting(500), "report": Counting(700)},
+    metrics=("cheap",),
+    full_metrics=("cheap", "dear"),
+    verdict_metrics=("cheap", "dear", "costly"),
+)
+
+
+def drawing(told):
+    """A training that is scored by its samples and by itself; appends its runs to what is told."""
+
+    def training(config, run):
+        told.append(run)
+        for step in run.steps():
+            if run.due(step):
+                n = run.n_samples(step)
+                samples = torch.zeros(n, 1, 8, 8) if n else None
+                choice = torch.zeros(run.n_choice or n, 1, 8, 8) if step in run.watched_at else None
+                yield Report(step, samples=samples, choice_samples=choice, scores={"score": 1.0}, state=dict)
+
+    return training
+
+
 def test_the_training_is_told_where_it_is_scored_and_what_samples_are_due(tmp_path):
     told = []
-
-    def listening(config, run):
-        told.append(run)
-        yield Report(run.until_steps, samples=torch.zeros(3, 1, 8, 8), scores={"score": 1.0}, state=dict)
-
-    images = Images(torch.zeros(9, 1, 8, 8, dtype=torch.uint8))
-    data = ImageData("dark", images, images, images, (), "test")
-    for setup in (SETUP, replace(SETUP, data=data), replace(SETUP, data=data, n_samples=500)):
+    silent = replace(JUDGED, metrics=())
+    for setup in (SETUP, replace(SETUP, data=JUDGED.data), silent, JUDGED):
         one = replace(job(tmp_path / str(len(told))), picture_at=(4,), split="report", score_at=(10, 40))
-        list(run_segment(listening, setup, one, lambda: False))
+        list(run_segment(drawing(told), setup, one, lambda: False))
     assert all(run.scored_at == {10, 20, 40} and run.split == "report" for run in told)
-    # Pictures have 64; a training of its own, without data, owes none where it is scored.
-    assert [dict(run.samples_at) for run in told] == [{4: 64, 10: n, 40: n, 20: n} for n in (0, 64, 500)]
+    assert [run.n_choice for run in told] == [None, None, 500, 500]
+    # Pictures have 64; a training of its own, without data, owes none where it is scored. Where nothing of them is measured
+    # at a rung, none are drawn but what is shown; the full training is another matter.
+    at_rungs = [0, 64, 64, 700]
+    assert [dict(run.samples_at) for run in told] == [
+        {4: 64, 10: n, 40: full, 20: n} for n, full in zip(at_rungs, (0, 64, 700, 700), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("split", "full"), [("search", {"cheap", "dear"}), ("report", {"cheap", "dear", "costly"})])
+def test_costly_metrics_are_measured_for_the_verdict_only(tmp_path, split, full):
+    one = replace(job(tmp_path, until=40), split=split)
+    rungs = list(run_segment(drawing([]), JUDGED, one, lambda: False))[-1].rungs
+    assert [set(rung.scores) - {"score"} for rung in rungs] == [{"cheap"}, {"cheap"}, full]
+    assert {s.value for rung in rungs for name, s in rung.scores.items() if name != "score"} == {
+        500.0 if split == "search" else 700.0
+    }
+    assert math.isnan(rungs[0].scores["cheap"].low)
+    assert not math.isnan(rungs[-1].scores["cheap"].low)
+
+
+def test_what_may_be_the_result_is_measured_as_a_result(tmp_path):
+    told = []
+    one = replace(job(tmp_path, until=40, keep="best"), split="report")
+    rungs = list(run_segment(drawing(told), JUDGED, one, lambda: False))[-1].rungs
+    assert set(rungs[-1].scores) == {"score", "cheap", "dear", "costly"}
+    assert {told[0].samples_at[step] for step in told[0].watched_at} == {700}
 
 
 def test_exhibits_are_pictured_beside_the_samples(tmp_path):
@@ -167,12 +229,14 @@ def test_texts_are_written_down_with_what_was_asked(tmp_path):
                 made = data.tokenizer.encode(f"é{step}").expand(n, -1)
                 yield Report(step, samples=torch.cat((prompts, made), 1), scores={"score": 1.0}, state=dict)
 
-    one = replace(job(folder), picture_at=(4,))
-    assert list(run_segment(writing, replace(SETUP, data=data), one, lambda: False))[-1].outcome == Outcome.REACHED
+    judged = replace(SETUP, data=data, judges={"search": Counting(21)}, metrics=("cheap",))
+    one = replace(job(folder), picture_at=(4,), score_at=(20,))
+    assert list(run_segment(writing, judged, one, lambda: False))[-1].outcome == Outcome.REACHED
     assert not list(folder.glob("*.png"))
-    assert sorted(p.name for p in folder.glob("samples-*.json")) == [f"samples-{s:08d}.json" for s in (4, 10, 20)]
-    prompts = [data.tokenizer.decode(prompt) for prompt in data.prompts("search", 8)["prompt"]]
-    for step in (4, 20):
+    assert sorted(p.name for p in folder.glob("samples-*.json")) == [f"samples-{s:08d}.json" for s in (4, 20)]
+    for step, n in ((4, 8), (20, 21)):  # of many, eight are written down
+        spread = [round(20 * k / 7) for k in range(8)] if n == 21 else range(8)
+        prompts = [data.tokenizer.decode(data.prompts("search", n)["prompt"][k]) for k in spread]
         written = text_path(folder, step).read_text(encoding="utf-8")
         assert "é" in written
         assert json.loads(written) == [[prompt, f"é{step}"] for prompt in prompts]

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from maestune.errors import StoreError
 from maestune.execution.jobs import Job, Outcome, Scored, Setup
 from maestune.execution.segment import newest_checkpoint, run_segment
 from maestune.execution.watching import kept_state
-from maestune.types import Config, Objective, Report
+from maestune.types import Config, Objective, Report, Score
 
 CURVE = (9.0, 5.0, 3.0, 4.0, 3.5, 3.2, 2.0, 6.0)  # at the looks of 80 steps
 
@@ -32,7 +33,7 @@ def curved(config, run):
             yield told(step, weights)
 
 
-SETUP = Setup("own", "cpu", None, {}, (), (), (Objective("score"),), 0, report_every=5)
+SETUP = Setup("own", "cpu", None, {}, (), (), (Objective("score"),), report_every=5)
 
 
 def job(folder, until=80, split="search", rungs=(20, 80), **config):
@@ -117,3 +118,89 @@ def test_a_training_that_ended_early_before_a_rung_is_promoted_as_it_is(tmp_path
     second = run(job(tmp_path, rungs=(60, 80), keep="best", patience=2))
     assert told(second) == [(60, 3.0), (80, 3.0)]
     assert second[-1].step == 50
+
+
+# What chooses does not judge ------------------------------------------------------------------------------------------
+
+JUDGED = (
+    100.0,
+    101.0,
+    108.0,
+    103.0,
+    90.0,
+    102.0,
+    104.0,
+    107.0,
+)  # on the report part, at the looks: the best is the fifth
+
+
+def chosen(config, run):
+    """A training that tells, in the finals, one curve to choose by and quite another to be judged by."""
+    for step in run.steps():
+        if run.due(step):
+            look = max(0, math.ceil(step / 10) - 1)
+            choice = {"score": CURVE[look]} if step in run.watched_at and run.split == "report" else {}
+            value = JUDGED[look] if run.split == "report" else CURVE[look]
+            yield Report(step, scores={"score": value}, choice=choice, state=lambda s=step: {"weights": s})
+
+
+@pytest.mark.parametrize(
+    ("config", "value", "weights"),
+    [
+        ({"keep": "best"}, 104.0, 70),  # the seventh look is best by the search part: 2.0, whatever it is worth here
+        ({"keep": "best", "patience": 2}, 108.0, 30),  # ends at the fifth, though it is the best by the report part
+        ({"patience": 2}, 90.0, 50),
+        ({}, 107.0, 80),
+    ],
+)
+def test_in_the_finals_the_search_part_chooses_and_the_report_part_judges(tmp_path, config, value, weights):
+    events = run(job(tmp_path, split="report", rungs=(), **config), training=chosen)
+    assert told(events) == [(80, value)]
+    assert kept_state(newest_checkpoint(tmp_path, 80))["weights"] == weights
+    if "keep" in config:
+        assert value not in CURVE, "what is shown is not the value that it was chosen by"
+        assert value != min(JUDGED), "nor the best of the verdict's own"
+
+
+class OneNumber:
+    """A judge of samples that are one number each: their mean; knows how many it wants, and remembers what it saw."""
+
+    def __init__(self, split, n_samples):
+        self.split, self.n_samples, self.metrics, self.seen = split, n_samples, ("score",), []
+
+    def look(self, samples):
+        assert len(samples) == self.n_samples, "judged on other terms than its own"
+        self.seen.append(float(samples.mean()))
+        return self.seen[-1]
+
+    def score(self, seen, metrics, intervals=False):
+        return {"score": Score(seen)}
+
+    def classes(self, seen):
+        return ()
+
+
+def sampling(config, run):
+    """A training whose samples show a curve, those for the choice another."""
+    for step in run.steps():
+        if run.due(step):
+            look = max(0, math.ceil(step / 10) - 1)
+            watched = step in run.watched_at and run.split == "report"
+            curve = JUDGED if run.split == "report" else CURVE
+            yield Report(
+                step,
+                samples=torch.full((run.n_samples(step), 1, 1, 1), curve[look]) if run.n_samples(step) else None,
+                choice_samples=torch.full((run.n_choice, 1, 1, 1), CURVE[look]) if watched else None,
+                state=lambda s=step: {"weights": s},
+            )
+
+
+@pytest.mark.parametrize(("split", "value", "weights"), [("report", 104.0, 70), ("search", 2.0, 70)])
+def test_each_part_has_a_judge_and_a_number_of_samples_of_its_own(tmp_path, split, value, weights):
+    judges = {"search": OneNumber("search", 3), "report": OneNumber("report", 7)}
+    setup = replace(SETUP, judges=judges, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",))
+    events = run(job(tmp_path, split=split, rungs=(), keep="best"), training=sampling, setup=setup)
+    assert told(events) == [(80, value)]
+    assert kept_state(newest_checkpoint(tmp_path, 80))["weights"] == weights
+    assert judges["search"].seen == pytest.approx(CURVE)
+    assert judges["report"].seen == (list(JUDGED) if split == "report" else [])

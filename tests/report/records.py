@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maestune.campaign.record import Finalist, Manner, Record, Verdict
+from maestune.campaign.record import Finalist, Manner, Record, Terms, Verdict
 from maestune.space import Choice, Float, Int, Prior, Role, Space
 from maestune.types import Config, Objective, Rung, Score, Trial, TrialState
 
@@ -71,6 +71,8 @@ def build(
         finalists=finalists,
         best=best,
         verdicts=verdicts,
+        search_floor={"fd": Score(1.4, 1.2, 1.6)},
+        terms={"search": Terms(1000, f"digits {HOSTILE}, search part"), "finals": Terms(1257, "digits, report part")},
         floor={"fd": Score(1.21, 1.02, 1.44), "coverage": Score(0.97, 0.95, 0.99), "kid": Score(0.0001, -0.001, 0.001)},
         seconds=123.4,
         environment={"python": "3.11.2", "torch": "2.13.0", "machine": f"2 cores, {HOSTILE}"},

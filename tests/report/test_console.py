@@ -13,7 +13,7 @@ import records
 from rich.console import Console as Terminal
 
 from maestune.campaign.record import Record
-from maestune.report import console
+from maestune.report import console, formats
 from maestune.report.console import (
     LiveConsole,
     PlainConsole,
@@ -24,12 +24,18 @@ from maestune.report.console import (
     trials_json,
     trials_table,
 )
+from maestune.report.views import best_trial, recipe_trial, scores_of, state_counts
 from maestune.types import Config, Objective
 
 
 def _terminal(width: int = 120, force: bool = False) -> tuple[Terminal, io.StringIO]:
     stream = io.StringIO()
     return Terminal(file=stream, width=width, force_terminal=force, color_system=None), stream
+
+
+def _best_fd(record: Record) -> str:
+    """The Fréchet distance of the best, as it is written."""
+    return formats.number(scores_of(record, best_trial(record))["fd"].value)
 
 
 def _printed(renderable: object, width: int = 120) -> str:
@@ -54,7 +60,7 @@ def test_plain_lines_tell_start_best_events_and_verdict(full: Record) -> None:
     lines = stream.getvalue().splitlines()
     assert all(line.startswith("[") and line[12] == "]" for line in lines)
     assert "maestune: gan on digits" in lines[0]
-    assert sum("best so far: trial 16, Fréchet distance 9.60" in line for line in lines) == 1
+    assert sum(f"best so far: trial {full.best}, Fréchet distance {_best_fd(full)}" in line for line in lines) == 1
     assert "1 min 1 s left" in stream.getvalue()
     assert "30 s]" in lines[-2]
     assert lines[-2].endswith("trial 3: stopped because [31mof this [bold]x[/]")
@@ -78,11 +84,11 @@ def test_the_live_display_shows_where_it_stands(full: Record) -> None:
     for part in (
         "45 s",
         "1 min 15 s left",
-        "6 paused · 20 complete · 11 stopped · 2 diverged · 1 crashed · finals 15 of 15",
-        "Fréchet distance: best 9.60",
-        "recipe 17.8",
+        " · ".join(f"{n} {state}" for state, n in state_counts(full).items()) + " · finals 15 of 15",
+        f"Fréchet distance: best {_best_fd(full)}",
+        f"recipe {formats.number(scores_of(full, recipe_trial(full))['fd'].value)}",
         "worker 1: [bold]trial 41[/]",
-        "★16",
+        f"★{full.best}",
         "recipe: reached its full training",
     ):
         assert part in text
@@ -96,7 +102,8 @@ def test_the_live_display_bears_every_time_left(folder: Path, left: float | None
 
 def test_a_narrow_terminal_cuts_reasons_and_not_numbers(full: Record) -> None:
     text = _printed(trials_table(full, limit=10), width=70)
-    assert "9.62 (8.75 … 10.6)" in text
+    assert full.best is not None
+    assert formats.score(full.trial(full.best).score("fd")) in text
     assert "complete" in text
     assert max(map(len, text.splitlines())) <= 70
 
@@ -128,7 +135,7 @@ def test_the_live_console_ends_with_trials_and_verdict(full: Record) -> None:
     live.update(full, 2.0, 1.0)  # too late, and harmless
     text = stream.getvalue()
     assert "event [bold]one[/] [31m" in text
-    assert "46 % lower Fréchet distance" in text
+    assert f"{formats.percent(-full.verdicts[0].relative).lstrip('+')} % lower Fréchet distance" in text
     assert "better than the" in text
 
 

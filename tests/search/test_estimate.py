@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maestune.search.estimate import estimate_losses
-from maestune.types import Config, History, Objective, Rung, Score, Trial, TrialState
+from maestune.types import Config, Constraint, History, Objective, Rung, Score, Trial, TrialState
 
 RUNGS = (10, 30, 90)
 FD, COVERAGE = Objective("fd"), Objective("coverage", higher_is_better=True)
@@ -92,3 +92,72 @@ def test_the_order_within_a_rung_is_kept(curves: list[tuple[float, ...]]) -> Non
         rows = [i for i, curve in enumerate(curves) if len(curve) == reached]
         by_score = sorted(rows, key=lambda i: curves[i][-1])
         assert all(losses[a] <= losses[b] + 1e-9 for a, b in pairwise(by_score))
+
+
+# Bounds and noise -----------------------------------------------------------------------------------------------------
+
+BOUND = Constraint("coverage", ">=", 0.5)
+
+
+def bounded(*curves: tuple[tuple[float, float | None], ...], failed: tuple[int, ...] = ()) -> History:
+    """Trials with (fd, coverage) at each rung reached; None where coverage is missing."""
+    trials: list[Trial] = []
+    for number, curve in enumerate(curves):
+        told = [{"fd": Score(fd)} | ({"coverage": Score(c)} if c is not None else {}) for fd, c in curve]
+        rungs = tuple(Rung(step, scores, 1.0) for step, scores in zip(RUNGS, told, strict=False))
+        state = TrialState.DIVERGED if number in failed else TrialState.PAUSED
+        trials.append(Trial(number, Config.of(x=number), 0, "search", state, 90, "", rungs))
+    return History(tuple(trials), (FD,), RUNGS, (BOUND,))
+
+
+pairs = st.tuples(st.floats(0.01, 100), st.one_of(st.none(), st.floats(0, 1)))
+
+
+@given(st.lists(pairs, min_size=1, max_size=10))
+def test_outside_the_bounds_is_worse_than_all_within_in_the_order_of_the_violations(
+    found: list[tuple[float, float | None]],
+) -> None:
+    losses = estimate_losses(bounded(*((pair,) for pair in found), (), failed=(len(found),))).losses[:, 0]
+    breaks = [math.inf if c is None else BOUND.violation(c) for _, c in found] + [math.inf]
+    within = [loss for loss, broken in zip(losses, breaks, strict=True) if not broken]
+    outside = [loss for loss, broken in zip(losses, breaks, strict=True) if broken]
+    assert np.isfinite(losses).all()
+    assert not within or min(outside) > max(within)
+    order = np.argsort(breaks, kind="stable")
+    assert all(
+        losses[a] < losses[b] if breaks[a] < breaks[b] * (1 - 1e-9) - 1e-12 else losses[a] <= losses[b] + 1e-9
+        for a, b in pairwise(order)
+        if breaks[b] > 0
+    )
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=10))
+def test_bounds_that_all_keep_change_nothing(fds: list[float]) -> None:
+    kept = bounded(*(((fd, 0.9),) for fd in fds))
+    free = History(kept.trials, kept.objectives, kept.rungs)
+    assert estimate_losses(kept).losses.tolist() == estimate_losses(free).losses.tolist()
+
+
+def test_a_trial_that_will_grow_into_the_bounds_is_within_them() -> None:
+    # Coverage grows by 0.2 from rung to rung: 0.2 at the first is 0.6 at the top, 0.05 is not enough.
+    grown = ((30.0, 0.2), (20.0, 0.4), (10.0, 0.6))
+    losses = estimate_losses(bounded(grown, grown, ((25.0, 0.2),), ((5.0, 0.05),))).losses[:, 0]
+    assert losses[3] > losses[2]
+    assert losses[2] == pytest.approx(math.log(25 / 3))
+
+
+def test_intervals_of_full_trainings_tell_how_noisy_scores_are() -> None:
+    noisy = history((8.0, 4.0, 2.0), (9.0, 5.0, 3.0), (7.0,))
+    assert (estimate_losses(noisy).doubts[:2] == 0).all()
+    widths = {0: 0.1, 1: 0.3}
+    told = tuple(
+        t.with_(
+            rungs=(*t.rungs[:-1], Rung(90, {"fd": Score(v, v * (1 - widths[t.number]), v * (1 + widths[t.number]))}, 1))
+        )
+        if (v := t.rungs[-1].scores["fd"].value) and t.step == 90
+        else t
+        for t in noisy.trials
+    )
+    doubts = estimate_losses(History(told, noisy.objectives, noisy.rungs)).doubts[:, 0]
+    # Of the logarithm, each its own; where there is no interval, as usual elsewhere.
+    assert doubts == pytest.approx([0.2 / 3.92, 0.6 / 3.92, 0.4 / 3.92])

@@ -13,7 +13,7 @@ from maestune.search.samplers import FROM_PRIOR, RandomSampler
 from maestune.search.strategy import FullTraining, Sampler
 from maestune.space import Choice, Float, Prior, Space
 from maestune.testing.simulate import simulate
-from maestune.types import Config, History, Objective, Rung, Score, Trial, TrialState
+from maestune.types import Config, Constraint, History, Objective, Rung, Score, Trial, TrialState
 
 SPACE = Space(
     (
@@ -128,10 +128,60 @@ def test_of_equally_promising_configs_the_faster_ones_are_preferred_where_time_c
     def widths(sampler: GuidedSampler) -> Counter[float]:
         return Counter(
             sampler.propose(space, history, 1, np.random.default_rng(seed))[0].config.number("width")
-            for seed in range(40)
+            for seed in range(120)
         )
 
     free, timed = widths(GuidedSampler()), widths(GuidedSampler(per_second=True))
-    assert timed[16] > free[16] + 5
+    assert timed[16] > free[16] + 12
     assert timed[64] < free[64]
     assert timed[64] > 0  # preferred, not exclusive
+
+
+# Bounds ---------------------------------------------------------------------------------------------------------------
+
+LEAST = 1.0  # the true loss that a config must have at least to keep kid below its bound
+BOUND = Constraint("kid", "<=", math.exp(5 - LEAST))
+
+
+def test_within_bounds_it_finds_the_best_there_is_within_them() -> None:
+    """The unbounded optimum is outside; fd and kid pull against each other, and the best lies on the bound."""
+
+    def found(constraints: tuple[Constraint, ...], seed: int) -> tuple[float, float]:
+        """True loss of the best full training within the bounds, and the share of late proposals within them."""
+        history = simulate(
+            Halving(GuidedSampler()),
+            SPACE,
+            curve,
+            rungs=RUNGS,
+            budget_full=10,
+            workers=2,
+            seed=seed,
+            constraints=constraints,
+        )
+        losses = [truth(t.config) for t in history.trials if t.state is TrialState.COMPLETE]
+        late = [truth(t.config) >= LEAST for t in history.trials[len(history.trials) // 2 :]]
+        return min((x for x in losses if x >= LEAST), default=math.inf), float(np.mean(late))
+
+    bounded = np.array([found((BOUND,), seed) for seed in range(8)])
+    free = np.array([found((), seed) for seed in range(8)])
+    assert bounded[:, 0].max() < LEAST + 0.5
+    assert bounded[:, 0].mean() < min(free[:, 0].mean(), LEAST + 0.25)
+    assert bounded[:, 1].mean() > free[:, 1].mean() + 0.2
+
+
+def test_outside_the_bounds_it_first_finds_its_way_in() -> None:
+    """All but a twentieth of the space breaks the bound, and nothing but the violation tells where that is."""
+    bound = Constraint("far", "<=", 0.15)
+
+    def told(config: Config, seed: int, step: int) -> Mapping[str, float]:
+        return {**curve(config, seed, step), "far": abs(config.number("x4") - 0.9) + abs(config.number("x5") - 0.1)}
+
+    def share(sampler: Sampler) -> float:
+        history = simulate(
+            Halving(sampler), SPACE, told, rungs=RUNGS, budget_full=8, workers=2, seed=1, constraints=(bound,)
+        )
+        late = history.trials[2 * len(history.trials) // 3 :]
+        return float(np.mean([bound.met(t.rungs[0].scores["far"].value) for t in late if t.rungs]))
+
+    assert share(GuidedSampler()) > 0.3
+    assert share(RandomSampler()) < 0.1

@@ -3,11 +3,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestune.search.rungs import ranking, rung_losses, standings
-from maestune.types import Config, History, Objective, Rung, Score, Trial, TrialState
+from maestune.search.rungs import ranking, rung_losses, standings, violation
+from maestune.types import Config, Constraint, History, Objective, Rung, Score, Trial, TrialState
 
 FD, COVERAGE = Objective("fd"), Objective("coverage", higher_is_better=True)
 
@@ -75,3 +76,86 @@ def test_failed_trials_count_at_the_rungs_they_were_to_reach_and_running_ones_do
     assert [s.trial.number for s in high] == [4, 1]
     assert [(s.rank, s.of) for s in high] == [(1, 2), (2, 2)]
     assert standings(history, 90) == []
+
+
+# Bounds ---------------------------------------------------------------------------------------------------------------
+
+rows = st.lists(
+    st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.sampled_from([0.0, 0.0, 0.1, 0.5, 2.0, math.inf])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(rows, st.booleans())
+def test_who_keeps_the_bounds_comes_first_and_then_the_nearest(found: list[tuple[float, ...]], two: bool) -> None:
+    losses, violations = np.array(found)[:, : 1 + two], np.array(found)[:, 2]
+    order, fronts = ranking(losses, violations)
+    assert sorted(order) == list(range(len(found)))
+    assert violations[order].tolist() == sorted(violations)
+    assert [fronts[i] for i in order] == sorted(fronts)
+    # Fronts never mix what keeps a bound with what does not, nor two degrees of breaking it.
+    assert all(len(set(violations[fronts == front])) == 1 for front in set(fronts.tolist()))
+
+
+@given(rows, st.booleans())
+def test_where_all_keep_the_bounds_the_ranking_is_the_old_one(found: list[tuple[float, ...]], two: bool) -> None:
+    losses = np.array(found)[:, : 1 + two]
+    order, fronts = ranking(losses)
+    bounded, same = ranking(losses, np.zeros(len(losses)))
+    assert (bounded, same.tolist()) == (order, fronts.tolist())
+    # And so it is within each group of equal violations.
+    violations = np.array(found)[:, 2]
+    within = np.flatnonzero(violations == 0)
+    if len(within):
+        inner, _ = ranking(losses[within])
+        assert ranking(losses, violations)[0][: len(within)] == [int(within[i]) for i in inner]
+
+
+@given(rows, st.randoms())
+def test_the_order_does_not_depend_on_who_is_told_first(found: list[tuple[float, ...]], random: object) -> None:
+    mixed = list(found)
+    random.shuffle(mixed)  # type: ignore[attr-defined]
+
+    def ranked(rows: list[tuple[float, ...]]) -> list[tuple[float, float]]:
+        losses, violations = np.array(rows)[:, :1], np.array(rows)[:, 2]
+        return [(violations[i], losses[i, 0]) for i in ranking(losses, violations)[0]]
+
+    assert ranked(found) == ranked(mixed)
+
+
+def test_a_violation_is_a_share_of_the_bound_and_missing_scores_are_infinitely_far() -> None:
+    novelty, rep = Constraint("novelty", ">=", 0.4), Constraint("rep_gap", "<", 0.0)
+    scores = {"novelty": Score(0.3), "rep_gap": Score(0.5)}
+    assert violation(scores, [novelty]) == pytest.approx(0.25)
+    assert violation(scores, [novelty, rep]) == pytest.approx(0.75)
+    assert violation(scores, []) == 0.0
+    assert violation({"novelty": Score(0.9)}, [novelty, rep]) == math.inf
+    assert violation({"novelty": Score(math.nan)}, [novelty]) == math.inf
+
+
+@given(st.sampled_from([">=", "<=", ">", "<"]), st.floats(-10, 10), st.floats(-10, 10))
+def test_a_bound_is_kept_exactly_where_its_sign_says(sign: str, bound: float, value: float) -> None:
+    constraint = Constraint("x", sign, bound)  # type: ignore[arg-type]
+    kept = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[sign]
+    assert constraint.met(value) == kept == (constraint.violation(value) == 0.0)
+    assert constraint.violation(value) >= 0.0
+
+
+def test_standings_put_trials_outside_the_bounds_behind_and_failures_last() -> None:
+    def scored(number: int, fd: float, **scores: float) -> Trial:
+        told = {"fd": Score(fd), **{name: Score(value) for name, value in scores.items()}}
+        return trial(number).with_(rungs=(Rung(10, told, 1.0),))
+
+    trials = (
+        scored(0, 1.0, coverage=0.1),  # best, but far outside
+        scored(1, 9.0, coverage=0.5),
+        scored(2, 2.0),  # nobody knows
+        scored(3, 3.0, coverage=0.39),
+        trial(4, state=TrialState.DIVERGED),
+        scored(5, 8.0, coverage=0.4),
+    )
+    history = History(trials, (FD,), (10, 30), (Constraint("coverage", ">=", 0.4),))
+    table = standings(history, 10)
+    assert [s.trial.number for s in table] == [5, 1, 3, 0, 2, 4]
+    assert [s.violation > 0 for s in table] == [False, False, True, True, True, True]

@@ -387,6 +387,24 @@ def test_weights_are_chosen_by_the_part_that_the_search_is_scored_on(split: Any,
     assert second.samples is not None
     assert second.choice_samples.shape == second.samples.shape
     assert not torch.equal(second.choice_samples, second.samples), "the verdict's own have no part in the choice"
+    # As many as whoever chooses wants, and asked for what the search asks for.
+    (_, more) = train(MEASURED, GAINED, replace(run, n_choice=5))
+    assert more.choice_samples is not None
+    assert more.samples is not None
+    assert (len(more.choice_samples), len(more.samples)) == (5, 3)
+
+
+def test_what_chooses_is_asked_for_the_prompts_of_the_search(parts: ImageData) -> None:
+    labels = torch.arange(30) % 3
+    labelled = replace(
+        parts, search=replace(parts.search, labels=labels), report=replace(parts.report, labels=9 - labels)
+    )
+    run = Run(until_steps=4, full_steps=8, seed=5, data=labelled, split="report")
+    chosen = look.wanted(MEASURED, GAINED, run, 6, "choice", "search")
+    judged = look.wanted(MEASURED, GAINED, run, 6)
+    assert torch.equal(chosen["label"], labelled.prompts("search", 6)["label"])
+    assert torch.equal(judged["label"], labelled.prompts("report", 6)["label"])
+    assert not torch.equal(chosen["label"], judged["label"])
 
 
 def test_being_looked_at_changes_nothing(parts: ImageData) -> None:

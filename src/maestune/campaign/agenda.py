@@ -16,6 +16,7 @@ from maestune.campaign.store import Store
 from maestune.execution.jobs import Progress
 from maestune.search import Strategy
 from maestune.search.groups import first_group
+from maestune.search.rungs import violation
 from maestune.space import Fusible, Space
 from maestune.types import Config, Proposal, Trial, TrialState
 
@@ -120,12 +121,16 @@ class Agenda:
         return steps * sum(t.seconds for t in done) / sum(t.step for t in done) if done else 0.0
 
     def finalists(self) -> list[int]:
-        """Numbers of the search trials that are retrained: the recipe, and the best that the budget has room for."""
+        """Numbers of the search trials that are retrained: the recipe, and the best that the budget has room for.
+
+        Only such as keep the bounds, if any does; else the nearest to them.
+        """
         history = history_of(self.store)
         recipe = next((t for t in history.trials if t.role == "recipe"), None)
         order = [t for t in ranked(history) if t.role != "recipe"]
         complete = [t for t in order if t.state == TrialState.COMPLETE]
-        candidates = (complete or order)[: self._n_candidates(bool(recipe))]
+        within = [t for t in complete if not violation(t.rungs[-1].scores, history.constraints)]
+        candidates = (within or complete or order)[: self._n_candidates(bool(recipe))]
         return [t.number for t in ([recipe] if recipe else []) + candidates] if candidates else []
 
     def _n_candidates(self, with_recipe: bool) -> int:

@@ -234,7 +234,7 @@ class Campaign:
         except OSError as error:
             raise disk_error(store.folder, error) from error
         store.create(
-            prepared.objectives,
+            prepared.goals.objectives,
             {
                 "identity": {**identity, "steps": str(steps)},
                 "model": settings.model,
@@ -247,7 +247,10 @@ class Campaign:
                 "budget_text": budget.describe(),
                 "space": prepared.space.to_dict(),
                 "rungs": rung_steps(steps, settings.rungs, settings.eta),
+                "constraints": [[c.name, c.sign, c.bound] for c in prepared.goals.constraints],
                 "floor": prepared.floor,
+                "search_floor": prepared.search_floor,
+                "terms": prepared.terms,
                 "failure": prepared.failure,
                 "class_names": prepared.data.class_names if prepared.data else (),
                 "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),
@@ -259,11 +262,13 @@ class Campaign:
 
     def _finished(self, store: Store, observers: Sequence[Observer]) -> Record:
         """The result of a campaign that is done; its data need not be loaded again to see whether it is the same."""
-        old, new = store.facts["settings"], self.settings.model_dump(mode="json")
+        old = {**Settings.make().model_dump(mode="json"), **store.facts["settings"]}
+        new = self.settings.model_dump(mode="json")
         fixed = (
             "model",
             "data",
             "objective",
+            "constraint",
             "seed",
             "strategy",
             "set",
@@ -277,6 +282,7 @@ class Campaign:
             "tokens",
             "captions",
             "samples",
+            "report_samples",
         )
         changed = [f"{name}: {old[name]} → {new[name]}" for name in fixed if new[name] != old[name]]
         if changed and self.settings.space is None:
@@ -296,15 +302,10 @@ class Campaign:
         """best.toml: the configuration to use, with what is known of it. A worse one is never recommended."""
         if record.best is None:
             return
-        worse = bool(record.verdicts) and record.verdicts[0].decision == "worse"
-        number = next(t.number for t in record.trials if t.role == "recipe") if worse else record.best
-        decision = record.verdicts[0].decision if record.verdicts else "not yet judged"
-        what = (
-            "the starting recipe (nothing better was found)"
-            if worse
-            else f"trial {number}, {decision} against the recipe"
-        )
-        told = f"{what}; campaign of {record.data_text}, budget {record.budget_text}"
+        number = record.best
+        if record.verdicts and record.verdicts[0].keep_recipe:
+            number = next(t.number for t in record.trials if t.role == "recipe")
+        told = f"{_what_best_is(record)}; campaign of {record.data_text}, budget {record.budget_text}"
         text = (
             f"# {''.join(c if c.isprintable() else ' ' for c in told)}\n"  # names of data are not ours: no line breaks
         )
@@ -313,6 +314,18 @@ class Campaign:
             (record.folder / "best.toml").write_text(text + body + "\n", encoding="utf-8")
         except OSError as error:
             raise disk_error(record.folder, error) from error
+
+
+def _what_best_is(record: Record) -> str:
+    """What is recommended, in words."""
+    if not record.verdicts:
+        return f"trial {record.best}, not yet judged"
+    verdict = record.verdicts[0]
+    nearest = "; nothing kept the bounds that were asked for, and this is the nearest" if verdict.outside else ""
+    if verdict.keep_recipe:
+        near = nearest if verdict.recipe_outside else " (nothing better was found)"
+        return f"the starting recipe{near}"
+    return f"trial {record.best}{nearest or f', {verdict.decision} against the recipe'}"
 
 
 def _tell(observers: Sequence[Observer], text: str) -> None:

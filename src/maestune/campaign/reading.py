@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from maestune.campaign import verdict
-from maestune.campaign.record import Finalist, Manner, Record
+from maestune.campaign.record import Finalist, Manner, Record, Terms
 from maestune.campaign.store import Store
 from maestune.data.asking import Asking
 from maestune.execution.jobs import score_values
-from maestune.search.rungs import ranking, rung_losses
+from maestune.search.rungs import ranking, rung_losses, violation
 from maestune.space import Space
-from maestune.types import History, Trial, TrialState
+from maestune.types import Constraint, History, Trial, TrialState
 
 
 def read_record(folder: Path) -> Record:
@@ -32,10 +32,11 @@ def record_of(store: Store, seconds: float) -> Record:
     trials = store.trials
     failure = verdict.failures(score_values(facts["failure"]), trials, store.objectives)
     found = verdict.finalists(trials, failure)
-    best = verdict.winner(found, store.objectives[0])
+    constraints = constraints_of(store)
+    best = verdict.winner(found, store.objectives[0], constraints)
     verdicts = []
     if best is not None:
-        verdicts = [verdict.verdict(found, best, o, trials, failure) for o in store.objectives]
+        verdicts = [verdict.verdict(found, best, o, trials, failure, constraints) for o in store.objectives]
     return Record(
         folder=store.folder,
         model=facts["model"],
@@ -61,17 +62,25 @@ def record_of(store: Store, seconds: float) -> Record:
         class_names=tuple(facts["class_names"]),
         real_classes=tuple(facts["real_classes"]),
         manners=tuple(Manner(name, **told) for name, told in facts.get("manners", {}).items()),
+        constraints=constraints,
+        terms={stage: Terms(**told) for stage, told in facts.get("terms", {}).items()},
+        search_floor=score_values(facts.get("search_floor", {})),
     )
+
+
+def constraints_of(store: Store) -> tuple[Constraint, ...]:
+    """The bounds that the campaign keeps to."""
+    return tuple(Constraint(name, sign, bound) for name, sign, bound in store.facts.get("constraints", []))
 
 
 def history_of(store: Store) -> History:
     """What a strategy may know: the search trials."""
     trials = tuple(t for t in store.trials if t.stage == "search")
-    return History(trials, store.objectives, tuple(store.facts["rungs"]))
+    return History(trials, store.objectives, tuple(store.facts["rungs"]), constraints_of(store))
 
 
 def ranked(history: History) -> list[Trial]:
-    """Search trials with scores, best first: the longest trained first, then by their scores there."""
+    """Search trials with scores, best first: the longest trained first, then by bounds and scores there."""
     usable = [t for t in history.trials if t.rungs and not t.state.failed]
     by_step: dict[int, list[Trial]] = {}
     for trial in usable:
@@ -79,8 +88,9 @@ def ranked(history: History) -> list[Trial]:
     order: list[Trial] = []
     for step in sorted(by_step, reverse=True):
         trials = by_step[step]
-        places, _ = ranking(np.asarray([rung_losses(t.rungs[-1], history.objectives) for t in trials]))
-        order += [trials[i] for i in places]
+        losses = np.asarray([rung_losses(t.rungs[-1], history.objectives) for t in trials])
+        broken = np.asarray([violation(t.rungs[-1].scores, history.constraints) for t in trials])
+        order += [trials[i] for i in ranking(losses, broken)[0]]
     return order
 
 

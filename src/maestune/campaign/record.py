@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from maestune.space import Space
-from maestune.types import Config, Objective, Score, Trial
+from maestune.types import Config, Constraint, Objective, Score, Trial
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Verdict:
     """Best against recipe on one objective, paired over fresh seeds.
 
     `difference` = best - recipe in the objective's unit, with its interval; `relative` the same as a share of the
-    recipe's value (-0.62 = 62 % smaller). `decision` is "better", "worse" or "inconclusive".
+    recipe's value (-0.62 = 62 % smaller). `decision` is "better", "worse", "inconclusive", or "infeasible" where the best
+    breaks a bound: then it is no better, whatever the difference. `outside`, `recipe_outside`: by how much their means
+    over the seeds break the bounds in all (shares of the bounds; 0: kept); `breaks`: which bounds the best breaks, and
+    where it is.
     """
 
     objective: Objective
@@ -42,6 +45,28 @@ class Verdict:
     relative_high: float
     decision: str
     seeds: int
+    outside: float = 0.0
+    recipe_outside: float = 0.0
+    breaks: tuple[tuple[Constraint, Score | None], ...] = ()
+
+    @property
+    def keep_recipe(self) -> bool:
+        """Whether the recipe is to be used: the nearer to the bounds of the two; of two within them, the better."""
+        if self.outside != self.recipe_outside:
+            return self.recipe_outside < self.outside
+        return self.decision == "worse"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms scores were measured; only scores of equal terms may be compared.
+
+    `samples`: of how many samples; `reference`: the fingerprint of the real data they were held against, and which part of
+    them that is.
+    """
+
+    samples: int
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +105,7 @@ class Record:
     finalists: tuple[Finalist, ...]  # recipe first; empty until the finals are done
     best: int | None  # number of the best search trial (the winner of the finals once they are done)
     verdicts: tuple[Verdict, ...]  # one an objective
-    floor: Mapping[str, Score]  # real against real: what a perfect model would score
+    floor: Mapping[str, Score]  # real against real on the terms of the finals: what a perfect model would score
     seconds: float  # wall time spent, over all resumed runs
     environment: Mapping[str, str]
     citations: tuple[str, ...]
@@ -93,6 +118,9 @@ class Record:
     real_classes: tuple[
         float, ...
     ] = ()  # share of the report split's images in each, as the judge's classifier sees them
+    constraints: tuple[Constraint, ...] = ()
+    terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])  # by stage, where a judge scores
+    search_floor: Mapping[str, Score] = field(default_factory=dict[str, Score])  # the floor on the terms of the search
 
     @property
     def search_trials(self) -> tuple[Trial, ...]:

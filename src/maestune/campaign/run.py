@@ -258,7 +258,7 @@ class Loop:
     def _keep_best_checkpoints(self) -> None:
         """Keep the checkpoints of the recipe's and the winner's first final training; they are what `generate` draws from."""
         record = self.record()
-        best = winner(record.finalists, self.store.objectives[0])
+        best = winner(record.finalists, self.store.objectives[0], record.constraints)
         kept = {f.runs[0] for f in record.finalists if f.role == "recipe" or f == best} or {record.best}
         for trial in record.trials:
             if trial.number not in kept:

@@ -57,6 +57,7 @@ class Study(RDBStorage):
 
 
 def open_study(path: Path) -> Study:
+    """The study in a file, made where there is none; others may read while we write."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

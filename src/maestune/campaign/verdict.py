@@ -4,6 +4,8 @@ Intervals are Student's t over seeds; for several candidates the confidence is d
 picking the best of them afterwards does not make it look surer than it is. Scores on a ratio scale (the Fréchet
 distance: its noise over seeds grows with its value) are compared by their logarithms, so that their means are geometric
 and a pair says by which factor the best is better; others by their differences.
+
+A best that breaks a bound, by its mean over the seeds on those data, is not better, however large the difference.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from maestune.campaign.record import Finalist, Verdict
 from maestune.quality import DESCRIBED
-from maestune.types import Objective, Score, Trial, TrialState
+from maestune.search.rungs import violation
+from maestune.types import Constraint, Objective, Score, Trial, TrialState
 
 CONFIDENCE = 0.95
 
@@ -32,7 +35,7 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score
     mean = float(data.mean())
     if len(data) < 2:
         return Score(mean)
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(data) - 1)) * float(data.std(ddof=1)) / math.sqrt(len(data))
+    half = float(stdtrit(len(data) - 1, 0.5 + confidence / 2)) * float(data.std(ddof=1)) / math.sqrt(len(data))
     return Score(mean, mean - half, mean + half)
 
 
@@ -97,10 +100,19 @@ def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Fi
     return tuple(sorted(found, key=lambda f: f.role != "recipe"))
 
 
-def winner(found: Sequence[Finalist], objective: Objective) -> Finalist | None:
-    """The candidate with the best mean on an objective."""
+def outside(finalist: Finalist, constraints: Sequence[Constraint]) -> float:
+    """By how much a finalist's means break the bounds in all; 0 where it keeps them, infinite where a score is missing."""
+    return violation(finalist.scores, constraints)
+
+
+def winner(found: Sequence[Finalist], objective: Objective, constraints: Sequence[Constraint] = ()) -> Finalist | None:
+    """The candidate with the best mean on an objective of those that keep the bounds; else the nearest to them."""
     candidates = [f for f in found if f.role != "recipe"]
-    return min(candidates, key=lambda f: objective.loss(f.scores[objective.name].value), default=None)
+
+    def order(finalist: Finalist) -> tuple[float, float]:
+        return outside(finalist, constraints), objective.loss(finalist.scores[objective.name].value)
+
+    return min(candidates, key=order, default=None)
 
 
 def verdict(
@@ -109,6 +121,7 @@ def verdict(
     objective: Objective,
     trials: Sequence[Trial],
     failure: Mapping[str, Score],
+    constraints: Sequence[Constraint] = (),
 ) -> Verdict | None:
     """Best against recipe on one objective, from paired differences over the seeds; None where there is no recipe."""
     recipe = next((f for f in found if f.role == "recipe"), None)
@@ -130,6 +143,7 @@ def verdict(
     else:
         interval = t_interval([b - r for r, b in zip(before, after, strict=True)], confidence)
     relative = [d / abs(level) if level else math.nan for d in (interval.value, interval.low, interval.high)]
+    broken = outside(best, constraints)
     return Verdict(
         objective=objective,
         recipe=recipe.scores[objective.name],
@@ -140,8 +154,11 @@ def verdict(
         relative=relative[0],
         relative_low=relative[1],
         relative_high=relative[2],
-        decision=_decide(interval, objective),
+        decision="infeasible" if broken else _decide(interval, objective),
         seeds=len(before),
+        outside=broken,
+        recipe_outside=outside(recipe, constraints),
+        breaks=tuple((c, best.scores.get(c.name)) for c in constraints if violation(best.scores, [c])),
     )
 
 

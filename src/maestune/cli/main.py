@@ -1,4 +1,4 @@
-"""The command line: `maestune tune | resume | report | generate | trials | recipes | domains | cite`."""
+"""The command line: `maestune tune | resume | report | generate | trials | score | features | recipes | domains | cite`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from maestune.cli.features import features
 from maestune.cli.recipes import cite, domains, recipes
+from maestune.cli.score import score
 from maestune.errors import MaestuneError, SettingsError
 
 app = typer.Typer(
@@ -43,8 +45,9 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-for _command in (recipes, domains, cite):
+for _command in (recipes, domains, cite, score):
     app.command()(_command)
+app.add_typer(features)
 
 
 @app.callback()
@@ -75,7 +78,13 @@ def tune(
     budget: Budget = None,
     objective: Annotated[
         list[str] | None,
-        typer.Option(help="Score to improve; repeat for a Pareto front; NAME:max for your own. (default: fd)"),
+        typer.Option(
+            help="Score to improve, or quality-diversity; repeat for a Pareto front; NAME:max for your own. (default: fd)"
+        ),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help='Bound that must be kept: "novelty>=0.4" (or <=, >, <); repeatable.', show_default=False),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole campaign. (default: 0)")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the campaign. (default: runs/MODEL-DATA-seedS)")] = None,
@@ -95,7 +104,11 @@ def tune(
     size: Annotated[
         int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(min=100, help="How many samples are scored.")] = None,
+    samples: Annotated[int | None, typer.Option(min=100, help="How many samples are scored in the search.")] = None,
+    report_samples: Annotated[
+        int | None,
+        typer.Option(min=100, help="How many samples the verdict rests on. (default: up to twice the search's)"),
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Published setting to start from; `maestune recipes` lists them. Or a TOML file.")
     ] = None,
@@ -108,6 +121,10 @@ def tune(
     ] = None,
     captions: Annotated[
         list[str] | None, typer.Option(help='Makes captions of class names: "a photo of a {}"; repeatable.')
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="What images are judged with; `maestune score --help` lists them. (default: auto)"),
     ] = None,
     device: Device = None,
     workers: Workers = None,
@@ -133,6 +150,7 @@ def tune(
         "data": data,
         "budget": budget,
         "objective": tuple(objective) if objective else None,
+        "constraint": tuple(constraint) if constraint else None,
         "seed": seed,
         "out": str(out) if out else None,
         "strategy": strategy,
@@ -141,9 +159,11 @@ def tune(
         "steps": steps,
         "size": size,
         "samples": samples,
+        "report_samples": report_samples,
         "recipe": recipe,
         "domain": tuple(domain) if domain else None,
         "tokens": tokens,
+        "features": features,
         "captions": tuple(captions) if captions else None,
         "device": device,
         "workers": workers,

@@ -23,8 +23,9 @@ class Setup:
 
     `model`: "gan" or `path.py:function`. `judges`: who scores samples, by split; empty where the training reports its
     own scores. `metrics`: what the judges measure at every rung; `full_metrics`: what they measure, with intervals, at
-    the end of a full training. `checkpoint_seconds`: how much work a crash may cost at most, within a segment. `fuse`:
-    how jobs that share a structure may be trained; `memory_bytes`: what one worker may take for it.
+    the end of a full training of the search; `verdict_metrics`: in the finals, costly ones among them.
+    `checkpoint_seconds`: how much work a crash may cost at most, within a segment. `fuse`: how jobs that share a structure
+    may be trained; `memory_bytes`: what one worker may take for it.
     """
 
     model: str
@@ -34,11 +35,11 @@ class Setup:
     metrics: tuple[str, ...]
     full_metrics: tuple[str, ...]
     objectives: tuple[Objective, ...]
-    n_samples: int
     report_every: int = 50
     checkpoint_seconds: float = 30.0
     fuse: Fuse = "off"
     memory_bytes: float = math.inf
+    verdict_metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

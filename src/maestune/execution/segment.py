@@ -212,14 +212,25 @@ class Segment:
         """Whether the model is scored at the present step."""
         return self.step in self.job.score_at or self.step == self.job.until_steps
 
+    def measured(self, step: int) -> tuple[str, ...]:
+        """What the judge measures of the samples after a step: what decides; all of it where the model may be the result."""
+        if self.job.split not in self.setup.judges:
+            return ()
+        if step < self.job.full_steps and step not in self.looks:
+            return self.setup.metrics
+        return self.setup.verdict_metrics if self.job.split == "report" else self.setup.full_metrics
+
     def run(self) -> Run:
         """What the training is asked to do."""
         job, setup = self.job, self.setup
         shown = TEXT_SAMPLES if isinstance(setup.data, TextData) else PICTURE_SAMPLES
         scored_at = frozenset((*job.score_at, job.until_steps, *self.looks))
+        judge, chooser = setup.judges.get(job.split), setup.judges.get("search")
+        by_samples = setup.objectives[0].name in setup.full_metrics  # not a measure of the model itself
         # Where nobody judges samples there is nothing to draw but what is shown.
+        unjudged = shown if setup.data is not None else 0
         samples_at = dict.fromkeys(job.picture_at, shown)
-        samples_at |= dict.fromkeys(scored_at, setup.n_samples or (shown if setup.data is not None else 0))
+        samples_at |= {step: judge.n_samples if judge and self.measured(step) else unjudged for step in scored_at}
         return Run(
             until_steps=job.until_steps,
             full_steps=job.full_steps,
@@ -230,6 +241,7 @@ class Segment:
             samples_at=samples_at,
             scored_at=scored_at,
             watched_at=self.looks,
+            n_choice=chooser.n_samples if chooser is not None and by_samples else 0,
             report_every=setup.report_every,
             device=setup.device,
             data=setup.data,
@@ -240,18 +252,17 @@ class Segment:
         """What a report is worth: the judge's scores of its samples, and the training's own."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
         classes: tuple[float, ...] = ()
-        judge = self.setup.judges.get(self.job.split)
-        if judge is not None:
+        if metrics := self.measured(report.step):
+            judge = self.setup.judges[self.job.split]
             if report.samples is None:
                 raise MetricError(
                     f"No samples came with the report at step {report.step}; a training judged by its samples yields "
                     "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
                 )
             full = report.step >= self.job.full_steps or report.step in self.looks  # each may be the result
-            metrics = self.setup.full_metrics if full else self.setup.metrics
-            features = judge.look(report.samples)
-            scores |= judge.score(features, metrics, intervals=full)
-            classes = judge.classes(features) if full else ()
+            seen = judge.look(report.samples)
+            scores |= judge.score(seen, metrics, intervals=full)
+            classes = judge.classes(seen) if full else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:
             raise MetricError(
@@ -261,15 +272,16 @@ class Segment:
         return Rung(report.step, scores, self.seconds, classes)
 
     def show(self, samples: torch.Tensor) -> None:
-        """Draw samples; texts are written down, each as what was asked for and what came."""
+        """Draw samples; of texts a few are written down, evenly spread, each as what was asked for and what came."""
         data = self.setup.data
         if not isinstance(data, TextData):
             self.picture(samples, picture_path(self.job.folder, self.step))
             return
-        prompts = data.prompts(self.job.split, len(samples))["prompt"]
+        chosen = torch.linspace(0, len(samples) - 1, min(TEXT_SAMPLES, len(samples))).round().long()
+        prompts, samples = data.prompts(self.job.split, len(samples))["prompt"][chosen], samples.cpu()[chosen]
         texts = [
             (data.tokenizer.decode(prompt), data.tokenizer.decode(sample[len(prompt) :]))
-            for prompt, sample in zip(prompts, samples.cpu(), strict=True)
+            for prompt, sample in zip(prompts, samples, strict=True)
         ]
         with _disk(self.job.folder):
             text_path(self.job.folder, self.step).write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")

@@ -6,9 +6,9 @@ and are computed together. A kind is three pure functions; it knows nothing of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,45 +26,92 @@ class Features:
     """What an extractor sees in N images.
 
     `values` (N, d) float64, `probabilities` (N, K) of its classes, if any; `asked` (N,): the class that each image was to
-    show, where something was asked for.
+    show, where something was asked for. `places` (N, P, c): what it sees at each of P places of an image. `second` (N, e):
+    features of another extractor, whose opinion is asked as well. `condition` (N,): equal numbers show, or were asked for,
+    the same. `agreement` (N,): cosine between each image and its caption, and `rank` (N,): the place of that caption among
+    others, 1 for the best, both as an encoder of images and texts sees them.
     """
 
     values: Array
     probabilities: Array | None = None
     asked: NDArray[np.int64] | None = None
+    places: Array | None = None
+    second: Array | None = None
+    condition: NDArray[np.int64] | None = None
+    agreement: Array | None = None
+    rank: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
+
+    def repeated(self, n: int) -> Features:
+        """The same images n times over."""
+        return self.take(np.tile(np.arange(len(self)), n))
+
+    def take(self, rows: NDArray[np.intp]) -> Features:
+        """Some of the images, by their positions."""
+
+        def taken(array: NDArray[Any] | None) -> Any:
+            return None if array is None else array[rows]
+
+        return Features(*(taken(getattr(self, field.name)) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Reals:
+    """What samples are held against: features of held-out images, and of the images that models learn from.
+
+    `train`: the images that could have been copied (at most as many as are looked at, see `ImageJudge`); None where nobody
+    wants to know.
+    """
+
+    held_out: Features
+    train: Features | None = None
 
 
 @dataclass(frozen=True)
 class Kind(Generic[Reference]):
     """Metrics that are computed together.
 
-    `reference(real, n)`: what is kept of the real features, computed once, for comparisons with n samples.
+    `reference(reals, n)`: what is kept of the real features, computed once, for comparisons with n samples.
     `compute(reference, generated, members)`: one value for each of B subsets of the N samples; `members` (B, N) says
     which sample belongs to which subset, so that intermediate values are shared between the whole set and the
     half-samples of its interval. Returns name → (B,).
     `limits(reference)`: the least and greatest value each metric can take.
+    `intervals(reference, generated, values)`: least and greatest of the 95 % intervals of those metrics for which the spread
+    over halves would tell a wrong one (see `interval`), from the values (1 + B,) of all samples and of the halves; None where
+    it is right for all of them.
+    `most`: samples beyond so many are not looked at.
     """
 
     name: str
-    reference: Callable[[Features, int], Reference]
+    reference: Callable[[Reals, int], Reference]
     compute: Callable[[Reference, Features, Members], Mapping[str, Array]]
     limits: Callable[[Reference], Mapping[str, Limits]]
+    intervals: Callable[[Reference, Features, Mapping[str, Array]], Mapping[str, Limits]] | None = None
+    most: int | None = None
+
+
+Axis = Literal["realism", "diversity", "coherence", "adherence", "novelty", "likelihood"]
+"""What a measure looks at. `coherence`: whether the parts of a sample fit together; `novelty`: whether it is no copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A number that says how good a model is, in words that a person understands."""
+    """A number that says how good a model is, in words that a person understands.
+
+    Which known failures it sees and which not is measured: docs/metrics.md.
+    """
 
     name: str
     label: str
     higher_is_better: bool
+    axis: Axis
     unit: str
     meaning: str
     citation: str
     ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
+    within: str = ""  # the parameter that models must share for their values to be comparable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +121,15 @@ class Metric(Measure):
     kind: Kind[Any]
     needs_labels: bool = False
     needs_conditions: bool = False  # samples must have been asked for something
+    needs_second: bool = False  # a second extractor
+    needs_captions: bool = False  # an encoder of images and captions
+    needs_train: bool = False  # features of training images
+    needs_places: bool = False  # features by place of the image
+    sees_copies: bool = False  # training images are the worst of samples to it: its floor is other held-out images
+    counts_samples: bool = False  # a share of the samples, each of which counts or does not: its interval is Wilson's
+    least: int = 2  # held-out images, and samples in each half of an interval
+    least_per_dimension: int = 0  # samples for each of d + 1 dimensions
+    costly: bool = False  # seconds, not milliseconds: measured for the verdict only, unless it is an objective
 
 
 def check_features(values: NDArray[Any], what: str, at_least: int = 2) -> Array:
@@ -108,6 +164,21 @@ def check_pair(real: NDArray[Any], generated: NDArray[Any], at_least: int = 2) -
     return a, b
 
 
+def check_train(reals: Reals, what: str, at_least: int = 2) -> Array:
+    """Features of the training images (N, d), checked; MetricError where there are none. `what`: who needs them."""
+    if reals.train is None:
+        raise MetricError(
+            f"{what} needs features of the training images, and there are none. Give Reals(held_out, train=...), or choose "
+            "another metric."
+        )
+    return check_features(reals.train.values, "training", at_least)
+
+
 def everyone(n: int) -> Members:
     """The one subset (1, n) that holds all n samples."""
     return np.ones((1, n), dtype=np.bool_)
+
+
+def chosen_from(values: Array, members: Members) -> Iterator[Array]:
+    """The rows of each subset in turn; the whole set needs no copy of itself, which is the path without intervals."""
+    return (values if chosen.all() else values[chosen] for chosen in members)

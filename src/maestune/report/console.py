@@ -25,6 +25,7 @@ from rich.text import Text
 from maestune.campaign.observer import Observer
 from maestune.campaign.record import Record
 from maestune.report import formats, labels
+from maestune.report.bounds import bound_text
 from maestune.report.search_views import importance_view
 from maestune.report.summary import plain
 from maestune.report.views import TrialRow, best_trial, progress_view, recipe_trial, trials_view, verdict_view
@@ -129,7 +130,7 @@ class LiveConsole:
             self._live.stop()
             self._live = None
         view = verdict_view(record, importance_view(record).weights)
-        colour = {"better": "green", "worse": "red"}.get(view.decision, "yellow")
+        colour = {"better": "green", "worse": "red", "infeasible": "red"}.get(view.decision, "yellow")
         self.terminal.print(trials_table(record, ROWS_SHOWN))
         self.terminal.print(
             Panel(Text(formats.clean(view.text)), title=Text(view.headline, style="bold"), border_style=colour)
@@ -140,9 +141,10 @@ def head_lines(record: Record) -> tuple[str, ...]:
     """What is tuned, on what, how, and where it is kept."""
     objectives = ", ".join(f"{labels.metric_name(o.name)} ({labels.direction(o)})" for o in record.objectives)
     before = f"; going on after {formats.count(len(record.trials), 'trial')}" if record.trials else ""
+    bounds = f"; bounds: {', '.join(map(bound_text, record.constraints))}" if record.constraints else ""
     return (
         f"maestune: {record.model} on {record.data_text}",
-        f"objective {objectives}; {len(record.space.varying)} parameters; strategy {record.strategy}",
+        f"objective {objectives}{bounds}; {len(record.space.varying)} parameters; strategy {record.strategy}",
         f"budget {record.budget_text}, seed {record.seed}, folder {record.folder}{before}",
     )
 
@@ -196,7 +198,7 @@ def trials_table(record: Record, limit: int | None = None) -> Table:
     view = trials_view(record, None if limit is None else _most_telling(record, limit))
     best = record.best
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    heads = ["trial", "state", "step", *(labels.metric_name(o.name) for o in view.objectives), "time"]
+    heads = ["trial", "state", "step", *map(labels.metric_name, view.metrics), "time"]
     cells = [_cells(row, best) for row in view.rows]
     for i, head in enumerate(heads):
         # Only the reasons, in the last column, may be cut where the terminal is narrow.

@@ -99,7 +99,7 @@ def history(view: HistoryView) -> Drawing:
     caption = (
         "Each point is one configuration after its longest training, with its 95 % interval; the green line is the "
         f"best fully trained one so far, {labels.direction(view.objective)}, and the dotted floor is what real images "
-        "score against real images."
+        f"score against real images.{view.terms}"
     )
     return Drawing("history-trial", "Objective over trials", caption, figure)
 
@@ -146,7 +146,7 @@ def finals(view: FinalsView) -> Drawing:
     figure.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, range=[-0.5, len(titles) - 0.5])
     caption = (
         "Every finalist was trained again on the same fresh seeds (thin lines join equal seeds) and scored on images "
-        "that nothing had seen; large points are means with 95 % intervals."
+        f"that nothing had seen; large points are means with 95 % intervals.{view.terms}"
     )
     return Drawing("finals", "The finals", caption, figure)
 

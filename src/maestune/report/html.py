@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from maestune.campaign.record import Record, Verdict
 from maestune.families.words import describe
 from maestune.report import curve_figures, figures, formats, labels
+from maestune.report.bounds import kept_text
 from maestune.report.drawing import Drawing, template
 from maestune.report.formats import escape
 from maestune.report.sample_html import samples_section
@@ -31,12 +32,13 @@ from maestune.report.search_views import (
 )
 from maestune.report.training_views import CurvesView, classes_view, curves_view
 from maestune.report.views import (
+    Compared,
     TrialRow,
     VerdictView,
-    best_trial,
+    bounds_view,
+    compared,
+    decisive,
     environment_view,
-    recipe_trial,
-    scores_of,
     trials_view,
     verdict_view,
 )
@@ -130,8 +132,23 @@ def _verdict(record: Record, view: VerdictView) -> str:
     return (
         f'<section class="card verdict {view.decision}" id="verdict" aria-labelledby="verdict-title">'
         f'<div class="word">{word}</div><h2 id="verdict-title">{escape(view.headline)}</h2>'
-        f"<p>{escape(view.finding)}</p>{bar}{changes}"
+        f"<p>{escape(view.finding)}</p>{bar}{_bounds(record)}{changes}"
         f'<dl class="facts">{facts}</dl></section>'
+    )
+
+
+def _bounds(record: Record) -> str:
+    """The bounds, and whether recipe and best keep them; nothing where there are none."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(labels.sentence_case(row.text))}</th>'
+        f"<td>{escape(kept_text(row.constraint, row.recipe))}</td><td>{escape(kept_text(row.constraint, row.best))}</td></tr>"
+        for row in bounds_view(record)
+    )
+    head = '<tr><th scope="col">Bound</th><th scope="col">Recipe</th><th scope="col">Best</th></tr>'
+    return (
+        f'<div class="scroll"><table class="bounds"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+        if rows
+        else ""
     )
 
 
@@ -169,32 +186,48 @@ def _interval_bar(verdict: Verdict) -> str:
 
 
 def _scores(record: Record, drawings: list[Drawing]) -> str:
-    recipe, best = recipe_trial(record), best_trial(record)
-    recipe_scores, best_scores = scores_of(record, recipe), scores_of(record, best)
-    names = list(dict.fromkeys([*(o.name for o in record.objectives), *best_scores, *recipe_scores]))
-    names = [name for name in names if name in best_scores or name in recipe_scores]
+    pair = compared(record)
+    names = list(dict.fromkeys([*decisive(record), *pair.best, *pair.recipe]))
+    names = [name for name in names if name in pair.best or name in pair.recipe]
     if not names:
         return _section("scores", "How good it is", "", "<p>Nothing has been scored yet.</p>")
-    rows = "".join(
-        f'<tr><th scope="row">{escape(labels.sentence_case(labels.metric_name(name)))}</th>'
-        f"{_score_cell(recipe_scores.get(name))}{_score_cell(best_scores.get(name))}{_score_cell(record.floor.get(name))}"
-        f"<td>{escape(labels.metric_meaning(name))}</td></tr>"
-        for name in names
-    )
     lead = (
         "Means over fresh seeds with 95 % intervals, on data that neither training nor search has seen."
-        if record.finalists
+        if pair.stage == "finals"
         else "Scores of the search so far, with 95 % intervals; the finals will score again on data unseen by then."
     )
     table = (
         '<div class="scroll"><table class="scores"><thead><tr><th scope="col">Metric</th><th scope="col" class="n">Recipe</th>'
         '<th scope="col" class="n">Best</th><th scope="col" class="n">Floor: real against real</th>'
-        f'<th scope="col">What it says</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<th scope="col">What it says</th></tr></thead>{_score_rows(names, decisive(record), pair)}</table></div>'
     )
     if (classes := classes_view(record)) is not None:
         drawings.append(figures.classes(classes))
         table += f'<div class="apart">{_plots(drawings[-1:])}</div>'
     return _section("scores", "How good it is", lead, table)
+
+
+def _score_rows(names: Sequence[str], decided: Sequence[str], pair: Compared) -> str:
+    """What decided first, then all others by what they look at."""
+    groups: dict[tuple[str, str], list[str]] = {("decisive", "What the search was led by."): []}
+    groups |= {(axis, asked): [] for axis, asked in labels.AXES.items()}
+    others = ("others", "")
+    for name in names:
+        axis = "decisive" if name in decided else labels.metric_axis(name)
+        key = next((group for group in groups if group[0] == axis), others)
+        groups.setdefault(key, []).append(name)
+    return "".join(
+        f'<tbody><tr class="axis"><th colspan="5" scope="rowgroup">{labels.sentence_case(axis)}<span class="soft">{asked}</span></th></tr>'
+        + "".join(
+            f'<tr><th scope="row">{escape(labels.sentence_case(labels.metric_name(name)))}</th>'
+            f"{_score_cell(pair.recipe.get(name))}{_score_cell(pair.best.get(name))}{_score_cell(pair.floor.get(name))}"
+            f"<td>{escape(labels.metric_meaning(name))}</td></tr>"
+            for name in rows
+        )
+        + "</tbody>"
+        for (axis, asked), rows in groups.items()
+        if rows
+    )
 
 
 def _score_cell(score: Score | None) -> str:
@@ -241,7 +274,7 @@ def _plot(drawing: Drawing, wide: bool = False) -> str:
 
 
 def _curves(record: Record, view: CurvesView, drawings: list[Drawing]) -> str:
-    shown = curve_figures.curves(view, [objective.name for objective in record.objectives])
+    shown = curve_figures.curves(view, decisive(record))
     if not shown:
         return _section("curves", "How they trained", "", "<p>No training has reported yet.</p>")
     drawings += shown
@@ -275,7 +308,7 @@ def _trials(record: Record) -> str:
     states = list(dict.fromkeys(str(row.state) for row in view.rows))
     options = "".join(f'<option value="{escape(s)}">{escape(s)}</option>' for s in states)
     heads = [("Trial", ""), ("State", ""), ("Steps", "n")]
-    heads += [(labels.sentence_case(labels.metric_name(o.name)), "n") for o in view.objectives]
+    heads += [(labels.sentence_case(labels.metric_name(name)), "n") for name in view.metrics]
     heads += [("Seconds", "n"), ("Why", ""), ("Against the recipe", "")]
     head = "".join(
         f'<th scope="col" class="{kind}"><button type="button">{escape(title)}</button></th>' for title, kind in heads

@@ -7,6 +7,16 @@ from collections.abc import Mapping
 from maestune.quality.catalogue import DESCRIBED
 from maestune.types import Objective, TrialState
 
+AXES: Mapping[str, str] = {
+    "realism": "Does each sample look real?",
+    "diversity": "Is all of the variety there?",
+    "coherence": "Do the parts of a sample fit together?",
+    "adherence": "Does it show what was asked for?",
+    "novelty": "Is it new, or a copy of what was learnt from?",
+    "likelihood": "How likely does it make unseen data?",
+}
+"""What each axis asks, in the order in which people should read them."""
+
 STATES: Mapping[TrialState, str] = {
     TrialState.RUNNING: "running",
     TrialState.PAUSED: "paused",
@@ -65,6 +75,11 @@ def metric_name(name: str) -> str:
     ('Fréchet distance', 'my score')
     """
     return DESCRIBED[name].label if name in DESCRIBED else name.replace("_", " ")
+
+
+def metric_axis(name: str) -> str:
+    """What a metric looks at; empty where none is known (a user's own score)."""
+    return DESCRIBED[name].axis if name in DESCRIBED else ""
 
 
 def metric_meaning(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from maestune.campaign.record import Record
 from maestune.report import formats, labels
-from maestune.report.views import best_trial, changes_between, front, recipe_trial
+from maestune.report.views import best_trial, changes_between, front, recipe_trial, terms_text
 from maestune.space import Choice, Float, Int, Param
 from maestune.types import Objective, Score, Trial, TrialState, Value
 
@@ -53,10 +53,11 @@ class HistoryView:
     recipe: int | None
     recipe_value: float | None
     floor: float | None
+    terms: str = ""  # on what terms these scores were measured, in words
 
 
 def history_view(record: Record, over: Literal["trial", "seconds"] = "trial") -> HistoryView:
-    """The objective over the search trials, in the order of x, with recipe and floor for comparison."""
+    """The objective over the search trials, in the order of x, with recipe and floor on the same terms."""
     objective = record.objectives[0]
     points: list[Point] = []
     failed: list[tuple[int, float]] = []
@@ -70,7 +71,7 @@ def history_view(record: Record, over: Literal["trial", "seconds"] = "trial") ->
     points.sort(key=lambda p: p.x)
     recipe = recipe_trial(record)
     recipe_score = None if recipe is None else recipe.score(objective.name)
-    floor = record.floor.get(objective.name)
+    floor = record.search_floor.get(objective.name)  # on the terms of the points
     return HistoryView(
         objective,
         over,
@@ -82,6 +83,7 @@ def history_view(record: Record, over: Literal["trial", "seconds"] = "trial") ->
         None if recipe is None else recipe.number,
         None if recipe_score is None or not math.isfinite(recipe_score.value) else recipe_score.value,
         None if floor is None else floor.value,
+        terms_text(record, "search"),
     )
 
 
@@ -113,6 +115,7 @@ class FinalsView:
     objective: Objective
     columns: tuple[FinalColumn, ...]
     floor: float | None
+    terms: str = ""
 
 
 def finals_view(record: Record) -> FinalsView | None:
@@ -128,7 +131,8 @@ def finals_view(record: Record) -> FinalsView | None:
         seeds = [(seed, value) for seed, value in seeds if math.isfinite(value)]
         columns.append(FinalColumn(title, final.role, final.scores[objective.name], tuple(seeds)))
     floor = record.floor.get(objective.name)
-    return FinalsView(objective, tuple(columns), None if floor is None else floor.value) if columns else None
+    level = None if floor is None else floor.value
+    return FinalsView(objective, tuple(columns), level, terms_text(record, "finals")) if columns else None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from maestune.campaign.record import Record, Verdict
+from maestune.report.bounds import BoundRow
 from maestune.report.training_views import classes_view
-from maestune.report.views import best_trial, finalist, front, recipe_trial, scores_of, state_counts
+from maestune.report.views import best_trial, bounds_view, finalist, front, recipe_trial, scores_of, state_counts
 from maestune.types import Score, Trial, Value
 
 
@@ -28,7 +29,10 @@ def summary(record: Record) -> dict[str, Any]:
         "recipe": None if recipe is None else {"trial": recipe.number, **_config_data(record, recipe)},
         "verdict": verdicts[0] if verdicts else None,
         "verdicts": verdicts,
+        "constraints": [_bound_data(row) for row in bounds_view(record)],
         "floor": _scores_data(record.floor),
+        "search_floor": _scores_data(record.search_floor),
+        "terms": {stage: vars(terms) for stage, terms in record.terms.items()},
         "classes": _classes_data(record),
         "front": [{"trial": t.number, **_config_data(record, t)} for t in front(record)],
         "manners": [vars(manner) for manner in record.manners],
@@ -43,6 +47,15 @@ def _config_data(record: Record, trial: Trial) -> dict[str, Any]:
         "scores": _scores_data(scores_of(record, trial)),
         "scored_on": "report" if held_out else "search",
     }
+
+
+def _bound_data(row: BoundRow) -> dict[str, Any]:
+    """A bound, and for recipe and best the value there and whether it keeps the bound."""
+    met = {
+        who: None if score is None else {"value": _finite(score.value), "met": row.constraint.met(score.value)}
+        for who, score in (("recipe", row.recipe), ("best", row.best))
+    }
+    return {"score": row.constraint.name, "sign": row.constraint.sign, "bound": row.constraint.bound, **met}
 
 
 def _classes_data(record: Record) -> dict[str, dict[str, float]]:
@@ -69,6 +82,7 @@ def _verdict_data(verdict: Verdict) -> dict[str, Any]:
         **{name: _finite(getattr(verdict, name)) for name in numbers},
         "decision": verdict.decision,
         "seeds": verdict.seeds,
+        "keep_recipe": verdict.keep_recipe,
     }
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from maestune.campaign.record import Finalist, Manner, Record, Verdict
 from maestune.report import formats, labels
+from maestune.report.bounds import BoundRow, bound_text, outside_text
 from maestune.space import Choice, Float, Param
-from maestune.types import Config, Objective, Score, Trial, TrialState, Value
+from maestune.types import Config, Score, Trial, TrialState, Value
 
 # Differences between two configs that are smaller than this share of a parameter's range are not worth a word.
 NEGLIGIBLE_CHANGE = 0.02
 CHANGES_TOLD = 3  # in the sentence of the verdict
+_STAGES = {"search": "Scores of the search", "finals": "Scores of the verdict"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Change:
 
 @dataclass(frozen=True)
 class VerdictView:
-    """The campaign in a sentence. `decision` is "better", "worse", "inconclusive" or "" (no verdict yet)."""
+    """The campaign in a sentence. `decision` is that of the verdict, or "" (no verdict yet)."""
 
     decision: str
     headline: str
@@ -63,7 +65,7 @@ class ProgressView:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One line of the table of trials; `scores` in the order of the objectives, `changes` against the recipe.
+    """One line of the table of trials; `scores` in the order of the table's metrics, `changes` against the recipe.
 
     `title` says what is special about it: "recipe", "final of trial 12", or nothing.
     """
@@ -85,9 +87,9 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class TrialsView:
-    """The table of trials."""
+    """The table of trials; `metrics`: the scores that decide, objectives first."""
 
-    objectives: tuple[Objective, ...]
+    metrics: tuple[str, ...]
     rows: tuple[TrialRow, ...]
 
 
@@ -117,12 +119,49 @@ def finalist(record: Record, trial: Trial | None) -> Finalist | None:
 
 def scores_of(record: Record, trial: Trial | None) -> Mapping[str, Score]:
     """A trial's scores: on held-out images as a finalist where it is one, else the newest of the search."""
-    if trial is None:
-        return {}
     final = finalist(record, trial)
-    if final is not None:
-        return final.scores
-    return {name: score for rung in trial.rungs for name, score in rung.scores.items()}
+    return newest_scores(trial) if final is None else final.scores
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Scores of recipe and best on equal terms, with the floor on the same: `stage` "finals" or "search"."""
+
+    recipe: Mapping[str, Score]
+    best: Mapping[str, Score]
+    floor: Mapping[str, Score]
+    stage: str
+
+
+def compared(record: Record) -> Compared:
+    """Recipe and best as they may be compared: both by the finals where both were in them, else both by the search.
+
+    Never one by the one and one by the other: the number of samples and what they are held against are not the same.
+    """
+    trials = (recipe_trial(record), best_trial(record))
+    finals = [f for t in trials if (f := finalist(record, t)) is not None]
+    if finals and len(finals) == sum(t is not None for t in trials):
+        recipe, best = (scores_of(record, t) for t in trials)
+        return Compared(recipe, best, record.floor, "finals")
+    recipe, best = (newest_scores(t) for t in trials)
+    return Compared(recipe, best, record.search_floor, "search")
+
+
+def terms_text(record: Record, stage: str) -> str:
+    """On what terms the scores of a stage were measured, where a judge scored them: a sentence after others."""
+    if stage not in record.terms:
+        return ""
+    other = "finals" if stage == "search" else "search"
+    told = f" Each score rests on {formats.count(record.terms[stage].samples, 'sample')}"
+    if other not in record.terms:
+        return f"{told}."
+    n = formats.count(record.terms[other].samples, "sample")
+    return f"{told}; those of the {other} on {n} and other real data, so the two are not to be compared."
+
+
+def newest_scores(trial: Trial | None) -> Mapping[str, Score]:
+    """The newest score of each metric of a trial itself; none where there is no trial."""
+    return {} if trial is None else {name: score for rung in trial.rungs for name, score in rung.scores.items()}
 
 
 def changes_between(
@@ -175,13 +214,16 @@ def verdict_view(record: Record, importance: Mapping[str, float] | None = None) 
         headline = "No verdict" if record.done else "No verdict yet"
         return VerdictView("", headline, _finding_so_far(record, recipe, best), changed, cost, changes)
     verdict = record.verdicts[0]
+    told = finding(verdict, record.recipe_name)
     if not record.done:
-        return VerdictView(
-            "", f"So far {_headline(verdict)}", finding(verdict, record.recipe_name), changed, cost, changes
-        )
-    return VerdictView(
-        verdict.decision, _headline(verdict), finding(verdict, record.recipe_name), changed, cost, changes
-    )
+        return VerdictView("", f"So far {_headline(verdict)}", told, changed, cost, changes)
+    return VerdictView(verdict.decision, _headline(verdict), told, changed, cost, changes)
+
+
+def bounds_view(record: Record) -> tuple[BoundRow, ...]:
+    """The bounds with what recipe and best score there, on equal terms."""
+    pair = compared(record)
+    return tuple(BoundRow(c, pair.recipe.get(c.name), pair.best.get(c.name)) for c in record.constraints)
 
 
 def finding(verdict: Verdict, recipe_name: str) -> str:
@@ -203,11 +245,17 @@ def finding(verdict: Verdict, recipe_name: str) -> str:
         if sure
         else "inconclusive, because so few seeds give no interval; a larger budget can tell.",
     }
+    if verdict.outside:
+        meaning["infeasible"] = outside_text(verdict, recipe_name)
+    elif verdict.recipe_outside:
+        meaning["worse"] = f"worse than {recipe_name}, which breaks the bounds that this one keeps."
     return f"{values} ({difference}, {formats.count(verdict.seeds, 'paired seed')}): {meaning[verdict.decision]}"
 
 
 def _headline(verdict: Verdict) -> str:
     name = labels.metric_name(verdict.objective.name)
+    if verdict.outside:
+        return "Nothing within the bounds" if verdict.recipe_outside else "Nothing better within the bounds"
     if verdict.decision == "inconclusive":
         return f"No certain difference in {name}"
     word = ("higher" if verdict.difference > 0 else "lower") if verdict.difference else "different"
@@ -226,7 +274,7 @@ def _finding_so_far(record: Record, recipe: Trial | None, best: Trial | None) ->
         return f"No trial has a score so far{f' ({states})' if states else ''}."
     text = (
         f"The best so far is trial {best.number} with {name} {formats.score(best_score)} "
-        f"after {formats.count(best.step, 'step')}"
+        f"after {formats.count(best.step, 'step')}{'' if within(record, best) else ', outside the bounds'}"
     )
     recipe_score = None if recipe is None else recipe.score(metric)
     if recipe is None or recipe_score is None:
@@ -245,15 +293,15 @@ def state_counts(record: Record) -> dict[str, int]:
 def progress_view(record: Record) -> ProgressView:
     """Where the campaign stands."""
     metric = record.objectives[0].name
-    best, recipe = best_trial(record), recipe_trial(record)
+    best, pair = best_trial(record), compared(record)
     finals = [t for t in record.trials if t.stage == "finals"]
     scores = (t.score(metric) for t in record.search_trials)
     return ProgressView(
         states=state_counts(record),
         objective=metric,
         best=best,
-        best_score=scores_of(record, best).get(metric),
-        recipe_score=scores_of(record, recipe).get(metric),
+        best_score=pair.best.get(metric),
+        recipe_score=pair.recipe.get(metric),
         curve=tuple(s.value for s in scores if s is not None and math.isfinite(s.value)),
         finals_done=sum(t.state.final for t in finals),
         finals=len(finals),
@@ -265,7 +313,17 @@ def trials_view(record: Record, trials: Sequence[Trial] | None = None) -> Trials
     """The given trials, or every one (search and finals), in order of number."""
     recipe = recipe_trial(record)
     chosen = record.trials if trials is None else trials
-    return TrialsView(record.objectives, tuple(_row(record, recipe, trial) for trial in chosen))
+    return TrialsView(decisive(record), tuple(_row(record, recipe, trial) for trial in chosen))
+
+
+def decisive(record: Record) -> tuple[str, ...]:
+    """The scores that decide: objectives, then those that are only bounded."""
+    return tuple(dict.fromkeys([o.name for o in record.objectives] + [c.name for c in record.constraints]))
+
+
+def within(record: Record, trial: Trial) -> bool:
+    """Whether a trial's newest scores keep all bounds."""
+    return all((s := trial.score(c.name)) is not None and c.met(s.value) for c in record.constraints)
 
 
 def _row(record: Record, recipe: Trial | None, trial: Trial) -> TrialRow:
@@ -281,7 +339,7 @@ def _row(record: Record, recipe: Trial | None, trial: Trial) -> TrialRow:
         seed=trial.seed,
         step=trial.step,
         until_steps=trial.until_steps,
-        scores=tuple(trial.score(objective.name) for objective in record.objectives),
+        scores=tuple(trial.score(name) for name in decisive(record)),
         origin=trial.reason,
         decision=trial.decision,
         seconds=trial.seconds,
@@ -302,6 +360,11 @@ def environment_view(record: Record) -> EnvironmentView:
         ("Model", record.model),
         ("Data", record.data_text),
         ("Objective", ", ".join(f"{labels.metric_name(o.name)} ({labels.direction(o)})" for o in record.objectives)),
+        *((("Bounds", ", ".join(map(bound_text, record.constraints))),) if record.constraints else ()),
+        *(
+            (_STAGES[stage], f"{terms.samples:,} samples against {terms.reference}")
+            for stage, terms in record.terms.items()
+        ),
         ("Strategy", record.strategy),
         ("Budget", record.budget_text),
         ("Seed", str(record.seed)),
@@ -332,7 +395,7 @@ def _manner(manner: Manner) -> str:
 
 
 def front(record: Record) -> tuple[Trial, ...]:
-    """Search trials that no other beats in every objective; empty with a single objective.
+    """Search trials that no other beats in every objective, of those within the bounds; empty with a single objective.
 
     Only trials of the highest rung that any scored trial reached are compared: scores after different steps are not
     alternatives.
@@ -342,6 +405,7 @@ def front(record: Record) -> tuple[Trial, ...]:
     scored = [t for t in record.search_trials if not t.state.failed and losses(record, t) is not None]
     highest = max((t.step for t in scored), default=0)
     compared = [(t, losses(record, t) or ()) for t in scored if t.step == highest]
+    compared = [pair for pair in compared if within(record, pair[0])] or compared
     return tuple(t for t, own in compared if not any(_dominates(other, own) for _, other in compared))
 
 

@@ -114,4 +114,5 @@ def _paused(history: History, step: int) -> list[Standing]:
 
 def _place(standing: Standing, history: History) -> str:
     front = f"front {standing.front}, " if len(history.objectives) > 1 else ""
-    return f"{front}rank {standing.rank} of {standing.of} at step {standing.trial.step}"
+    broken = ", outside its bounds" if standing.violation else ""
+    return f"{front}rank {standing.rank} of {standing.of} at step {standing.trial.step}{broken}"

@@ -11,10 +11,10 @@ import numpy as np
 from maestune.search.groups import first_group
 from maestune.search.strategy import Strategy
 from maestune.space import Fusible, Space
-from maestune.types import Config, Decision, History, Objective, Proposal, Rung, Score, Trial, TrialState
+from maestune.types import Config, Constraint, Decision, History, Objective, Proposal, Rung, Score, Trial, TrialState
 
-Curve = Callable[[Config, int, int], Mapping[str, float] | None]
-"""(config, trial's seed, step) → scores there; None: the training has diverged by then."""
+Curve = Callable[[Config, int, int], Mapping[str, float] | Mapping[str, Score] | None]
+"""(config, trial's seed, step) → scores there, with intervals or without; None: the training has diverged by then."""
 
 _STATES = {
     Decision.PAUSE: TrialState.PAUSED,
@@ -31,6 +31,7 @@ def simulate(
     rungs: tuple[int, ...],
     budget_full: float,
     objectives: tuple[Objective, ...] = (Objective("fd"),),
+    constraints: tuple[Constraint, ...] = (),
     workers: int = 1,
     seed: int = 0,
     fusible: Fusible = Fusible(),
@@ -48,7 +49,7 @@ def simulate(
     what the budget pays, in shares that are the trials' `seconds`. The worker is free when the whole group has reached
     the end of its segment; its members are then judged in the order of their numbers.
     """
-    history = History((), objectives, rungs)
+    history = History((), objectives, rungs, constraints)
     clock, asked, left = 0.0, 0, float(round(budget_full * rungs[-1]))
     events: list[tuple[float, _Group]] = []  # (second, group): its next rung is reached
     while True:
@@ -120,7 +121,8 @@ def _reached(history: History, group: _Group, strategy: Strategy, curve: Curve) 
             history = _with(history, trial.with_(state=TrialState.DIVERGED, decision="diverged"))
             continue
         seconds = trial.seconds + (step - trial.step) * group.share
-        rung = Rung(step, {name: Score(value) for name, value in scores.items()}, seconds)
+        told = {name: value if isinstance(value, Score) else Score(value) for name, value in scores.items()}
+        rung = Rung(step, told, seconds)
         history = _with(history, trial.with_(rungs=(*trial.rungs, rung), seconds=seconds))
     for trial in group.running(history):
         if trial.step < trial.until_steps:

@@ -23,7 +23,19 @@ import pytest
 from maestune.search.strategy import Strategy
 from maestune.space import Choice, Float, Fusible, Int, Prior, Space, structure
 from maestune.testing.simulate import Curve, simulate
-from maestune.types import Config, Decision, History, Judgement, Objective, Proposal, Rung, Score, Trial, TrialState
+from maestune.types import (
+    Config,
+    Constraint,
+    Decision,
+    History,
+    Judgement,
+    Objective,
+    Proposal,
+    Rung,
+    Score,
+    Trial,
+    TrialState,
+)
 
 RUNGS = (10, 30, 90)
 FD = (Objective("fd"),)
@@ -127,7 +139,13 @@ class StrategySuite:
         raise NotImplementedError("override the fixture `strategy` with the strategy under test")
 
     def campaign(
-        self, strategy: Strategy, space: Space, curve: Curve, objectives: tuple[Objective, ...] = FD, workers: int = 2
+        self,
+        strategy: Strategy,
+        space: Space,
+        curve: Curve,
+        objectives: tuple[Objective, ...] = FD,
+        workers: int = 2,
+        constraints: tuple[Constraint, ...] = (),
     ) -> History:
         """A simulated campaign in which every answer of the strategy is checked."""
         return simulate(
@@ -137,6 +155,7 @@ class StrategySuite:
             rungs=RUNGS,
             budget_full=self.budget_full,
             objectives=objectives,
+            constraints=constraints,
             workers=workers,
             seed=3,
             fusible=FUSIBLE,
@@ -169,6 +188,16 @@ class StrategySuite:
     def test_several_objectives(self, strategy: Strategy) -> None:  # noqa: D102
         objectives = (Objective("fd"), Objective("coverage", higher_is_better=True))
         assert len(self.campaign(strategy, MIXED, cliff, objectives).trials) > 1
+
+    @pytest.mark.parametrize("bound", [0.6, 2.0])  # the second is out of reach
+    def test_bounds(self, strategy: Strategy, bound: float) -> None:  # noqa: D102
+        constraints = (Constraint("coverage", ">=", bound),)
+        history = self.campaign(strategy, MIXED, cliff, constraints=constraints)
+        assert any(trial.state is TrialState.COMPLETE for trial in history.trials)
+
+    def test_a_bound_on_what_is_never_measured(self, strategy: Strategy) -> None:  # noqa: D102
+        history = self.campaign(strategy, MIXED, bowl, constraints=(Constraint("novelty", ">=", 0.4),))
+        assert len(history.trials) > 1
 
     def test_space_with_a_single_point_is_trained_once(self, strategy: Strategy) -> None:  # noqa: D102
         history = self.campaign(strategy, SINGLE, bowl, workers=1)

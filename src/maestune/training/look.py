@@ -21,10 +21,13 @@ WINDOWS = (200, 2000)
 EXHIBITED = 64
 
 
-def wanted(family: Family, config: Config, run: Run, n: int, purpose: str = "samples") -> Noise:
+def wanted(
+    family: Family, config: Config, run: Run, n: int, purpose: str = "samples", split: Split | None = None
+) -> Noise:
     """What n samples are made from: their latents, of their own for each purpose, and what they are asked for."""
     assert run.data is not None
-    return {**drawer(family.latents(config, run.data.spec, n))(run.sample_generator(purpose)), **run.prompts(n)}
+    latents = drawer(family.latents(config, run.data.spec, n))(run.sample_generator(purpose))
+    return {**latents, **run.prompts(n, split)}
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ def looked_at(family: Family, model: nn.Module, config: Config, hyper: Hyper, ru
         if watched:
             choice = scores if run.split == "search" else _measured(family, model, config, hyper, run, n, "search")
     choice_samples: Tensor | None = None
-    if watched and run.split == "report" and (n := run.n_samples(step)):
-        choice_samples = family.generate(model, hyper, wanted(family, config, run, n, "choice"))
+    n = run.n_samples(step) if run.n_choice is None else run.n_choice
+    if watched and run.split == "report" and n:
+        choice_samples = family.generate(model, hyper, wanted(family, config, run, n, "choice", "search"))
     exhibits: Mapping[str, Tensor] = {}
     if full:
         batch = _held_out(run, config, EXHIBITED, run.split)

@@ -17,10 +17,11 @@ class Run:
     """One segment of a training: from `start_steps` to `until_steps` of a full training of `full_steps`.
 
     `state` is what the last report's `state()` returned when the training was paused, None at the start.
-    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is
-    scored; `watched_at`: those of them at which its best weights are chosen, always by the search part. `seed` fixes weights, data order and noise; `sample_seed` the
-    latents of the samples, the same for all trials of a stage (common random numbers). `split` tells which held-out part
-    scores are for: trainings that score themselves use the one, and leave the other for the verdict.
+    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored; `watched_at`: those
+    of them at which its best weights are chosen, always by the search part, in the finals by `n_choice` samples of their own
+    (None: as many as are due; 0: nobody looks at samples for that). `seed` fixes weights, data order and noise; `sample_seed` the latents of the samples, the same
+    for all trials of a stage (common random numbers). `split` tells which held-out part scores are for: trainings that score
+    themselves use the one, and leave the other for the verdict.
     """
 
     until_steps: int
@@ -36,6 +37,7 @@ class Run:
     device: str = "cpu"
     data: Data | None = None
     split: Literal["search", "report"] = "search"
+    n_choice: int | None = None
 
     def steps(self) -> range:
         """The steps to do now, numbered from 1: a training that was paused after step 300 goes on with 301."""
@@ -50,9 +52,12 @@ class Run:
         """Number of samples due after this step; 0 for none."""
         return self.samples_at.get(step, 0)
 
-    def prompts(self, n: int) -> Batch:
-        """What n samples are asked for, on the device: labels, captions or beginnings of texts; empty where there are none."""
-        asked = self.data.prompts(self.split, n) if self.data is not None else {}
+    def prompts(self, n: int, split: Literal["search", "report"] | None = None) -> Batch:
+        """What n samples are asked for, on the device: labels, captions or beginnings of texts; empty where there are none.
+
+        `split`: of which part, if not of the one that scores are for.
+        """
+        asked = self.data.prompts(split or self.split, n) if self.data is not None else {}
         return {name: tensor.to(self.device) for name, tensor in asked.items()}
 
     def generator(self, purpose: str = "train") -> torch.Generator:

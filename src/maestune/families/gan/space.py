@@ -103,7 +103,9 @@ def _game() -> tuple[Param, ...]:
 def _optimiser() -> tuple[Param, ...]:
     return (
         *training_space.optimiser(
-            _prior("lr"),
+            _prior(
+                "lr", "low"
+            ),  # for trainings a hundred times as long as those of most searches, which want larger rates
             kind=_prior("optimizer", "low"),  # RMSprop is at least as good in many short trainings
             beta1=_prior("beta1"),
             beta1_range=(0.0, 0.9),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,12 @@ from maestune.families.base import Draw, Family, Hyper, Noise, Player
 from maestune.families.lm.networks import LanguageModel, Transformer, build_model
 from maestune.families.lm.sampling import generate
 from maestune.families.lm.space import FULL_STEPS, lm_space
-from maestune.space import Fusible, Space
+from maestune.space import Choice, Float, Fusible, Param, Prior, Role, Space
 from maestune.types import Config
 
 SAMPLE_TOKENS = 128  # drawn behind the prompt
 # Values that keys and values of texts drawn at once may take, and logits measured at once, so that memory stays bounded.
-CACHE_VALUES = 2**25
+CACHE_VALUES = 2**23
 LOGIT_VALUES = 2**23
 
 # What a number of sampling is where it does nothing; there its code is left out.
@@ -38,6 +38,28 @@ FUSIBLE = Fusible(
     numbers=training_space.NUMBERS | {"init"},
     switches=training_space.SWITCHES | {"dropout", "label_smoothing", *OFF},
 )
+
+
+HOLTZMAN = "Holtzman et al. 2020, arXiv 1904.09751"
+
+
+def decoding_freed(space: Space, fixed: Collection[str] = ()) -> Space:
+    """The space with temperature and top_p to be searched, around the values that they are fixed to.
+
+    Bits per character do not depend on them, what is written does. `fixed`: names that a person has fixed.
+    """
+
+    def freed(param: Param) -> Param:
+        if param.name in fixed or not isinstance(param, Choice) or len(param.values) != 1:
+            return param
+        value = param.values[0]
+        if param.name == "temperature" and isinstance(value, int | float) and 0.3 <= value <= 1.5:
+            return Float("temperature", 0.3, 1.5, prior=Prior(value, "medium", HOLTZMAN), role=Role.SAMPLING)
+        if param.name == "top_p" and value == 1.0:
+            return Float("top_p", 0.5, 0.99, prior=Prior(1.0, "medium", HOLTZMAN), role=Role.SAMPLING, off=1.0)
+        return param
+
+    return replace(space, params=tuple(map(freed, space)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""What a campaign is to reach: scores to improve and bounds to keep, each checked against what can be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from maestune.campaign.presets import expanded, presets_for
+from maestune.campaign.settings import Settings, parse_constraint, parse_objective
+from maestune.data import Data, ImageData, TextData
+from maestune.errors import SettingsError, did_you_mean
+from maestune.execution.model import OwnTraining
+from maestune.families.base import Family
+from maestune.families.lm import LM
+from maestune.quality import DESCRIBED, available_metrics
+from maestune.quality.text import TEXT_METRICS
+from maestune.types import Constraint, Objective
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What is improved, within which bounds."""
+
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The scores that decide: what is measured at every rung."""
+        return tuple(dict.fromkeys(goal.name for goal in (*self.objectives, *self.constraints)))
+
+
+def goals_of(
+    settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None, conditional: bool
+) -> Goals:
+    """What settings ask for, else what the model is usually judged by. Raises SettingsError for what cannot be measured."""
+    usual = made.objectives if made is not None else ("fd",) if data is not None else ()
+    texts = settings.objective or (own.objectives if own else ()) or usual
+    if not texts:
+        raise SettingsError(
+            "Nothing says what is better: the training has no data to be judged by and names no objective. "
+            'Give --data, or write objective = "my_score:max" beside the training.'
+        )
+    modality = made.modality if made is not None else "image"
+    texts, brought = expanded(texts, modality)
+    known = measurable(data, conditional, made)
+    directions = {name: DESCRIBED[name].higher_is_better for name in known if name in DESCRIBED}
+    objectives = tuple(parse_objective(text, directions) for text in texts)
+    constraints = _constraints(settings.constraint, brought)
+    if made is not None:  # a training of the user's own may tell scores that nobody knows beforehand
+        _check([o.name for o in objectives], "objective", [*known, *presets_for(modality)], known)
+        _check([c.name for c in constraints], "score in a constraint:", known, known)
+    if len({o.name for o in objectives}) < len(objectives):
+        raise SettingsError(f"An objective was given twice: {', '.join(texts)}.")
+    return Goals(objectives, constraints)
+
+
+def measurable(data: Data | None, conditional: bool, made: Family | None) -> tuple[str, ...]:
+    """Names of the scores that judge and family can measure on these data."""
+    judged: tuple[str, ...] = ()
+    if isinstance(data, ImageData):
+        judged = available_metrics(data, conditional=conditional)
+    elif isinstance(data, TextData) and isinstance(made, LM):
+        judged = tuple(TEXT_METRICS)
+    return (*judged, *(made.measures if made is not None else ()))
+
+
+def _check(names: Sequence[str], what: str, listed: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"Unknown {what} {name!r}. {did_you_mean(name, listed)}")
+
+
+def _constraints(asked: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:
+    """The bounds: a person's own before those that a preset brings for the same side of the same score."""
+    own = [parse_constraint(text) for text in asked]
+    for i, one in enumerate(own):
+        for other in own[:i]:
+            if one.name == other.name and one.at_least == other.at_least:
+                raise SettingsError(
+                    f"Two bounds on the same side of {one.name}: {other.text} and {one.text}; keep one."
+                )
+    taken = {(c.name, c.at_least) for c in own}
+    found = (*own, *(c for c in map(parse_constraint, brought) if (c.name, c.at_least) not in taken))
+    for low in (c for c in found if c.at_least):
+        for high in (c for c in found if c.name == low.name and not c.at_least):
+            strict = low.sign == ">" or high.sign == "<"
+            if low.bound > high.bound or (low.bound == high.bound and strict):
+                raise SettingsError(f"No value keeps both {low.text} and {high.text}.")
+    return found

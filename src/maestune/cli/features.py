@@ -1,0 +1,92 @@
+"""`maestune features check`: whether the judge's eyes see what is worse, before anything is tuned by them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
+
+features = typer.Typer(name="features", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@features.callback()
+def root() -> None:
+    """What images are judged with."""
+
+
+@features.command()
+def check(
+    data: Annotated[
+        str, typer.Argument(help="Images: digits (built in), a folder, .npz or IDX files, hf:NAME.", show_default=False)
+    ],
+    name: Annotated[
+        str,
+        typer.Option(
+            "--features",
+            help="auto, classifier, ssl, autoencoder, random, dinov2:PATH, clip:PATH or torchscript:PATH.",
+        ),
+    ] = "auto",
+    size: Annotated[
+        int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Test what images are judged with: real images made worse must score worse, by it and by a second opinion.
+
+    Exit code 1 when it fails.
+    """
+    from maestune.data import load_images
+    from maestune.quality.features.choice import choose, choose_second
+    from maestune.quality.features.self_test import self_test
+
+    def say(sentence: str) -> None:
+        typer.echo(sentence, err=True)
+
+    images = load_images(data, size=size, progress=say)
+    judge = choose(name, images, say)
+    second = choose_second(judge, images, say)
+    test = self_test(judge, images, second=second)
+    if as_json:
+        told = {
+            "data": images.name,
+            "features": {"kind": judge.kind, "fingerprint": judge.fingerprint, "description": judge.description},
+            "second": {"kind": second.kind, "fingerprint": second.fingerprint, "description": second.description},
+            "distances": _numbers(test.distances),
+            "second_distances": _numbers(test.second),
+            "agreement": test.agreement,
+            "faintest": test.faintest,
+            "passed": test.passed,
+            "sentence": test.sentence,
+        }
+        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        console = Console(highlight=False, markup=False)
+        console.print(Text(images.describe()), Text(f"judge: {judge.description}"), sep="\n")
+        console.print(Text(f"second opinion: {second.description}"))
+        console.print(_table(test.distances, test.second, judge.kind, second.kind))
+        console.print(Text(test.sentence, style="green" if test.passed else "red"))
+    if not test.passed:
+        raise typer.Exit(1)
+
+
+def _table(distances: Mapping[str, float], second: Mapping[str, float], judge_kind: str, second_kind: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bright_black")
+    table.add_column("real images, and made worse")
+    table.add_column(f"Fréchet distance ({judge_kind})", justify="right")
+    table.add_column(f"second opinion ({second_kind})", justify="right")
+    for name, distance in distances.items():
+        table.add_row(Text(name), f"{distance:.4g}", f"{second[name]:.4g}" if name in second else "")
+    return table
+
+
+def _numbers(distances: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in distances.items()}

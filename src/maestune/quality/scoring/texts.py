@@ -1,0 +1,199 @@
+"""Texts scored by the judge of texts, and the ones that people should look at.
+
+Samples of others come in any length and mostly without prompts. Each is therefore held against a piece of held-out text of its own
+length, and the floor is told by pieces of training text of the same lengths.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch publishes partly unknown types; our own signatures stay strict.
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from maestune.data import TextData, load_text
+from maestune.errors import DataError, SettingsError
+from maestune.quality.scoring.excerpts import shown_texts
+from maestune.quality.scoring.measuring import Tell, chosen, measure, skipped_note
+from maestune.quality.scoring.passages import FakeTexts, pieces_like, read_fake_texts
+from maestune.quality.scoring.result import Measured, ScoreResult, Side, Sight
+from maestune.quality.text.catalogue import TEXT_METRICS
+from maestune.quality.text.copying import Known
+from maestune.quality.text.eyes import DECODED_TOGETHER, Eyes, decoded, prepare_eyes, vocabulary_of
+from maestune.quality.text.judge import DEFAULT_TEXTS, MOST_PIECES, TextJudge
+from maestune.quality.text.reading import pairings_of
+from maestune.quality.text.texts import RealTexts, Texts
+from maestune.types import Score
+
+AUTO, EMBEDDER = "auto", "embedder:"
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """What is to be scored and how; see `maestune.score`."""
+
+    real: str
+    fake: str | Path | Sequence[str]
+    metrics: tuple[str, ...] = ()
+    prompts: Path | None = None
+    features: str | None = None
+    samples: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Real:
+    # The real text in its parts: to learn from, for the verdict (what samples are held against, as in the finals of a
+    # campaign), and the other held-out one (what counts as copied, and the floor of novelty).
+    data: TextData
+    training: str
+    held_out: str
+    others: str
+
+    @staticmethod
+    def read(source: str, tell: Tell) -> _Real:
+        data = load_text(source, tokens="bytes", progress=tell)  # bytes: no character of a sample is unknown
+        tell(data.describe())
+        return _Real(data, decoded(data, data.train), decoded(data, data.report), decoded(data, data.search))
+
+    @property
+    def side(self) -> Side:
+        characters = len(self.training) + len(self.held_out) + len(self.others)
+        return Side(self.data.name, characters, characters, self.data.fingerprint, self.data.skipped)
+
+
+def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
+    """Scores of texts; DataError, MetricError or SettingsError for what cannot be read, measured or found."""
+    for name in request.metrics:
+        if name not in TEXT_METRICS:
+            chosen((name,), (), TEXT_METRICS, str)  # says what is wrong before anything is read
+    pretrained = _pretrained(request.features)
+    _check_apart(request.real, request.fake)
+    real = _Real.read(request.real, tell)
+    fakes = read_fake_texts(request.fake, request.samples, request.seed, request.prompts, tell)
+    _check_length(real, fakes)
+    eyes = prepare_eyes(real.data, pretrained=pretrained, progress=tell)
+    judge = _judge(real, fakes, eyes, request.seed)
+    names = chosen(request.metrics, judge.metrics, TEXT_METRICS, lambda name: _why_not(name, fakes))
+    tell(f"Looking at {len(fakes):,} texts")
+    seen = Texts(fakes.begun, fakes.made, eyes)
+    values, floors, notes = measure(
+        names,
+        {name: TEXT_METRICS[name].kind.name for name in names},
+        lambda group: judge.score(seen, group, intervals=True),
+        lambda group: _floor(judge, real, fakes, group, request.seed),
+        named=bool(request.metrics),
+        tell=tell,
+    )
+    tell("Choosing what to show")
+    notes = [real.data.note, *fakes.notes, skipped_note("samples", fakes.skipped), *_number_notes(real, fakes), *notes]
+    return ScoreResult(
+        modality="text",
+        real=replace(real.side, source=request.real),
+        fake=_fake_side(request, fakes),
+        measured=tuple(
+            Measured(TEXT_METRICS[name], values[name], floors.get(name)) for name in names if name in values
+        ),
+        reference=len(judge.real.held_out),
+        sight=Sight("embedder" if pretrained else "readers", eyes.fingerprint, eyes.description),
+        seed=request.seed,
+        shown=shown_texts(judge, seen, fakes.names),
+        notes=tuple(filter(None, notes)),
+    )
+
+
+def _judge(real: _Real, fakes: FakeTexts, eyes: Eyes, seed: int) -> TextJudge:
+    """A judge who holds each sample against a piece of held-out text of its own length."""
+    n = len(fakes)
+    held_out = Texts(*pieces_like(real.held_out, fakes.begun, fakes.made, np.arange(n) / n), eyes)
+    rows = np.arange(max(n, MOST_PIECES)) % n
+    begun, made = [fakes.begun[i] for i in rows], [fakes.made[i] for i in rows]
+    train = Texts(*pieces_like(real.training, begun, made, np.random.default_rng(seed).random(len(rows))), eyes)
+    known = Known.of(real.data.tokenizer.decode(part) for part in real.data.train.split(DECODED_TOGETHER))
+    known = known.judged_by(pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n)[1])
+    clear = pairings_of(held_out)
+    unclear = {"prompt_coherence": clear.prompt is None or not fakes.prompted, "long_coherence": clear.long is None}
+    available = tuple(name for name in TEXT_METRICS if not unclear.get(name, False))
+    texts = RealTexts(held_out, train, known, vocabulary_of(real.data))
+    return TextJudge("report", eyes, n, 0, available, texts, real.data)
+
+
+def _floor(judge: TextJudge, real: _Real, fakes: FakeTexts, names: Sequence[str], seed: int) -> dict[str, Score]:
+    """What real text scores in place of samples: training text; where new text is asked for, the other held-out part."""
+    n = len(fakes)
+    places = np.random.default_rng([seed, 1]).permutation(n) / n
+    pieces = Texts(*pieces_like(real.training, fakes.begun, fakes.made, places), judge.eyes)
+    found = judge.score(pieces, [name for name in names if name != "text_novelty"], intervals=True)
+    if "text_novelty" in names:
+        fresh = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), judge.eyes)
+        found |= judge.score(fresh, ["text_novelty"], intervals=True)
+    return {name: found[name] for name in names}
+
+
+def _pretrained(features: str | None) -> Path | None:
+    if features in (None, AUTO):
+        return None
+    if features.startswith(EMBEDDER) and features != EMBEDDER:
+        return Path(features.removeprefix(EMBEDDER)).expanduser()
+    raise SettingsError(
+        f"features: {features!r} is no way of looking at texts; expected auto (readers trained on the real text), or "
+        "embedder:PATH with the folder of a pretrained sentence embedder."
+    )
+
+
+def _check_apart(real: str, fake: str | Path | Sequence[str]) -> None:
+    if not isinstance(fake, str | Path):
+        return
+    a, b = Path(real).expanduser().resolve(), Path(fake).expanduser().resolve()
+    if a == b:
+        raise DataError(
+            f"{fake}: the samples are the real text itself (--real {real}). Give what a model made as --fake."
+        )
+    if (a.is_dir() and (a in b.parents)) or (b.is_dir() and b in a.parents):
+        raise DataError(
+            f"{fake} and {real} lie in each other: texts would count as both real and made. Move one of them out."
+        )
+
+
+def _check_length(real: _Real, fakes: FakeTexts) -> None:
+    longest = max(len(a) + len(b) for a, b in zip(fakes.begun, fakes.made, strict=True))
+    shortest = min(map(len, (real.held_out, real.others, real.training)))
+    if 2 * longest > shortest:
+        raise DataError(
+            f"{real.data.name}: a part of the real text has {shortest:,} characters, and there are samples of {longest:,} to be held "
+            "against it. Give more real text, or shorter samples."
+        )
+
+
+def _number_notes(real: _Real, fakes: FakeTexts) -> list[str]:
+    notes: list[str] = []
+    if len(fakes) < DEFAULT_TEXTS:
+        notes.append(
+            f"{len(fakes):,} texts are few: values are uncertain and distances come out larger. Use {DEFAULT_TEXTS} or more."
+        )
+    wanted = sum(map(len, fakes.made)) + sum(map(len, fakes.begun))
+    if wanted > len(real.held_out):
+        notes.append(
+            f"The samples have {wanted:,} characters and the held-out text {len(real.held_out):,}: its pieces overlap, so that real "
+            "text looks less varied than it is."
+        )
+    return notes
+
+
+def _why_not(name: str, fakes: FakeTexts) -> str:
+    if name == "prompt_coherence" and not fakes.prompted:
+        return 'it needs to know how each text had begun; give lines {"prompt": …, "text": …}, or --prompts FILE with a column prompt.'
+    return "held-out text is no more alike within a text than between texts, as the embedder sees it. Give longer texts, or more."
+
+
+def _fake_side(request: TextRequest, fakes: FakeTexts) -> Side:
+    source = str(request.fake) if isinstance(request.fake, str | Path) else "a list of texts"
+    digest = hashlib.blake2b(digest_size=8)
+    for text in (*fakes.begun, *fakes.made):
+        digest.update(text.encode("utf-8", "replace") + b"\0")
+    return Side(source, fakes.found, len(fakes), digest.hexdigest(), fakes.skipped)

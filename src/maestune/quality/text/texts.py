@@ -1,0 +1,116 @@
+"""Texts as they are looked at, what they are held against, and what a kind of text metric is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from maestune.quality.metric import Array, Limits, Measure, Members
+from maestune.quality.text.copying import Known
+from maestune.quality.text.eyes import Eyes
+from maestune.quality.text.ngrams import Grams, grams
+from maestune.quality.text.reader import surprise
+from maestune.quality.text.words import words
+
+MOST_WORDS = 4  # in a sequence
+Reference = TypeVar("Reference")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """N texts: how each had `begun`, and what was `made` of it, which is what is scored.
+
+    What there is to see in them is worked out when first asked for, and kept.
+    """
+
+    begun: tuple[str, ...]
+    made: tuple[str, ...]
+    eyes: Eyes = field(repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    @cached_property
+    def words(self) -> tuple[list[str], ...]:
+        """The words of each."""
+        return tuple(words(text) for text in self.made)
+
+    @cached_property
+    def word_grams(self) -> tuple[Grams, ...]:
+        """Sequences of 1 … 4 words."""
+        return grams(self.words, MOST_WORDS)
+
+    @cached_property
+    def embedded(self) -> Array:
+        """What each is like, (N, d)."""
+        return self.eyes.embedder.embed(self.made)
+
+    @cached_property
+    def beginnings(self) -> Array:
+        """What that is like which each goes on from, (N, d)."""
+        return self.eyes.embedder.embed(self.begun)
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """What the first and the last third of each is like, (N, d) both."""
+        firsts = [text[: max(len(text) // 3, 1)] for text in self.made]
+        lasts = [text[-max(len(text) // 3, 1) :] for text in self.made]
+        return self.eyes.embedder.embed(firsts), self.eyes.embedder.embed(lasts)
+
+    @cached_property
+    def cost(self) -> tuple[Array, Array]:
+        """Nats that each costs the oracle, and how many characters it has, (N,) both."""
+        lengths = np.array([len(text) for text in self.made], dtype=np.float64)
+        return surprise(self.eyes.oracle, self.begun, self.made), lengths
+
+
+@dataclass(frozen=True)
+class RealTexts:
+    """What samples are held against.
+
+    `held_out`: pieces of the held-out part, as many and as long as the samples, from the same beginnings. `train`: as many
+    or more pieces of the training text. `known`: the training text, in which copies are looked for, with the length from
+    which a passage counts as copied. `words`: how many different words the training text has.
+    """
+
+    held_out: Texts
+    train: Texts
+    known: Known = field(repr=False)
+    words: int
+
+
+@dataclass(frozen=True)
+class TextKind(Generic[Reference]):
+    """Text metrics that are computed together: as `Kind`, of texts instead of features.
+
+    `reference(reals)`: what is kept of the real texts. `compute(reference, texts, members)`: one value for each of B subsets of
+    the N texts, name → (B,). `limits(reference)`: the least and greatest value of each.
+    """
+
+    name: str
+    reference: Callable[[RealTexts], Reference]
+    compute: Callable[[Reference, Texts, Members], Mapping[str, Array]]
+    limits: Callable[[Reference], Mapping[str, Limits]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextMetric(Measure):
+    """A measure that is computed from texts.
+
+    `goal`: whether it may be improved. A bare statistic (entropy, variety, the oracle's cost) may not: its best is that of
+    human text, neither the least nor the greatest.
+    """
+
+    kind: TextKind[Any]
+    goal: bool = True
+    costly: bool = False  # measured for the verdict only, unless it is an objective
+
+
+def pooled(sums: Array, counts: Array, members: Members) -> Array:
+    """Sum over each subset divided by the count over it, (B,); 0 where nothing is counted."""
+    total = members @ counts
+    return np.where(total > 0, (members @ sums) / np.where(total > 0, total, 1.0), 0.0)

@@ -1,0 +1,124 @@
+"""What people should look at, on the page of a score: samples as pictures, or passages of text."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Sequence
+
+from PIL import Image
+from torch import Tensor
+
+from maestune.data import grid_image
+from maestune.quality.scoring.result import Excerpt, Picture, Shown
+from maestune.report import formats
+from maestune.report.formats import escape
+from maestune.report.sample_html import escape_lines
+
+MOST_SIDE = 192  # pixels of a picture; larger ones are shrunk, so that the page stays light
+NAME_LETTERS = 60
+
+
+def pictures(shown: Shown) -> tuple[str, str]:
+    """Lead and body: worst, best and most copied samples."""
+    parts: list[str] = []
+    if shown.worst:
+        parts.append(
+            '<h3 class="apart">Worst</h3><p class="lead">Farthest from every held-out real image; 1 is how far those are '
+            f'usually from each other.</p><div class="gallery">{_figures(shown.worst)}</div>'
+        )
+    if shown.best:
+        parts.append(
+            '<h3 class="apart">Best</h3><p class="lead">Nearest to a held-out real image, which no model has learnt from.</p>'
+            f'<div class="gallery">{_figures(shown.best)}</div>'
+        )
+    if shown.copied:
+        parts.append(
+            '<h3 class="apart">Most copied</h3><p class="lead">Samples (left) nearest to a training image (right); 1 is how far '
+            "held-out images usually are from theirs, 0 is the same. Being nearest of all is no copy yet: look.</p>"
+            f'<div class="gallery pairs-of">{_figures(shown.copied)}</div>'
+        )
+    return "Chosen by distances in the judge's features.", "".join(parts)
+
+
+def _figures(shown: Iterable[Picture | Excerpt]) -> str:
+    return "".join(_figure(one) for one in shown if isinstance(one, Picture))
+
+
+def _figure(picture: Picture) -> str:
+    name = short(picture.name)
+    image = f'<img src="{data_uri(picture.image)}" alt="{escape(f"Sample {name}")}">'
+    if picture.beside is not None:
+        beside = f'<img src="{data_uri(picture.beside)}" alt="{escape(f"The training image nearest to {name}")}">'
+        image = f'<div class="both">{image}{beside}</div>'
+    note = f" · {escape(picture.note)}" if picture.note else ""
+    return (
+        f"<figure>{image}<figcaption><strong>{formats.number(picture.value, 2)}</strong>{note}<br>{escape(name)}"
+        "</figcaption></figure>"
+    )
+
+
+def data_uri(image: Tensor) -> str:
+    """A picture (C, H, W) uint8 as a PNG in the page, at most 192 pixels high and wide."""
+    drawn = grid_image(image[None], columns=1, gap=0)
+    if max(drawn.size) > MOST_SIDE:
+        drawn.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def passages(shown: Shown) -> tuple[str, str]:
+    """Lead and body: the most copied, most repetitive and worst texts."""
+    groups: tuple[tuple[str, str, Sequence[Picture | Excerpt], Callable[[float], str]], ...] = (
+        (
+            "Most copied",
+            "The longest passages that stand in the training text letter by letter, marked.",
+            shown.copied,
+            lambda value: formats.count(round(value), "character"),
+        ),
+        (
+            "Most repetitive",
+            "Texts that say most often what they have said before, in sequences of two to four words.",
+            shown.repetitive,
+            lambda value: f"{formats.number(100 * value, 2)} % repeated",
+        ),
+        (
+            "Worst",
+            "Least like any held-out text, as the judge's embedder sees them.",
+            shown.worst,
+            lambda value: f"{formats.number(value, 2)} times the usual distance of held-out texts",
+        ),
+    )
+    parts = [
+        f'<h3 class="apart">{title}</h3><p class="lead">{lead}</p><div class="texts">{_passages(some, told)}</div>'
+        for title, lead, some, told in groups
+        if some
+    ]
+    missing = (
+        "" if shown.copied else "<p>No passage stands in the training text that is long enough to count as copied.</p>"
+    )
+    return "", "".join(parts) + missing
+
+
+def _passages(shown: Iterable[Picture | Excerpt], told: Callable[[float], str]) -> str:
+    return "".join(
+        f"<figure><figcaption><strong>{escape(_named(one.name))}</strong> · {told(one.value)}</figcaption>"
+        f'<pre class="text">{escape_lines(one.before)}{_marked(one)}{escape_lines(one.after)}</pre></figure>'
+        for one in shown
+        if isinstance(one, Excerpt)
+    )
+
+
+def _named(name: str) -> str:
+    return f"text {name}" if name.isdigit() else short(name)
+
+
+def _marked(excerpt: Excerpt) -> str:
+    return f"<mark>{escape_lines(excerpt.marked)}</mark>" if excerpt.marked else ""
+
+
+def short(text: str) -> str:
+    """A name on one line; of a long one its end, which tells files apart."""
+    line = formats.one_line(text)
+    return line if len(line) <= NAME_LETTERS else "…" + line[1 - NAME_LETTERS :]

@@ -1,0 +1,215 @@
+import math
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from maestune.data import ImageData, to_float
+from maestune.errors import MetricError
+from maestune.quality import METRICS, Extractor, ImageJudge, available_metrics, default_n_samples, find_metric
+from maestune.quality.metrics.frechet import frechet_distance
+from maestune.quality.metrics.kernel import kernel_distance
+from maestune.quality.metrics.neighbours import neighbour_metrics
+
+N = 400
+# Others need a second extractor, or an encoder of captions.
+ALL = tuple(name for name, metric in METRICS.items() if not metric.needs_second and not metric.needs_captions)
+NOVELTY = {name for name in ALL if METRICS[name].sees_copies}
+# Noise is diverse, and nothing is farther from the training images.
+NOT_MONOTONE = {"vendi", "rke", "asked_diversity", "novelty", "copies", "authenticity", "c_t"}
+
+
+@pytest.fixture(scope="module")
+def judge(digits: ImageData, classifier: Extractor) -> ImageJudge:
+    return ImageJudge.prepare(digits, "search", classifier, N, conditions=digits.prompts("search", N))
+
+
+@pytest.fixture(scope="module")
+def samples(digits: ImageData) -> torch.Tensor:
+    """What a middling model makes: training images of the classes that were asked for, under noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = digits.train.labels
+    assert labels is not None
+    left = [list(torch.where(labels == k)[0]) for k in range(10)]
+    chosen = [left[k].pop() for k in digits.prompts("search", N)["label"].tolist()]
+    images = to_float(digits.train.images[torch.stack(chosen)])
+    return (images + 0.5 * torch.empty_like(images).normal_(generator=generator)).clamp(-1, 1)
+
+
+def test_scores_are_those_of_the_metrics(judge: ImageJudge, samples: torch.Tensor, digits: ImageData) -> None:
+    real = judge.extractor.extract(digits.search.images).values
+    generated = judge.extractor.extract(samples).values
+    scores = {name: score.value for name, score in judge.score(judge.look(samples), ALL).items()}
+    assert tuple(scores) == ALL
+    assert scores["fd"] == pytest.approx(frechet_distance(real, generated))
+    assert scores["kid"] == pytest.approx(kernel_distance(real, generated))
+    for name, value in neighbour_metrics(real, generated).items():
+        assert scores[name] == pytest.approx(value)
+    assert scores["modes"] == sum(share > 0 for share in judge.real_classes)
+    seen = judge.extractor.extract(samples).probabilities
+    assert seen is not None
+    assert scores["adherence"] == np.mean(seen.argmax(1) == digits.prompts("search", N)["label"].numpy())
+    assert 0.3 < scores["adherence"] < 1
+
+
+def test_each_split_is_its_own_reference(judge: ImageJudge, samples: torch.Tensor, digits: ImageData) -> None:
+    report = ImageJudge.prepare(digits, "report", judge.extractor, N, conditions=digits.prompts("report", N))
+    assert report.score(report.look(samples), ["fd"]) != judge.score(judge.look(samples), ["fd"])
+
+
+def test_intervals_hold_the_value_and_change_nothing_else(judge: ImageJudge, samples: torch.Tensor) -> None:
+    plain, sure = judge.score(judge.look(samples), ALL), judge.score(judge.look(samples), ALL, intervals=True)
+    for name in ALL:
+        assert math.isnan(plain[name].low)
+        assert sure[name].value == pytest.approx(plain[name].value, abs=1e-9)
+        assert sure[name].low <= sure[name].value <= sure[name].high
+    for name in ("fd", "kid", "density", "precision", "adherence"):
+        assert sure[name].low < sure[name].high
+    assert sure == judge.score(judge.look(samples), ALL, intervals=True)
+
+
+def test_another_number_of_samples_is_refused(judge: ImageJudge, samples: torch.Tensor) -> None:
+    with pytest.raises(MetricError, match=f"399 samples were given to a judge of {N}"):
+        judge.look(samples[:-1])
+
+
+def test_unknown_metrics_are_answered_with_the_nearest(judge: ImageJudge, samples: torch.Tensor) -> None:
+    with pytest.raises(MetricError, match="Did you mean precision"):
+        judge.score(judge.look(samples), ["precison"])
+    assert all(find_metric(name).name == name for name in METRICS)
+
+
+def test_samples_that_are_not_finite_are_refused(judge: ImageJudge, samples: torch.Tensor) -> None:
+    broken = samples.clone()
+    broken[3] = float("nan")
+    with pytest.raises(MetricError, match="diverged"):
+        judge.look(broken)
+
+
+def test_better_samples_score_better_on_everything(judge: ImageJudge, samples: torch.Tensor) -> None:
+    floor = judge.floor(ALL, torch.Generator().manual_seed(0))
+    noise = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    middling, bad = judge.score(judge.look(samples), ALL), judge.score(judge.look(noise), ALL)
+    for name in ALL:
+        if name in NOT_MONOTONE:
+            continue
+        sign = 1 if METRICS[name].higher_is_better else -1
+        good, middle, worst = (sign * s[name].value for s in (floor, middling, bad))
+        assert good >= middle >= worst, name
+        assert good > worst, name
+
+
+def test_floor_depends_on_the_generator_alone(judge: ImageJudge) -> None:
+    first, again, other = (judge.floor(["fd"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert first == again != other
+    # The other held-out split is smaller than the number of samples.
+    assert (
+        judge.floor_note == "The floor of novelty, copies, authenticity, c_t, fld rests on 360 other held-out images."
+    )
+
+
+def test_floor_of_what_sees_copies_is_that_of_other_held_out_images(judge: ImageJudge, digits: ImageData) -> None:
+    floor = judge.floor(sorted(NOVELTY), torch.Generator().manual_seed(0))
+    assert list(floor) == sorted(NOVELTY)
+    assert floor["copies"].value < 0.05 < 0.95 < floor["novelty"].value
+    assert abs(floor["c_t"].value) < 3
+    # Training images themselves would be all copies.
+    copies = judge.score(judge.look(to_float(digits.train.images[:N])), sorted(NOVELTY))
+    assert copies["novelty"].value == 0
+    assert copies["c_t"].value < -10
+    assert copies["fld"].value > floor["fld"].value
+
+
+def test_floor_takes_what_is_there_and_says_so(digits: ImageData, classifier: Extractor) -> None:
+    few = ImageJudge.prepare(replace(digits, train=digits.train.take(torch.arange(100))), "search", classifier, N)
+    assert few.floor(["fd"], torch.Generator().manual_seed(0))["fd"].value > 0
+    assert "100 training images" in few.floor_note
+
+
+def test_failure_is_finite_and_no_better_than_any_sample(judge: ImageJudge, samples: torch.Tensor) -> None:
+    failure, middling = judge.failure(ALL), judge.score(judge.look(samples), ALL)
+    for name in ALL:
+        assert math.isfinite(failure[name].value)
+        sign = 1 if METRICS[name].higher_is_better else -1
+        assert sign * failure[name].value < sign * middling[name].value, name
+    # One image, over and over: only the spread of the real features and the way to their mean are left.
+    mean = to_float(judge.train.images.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
+    assert failure["fd"].value == pytest.approx(judge.score(judge.look(mean), ["fd"])["fd"].value, rel=1e-3)
+
+
+def test_classes(judge: ImageJudge, digits: ImageData) -> None:
+    labels = digits.search.labels
+    assert labels is not None
+    zeros = digits.train.images[digits.train.labels == 0]
+    shares = judge.classes(judge.look(to_float(zeros.repeat(N, 1, 1, 1)[:N])))
+    assert shares[0] > 0.9
+    assert sum(shares) == pytest.approx(1)
+    np.testing.assert_allclose(judge.real_classes, torch.bincount(labels) / len(labels), atol=0.03)
+
+
+def test_travels_to_other_processes(judge: ImageJudge, samples: torch.Tensor) -> None:
+    assert pickle.loads(pickle.dumps(judge)).score(judge.look(samples), ALL) == judge.score(judge.look(samples), ALL)
+
+
+def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: torch.Tensor) -> None:
+    metrics = available_metrics(unlabelled, autoencoder, conditional=True)
+    assert set(metrics) == {name for name in ALL if not METRICS[name].needs_labels}
+    judge = ImageJudge.prepare(unlabelled, "search", autoencoder, N)
+    assert set(judge.score(judge.look(samples), metrics, intervals=True)) == set(metrics)
+    with pytest.raises(MetricError, match="no labels"):
+        judge.score(judge.look(samples), ["modes"])
+    with pytest.raises(MetricError, match="Adherence needs data with labels"):
+        judge.score(judge.look(samples), ["adherence"])
+    assert judge.asked is None
+    assert judge.classes(judge.look(samples)) == judge.real_classes == ()
+
+
+def test_what_is_available_and_how_many_samples(digits: ImageData, classifier: Extractor) -> None:
+    for extractor in (None, classifier):
+        assert available_metrics(digits, extractor, conditional=True) == ALL
+        # Whoever cannot be asked for anything cannot adhere to it.
+        plain = tuple(name for name in ALL if not METRICS[name].needs_conditions)
+        assert available_metrics(digits, extractor) == plain
+        assert set(available_metrics(digits, extractor, places=False)) == set(plain) - {"spatial_fd"}
+        assert set(available_metrics(digits, extractor, second=True)) - set(plain) == {
+            name for name, metric in METRICS.items() if metric.needs_second
+        }
+    tiny = replace(digits, search=digits.search.take(torch.arange(5)))
+    left = set(available_metrics(tiny))
+    assert {"fd", "kid", "modes", "modes_js", "novelty", "fld", "vendi"} < left
+    assert not left & {"coverage", "recall", "c2st", "bins_js", "clipped_density"}
+    # Few samples: half of 11 has no fifth neighbour, and a line through distances needs 4 for each of 65 dimensions.
+    assert "recall" not in available_metrics(digits, classifier, n_samples=11)
+    assert "recall" in available_metrics(digits, classifier, n_samples=12)
+    assert "fd_inf" not in available_metrics(digits, classifier, n_samples=259)
+    assert "fd_inf" in available_metrics(digits, classifier, n_samples=260)
+    assert default_n_samples(digits) == 1000
+    assert default_n_samples(replace(digits, train=digits.train.take(torch.zeros(10_001, dtype=torch.int64)))) == 2000
+
+
+def test_too_little_to_judge_by_is_refused(digits: ImageData, classifier: Extractor) -> None:
+    with pytest.raises(MetricError, match="1 images"):
+        ImageJudge.prepare(replace(digits, search=digits.search.take(torch.arange(1))), "search", classifier, N)
+    with pytest.raises(MetricError, match="3 samples"):
+        ImageJudge.prepare(digits, "search", classifier, 3)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+def test_metrics_explain_themselves(metric: object) -> None:
+    assert isinstance(metric, type(METRICS["fd"]))
+    assert metric.meaning.endswith(".")
+    assert metric.citation
+    assert metric.label
+
+
+def test_what_is_measured_at_every_full_training_is_most_of_it() -> None:
+    assert {name for name in ALL if METRICS[name].costly} <= {"fd_inf", "c2st", "spatial_fd", "fld", "mind", "cas"}
+
+
+def test_a_judge_offers_what_it_can_measure(digits: ImageData, classifier: Extractor, samples: torch.Tensor) -> None:
+    few = ImageJudge.prepare(digits, "search", classifier, 40)
+    assert "fd_inf" not in few.metrics
+    found = few.score(few.look(samples[:40]), few.metrics, intervals=True)
+    assert tuple(found) == few.metrics

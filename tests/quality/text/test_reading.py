@@ -1,0 +1,61 @@
+import math
+
+import numpy as np
+import pytest
+
+from maestune.quality.metric import everyone
+from maestune.quality.text import Eyes
+from maestune.quality.text.reader import surprise
+from maestune.quality.text.reading import alikeness, bits_per_character, is_clear, likeness, pairing, pairings_of
+from maestune.quality.text.texts import Texts, pooled
+
+
+def naive_pairing(one: np.ndarray, other: np.ndarray) -> float:
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    n = len(one)
+    own = np.mean([cosine(one[i], other[i]) for i in range(n)])
+    across = np.mean([cosine(one[i], other[j]) for i in range(n) for j in range(n) if i != j])
+    return float(own - across)
+
+
+def test_pairing_is_that_of_loops() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(12, 5)), rng.normal(size=(12, 5))
+    members = np.stack([np.ones(12, dtype=bool), rng.random(12) < 0.5])
+    found = pairing(alikeness(one, other), members)
+    for value, chosen in zip(found, members, strict=True):
+        assert value == pytest.approx(naive_pairing(one[chosen], other[chosen]))
+
+
+def test_real_pairs_are_clear_and_shuffled_ones_are_not() -> None:
+    rng = np.random.default_rng(1)
+    topics = rng.normal(size=(60, 5))
+    one, other = (topics + rng.normal(size=(60, 5)) for _ in range(2))
+    assert is_clear(alikeness(one, other))
+    assert not is_clear(alikeness(one, other[rng.permutation(60)]))
+    assert not is_clear(np.ones((2, 2)))
+    assert pairing(alikeness(one, np.zeros((60, 5))), everyone(60))[0] == 0
+
+
+def test_likeness_is_one_like_real_and_zero_like_shuffled() -> None:
+    assert likeness(np.array([0.3, 0.0, 0.6, -0.3]), 0.3) == pytest.approx([1, 0, 0, -1])
+
+
+def test_cost_is_pooled_over_characters(prose_eyes: Eyes) -> None:
+    begun, made = ("The ", "", "x"), ("river sees the garden.", "zq zq", "")
+    texts = Texts(begun, made, prose_eyes)
+    nats = surprise(prose_eyes.oracle, begun, made)
+    members = np.array([[True, True, True], [True, False, True], [False, False, True]])
+    expected = [nats.sum() / 27, nats[0] / 22, 0.0]
+    assert bits_per_character(texts, members) == pytest.approx(np.array(expected) / math.log(2))
+    assert pooled(np.ones(3), np.zeros(3), members).tolist() == [0, 0, 0]
+
+
+def test_texts_with_nothing_in_them_have_no_pairings(prose_eyes: Eyes) -> None:
+    empty = Texts(("",) * 8, ("",) * 8, prose_eyes)
+    found = pairings_of(empty)
+    assert (found.prompt, found.long) == (None, None)
+    assert empty.embedded.shape == empty.ends[0].shape
+    assert [one.totals.sum() for one in empty.word_grams] == [0, 0, 0, 0]
