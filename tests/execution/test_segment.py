@@ -176,13 +176,20 @@ def test_the_training_is_told_where_it_is_scored_and_what_samples_are_due(tmp_pa
         one = replace(job(tmp_path / str(len(told))), picture_at=(4,), split="report", score_at=(10, 40))
         list(run_segment(drawing(told), setup, one, lambda: False))
     assert all(run.scored_at == {10, 20, 40} and run.split == "report" for run in told)
-    assert [run.n_choice for run in told] == [None, None, 500, 500]
+    assert [run.n_choice for run in told] == [0, 0, 0, 0]  # weights are chosen by what the training tells of itself
     # Pictures have 64; a training of its own, without data, owes none where it is scored. Where nothing of them is measured
     # at a rung, none are drawn but what is shown; the full training is another matter.
     at_rungs = [0, 64, 64, 700]
     assert [dict(run.samples_at) for run in told] == [
         {4: 64, 10: n, 40: full, 20: n} for n, full in zip(at_rungs, (0, 64, 700, 700), strict=True)
     ]
+
+
+def test_weights_chosen_by_samples_are_chosen_by_as_many_as_the_search_judges(tmp_path):
+    told = []
+    setup = replace(JUDGED, objectives=(Objective("cheap"),))
+    list(run_segment(drawing(told), setup, replace(job(tmp_path), split="report"), lambda: False))
+    assert [run.n_choice for run in told] == [500]
 
 
 @pytest.mark.parametrize(("split", "full"), [("search", {"cheap", "dear"}), ("report", {"cheap", "dear", "costly"})])

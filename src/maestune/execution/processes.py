@@ -148,7 +148,10 @@ def _cause(exitcode: int | None) -> str:
 def _environment(threads: int) -> Iterator[None]:
     # Thread pools read these when their library is loaded, which is before any code of ours runs in the worker.
     values: dict[str, str] = {}
-    values |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    values |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # Of NumPy and SciPy, for scores: matrices of some hundred rows gain nothing, and beside a busy process the threads of
+    # OpenBLAS, which spin whatever they are told, made scoring take ten times as long.
+    values["OPENBLAS_NUM_THREADS"] = "1"
     # Threads that wait for work spin: beside a busy process that takes its time, and gains nothing for small networks.
     values["OMP_WAIT_POLICY"] = "passive"
     # The tensors of a group come and go at every step; memory that is given back each time is zeroed again each time,

@@ -261,7 +261,8 @@ class Segment:
                 )
             full = report.step >= self.job.full_steps or report.step in self.looks  # each may be the result
             seen = judge.look(report.samples)
-            scores |= judge.score(seen, metrics, intervals=full)
+            # Over samples, for the search. In the finals intervals are over seeds, which vary more and take no time.
+            scores |= judge.score(seen, metrics, intervals=full and self.job.split == "search")
             classes = judge.classes(seen) if full else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:

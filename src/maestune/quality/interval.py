@@ -110,10 +110,10 @@ def _wilson(value: float, n: float, z: float) -> Limits:
 
 
 def _within(value: float, low: float, high: float, limits: Limits) -> Score:
-    low, high = max(low, limits[0]), min(high, limits[1])
+    low, high = max(float(low), limits[0]), min(float(high), limits[1])
     if not math.isfinite(value) or not low <= value <= high:
         raise MetricError(f"The value {value:g} lies outside what its metric can be ({limits[0]:g} … {limits[1]:g}).")
-    return Score(value, low, high)
+    return Score(value, float(low), float(high))
 
 
 def scores(
