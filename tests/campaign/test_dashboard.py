@@ -38,7 +38,7 @@ def test_optuna_dashboard_shows_a_campaign(tmp_path):
         assert len(detail["trials"]) == len(record.trials)
         assert {t["state"] for t in detail["trials"]} <= {"Complete", "Pruned", "Fail"}
         complete = next(t for t in detail["trials"] if t["state"] == "Complete")
-        assert len(complete["intermediate_values"]) == 3
+        assert len(complete["intermediate_values"]) == 4  # of as many rungs
     finally:
         server.terminate()
         server.communicate(timeout=10)
