@@ -38,7 +38,7 @@ def kept_text(constraint: Constraint, score: Score | None) -> str:
     """A score on a bound and whether it keeps it.
 
     >>> kept_text(Constraint("coverage", ">=", 0.4), Score(0.31))
-    '0.31: broken'
+    '0.310: broken'
     """
     if score is None:
         return formats.NOTHING
