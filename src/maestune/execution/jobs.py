@@ -23,7 +23,8 @@ class Setup:
 
     `model`: "gan" or `path.py:function`. `judges`: who scores samples, by split; empty where the training reports its
     own scores. `metrics`: what the judges measure at every rung; `full_metrics`: what they measure, with intervals, at
-    the end of a full training of the search; `verdict_metrics`: in the finals, costly ones among them.
+    the end of a full training of the search; `verdict_metrics`: in the finals, costly ones among them,
+    without intervals, which are over seeds there.
     `checkpoint_seconds`: how much work a crash may cost at most, within a segment. `fuse`: how jobs that share a structure
     may be trained; `memory_bytes`: what one worker may take for it.
     """
