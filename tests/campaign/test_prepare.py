@@ -11,4 +11,4 @@ def test_bounds_of_different_likelihoods_are_not_compared(name: str) -> None:
     with pytest.raises(SettingsError, match=r"same likelihood, which is searched.*--set likelihood=bernoulli"):
         prepare(searched, None, "cpu", lambda _: None)
     fixed = Settings.make(model="vae", data="digits", objective=(name,), set={"likelihood": "bernoulli"})
-    assert prepare(fixed, None, "cpu", lambda _: None).goals.goals.objectives[0].name == name
+    assert prepare(fixed, None, "cpu", lambda _: None).goals.objectives[0].name == name
