@@ -54,7 +54,7 @@ CASES = (
     Case("mlp-smaller", "mlp", 0, 16, {"width": 64, "latent_dim": 16, "batch_size": 16}),
     Case("mlp-small", "mlp", 0, 16, SMALL),
     Case("mlp-recipe", "mlp", 0, 16),
-    Case("mlp-r1-spectral", "mlp", 0, 16, {**SMALL, "penalty": "r1", "norm_d": "spectral"}),
+    Case("mlp-r1-spectral", "mlp", 0, 16, {**SMALL, "penalty": "r1", "r1_gamma": 0.1, "norm_d": "spectral"}),
     Case("mlp-d-steps-2", "mlp", 0, 16, {**SMALL, "d_steps": 2}),
     Case("conv-8", "conv", 8, 8, CONV),
     Case("conv-16", "conv", 16, 8, CONV),

@@ -168,7 +168,7 @@ def full_training(
         return known[kind.name]
 
     milliseconds: dict[str, dict[str, Any]] = {}
-    for kind in {m.kind.name: m.kind for m in METRICS.values() if not m.needs_captions}.values():
+    for kind in {m.kind.name: m.kind for m in METRICS.values() if not (m.needs_captions or m.needs_answers)}.values():
         metrics = [m for m in METRICS.values() if m.kind.name == kind.name and not m.needs_captions]
         scores(metrics, reference, generated, True)
         taken: list[float] = []
