@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from hypothesis import HealthCheck, settings
+
+# Tests of several rooms ask the models that the module beside this file makes.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Tests judge behaviour, never the clock: a busy machine must not fail them.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -25,7 +25,7 @@ def test_own_loop_is_tuned_paused_promoted_and_resumed_like_a_family(tmp_path):
     trials = json.loads(run("trials", out, "--json"))
     promoted = [t for t in trials if len(t["rungs"]) > 1 and t["role"] == ""]
     assert promoted, "none was paused and promoted"
-    assert [r["step"] for r in promoted[0]["rungs"]][:2] == [10, 30]
+    assert [r["step"] for r in promoted[0]["rungs"]][:2] == [3, 10]
     grid = tmp_path / "grid.png"
     run("generate", out, "--n", 16, "--out", grid)
     assert grid.stat().st_size > 500

@@ -11,6 +11,7 @@ from typing import Any
 
 from maestune.campaign import Campaign, Observer, Record
 from maestune.campaign.reading import read_record
+from maestune.campaign.settings import resolve_device
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.model import is_family, own_model_name
 from maestune.execution.segment import disk_error
@@ -75,8 +76,9 @@ def tune(train: Training | Family, space: Space | None = None, *, verbose: bool 
     """Tune your own training, a generator of reports `train(config, run)`, over a space; or a `Network` over its own.
 
     Keywords are those of `Settings`: budget="2m", data="digits" or a path (to be judged by samples), objective="fd" or
-    "my_score:max", constraint="novelty>=0.4", seed, out, strategy, workers …. What is defined in a file runs in worker processes; what has no file
-    (a notebook, a function inside a function) runs in this process. Running it again continues.
+    "my_score:max", constraint="novelty>=0.4", seed, out, strategy, workers …. What is defined in a file runs in worker
+    processes; what has no file (a notebook, a function inside a function) runs in this process. Running it again
+    continues.
     """
     if space is None and not is_family(train):
         raise SettingsError("A training of your own needs a space: maestune.tune(train, maestune.Space((…))).")
@@ -114,6 +116,8 @@ def score(
     seed: int = 0,
     captions: Sequence[str] = (),
     modality: str | None = None,
+    vqa: Path | str | None = None,
+    device: str | None = None,
     out: Path | str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ScoreResult:
@@ -134,6 +138,8 @@ def score(
         seed=seed,
         captions=captions,
         modality=modality,
+        vqa=vqa,
+        device=resolve_device(device or "auto"),
         progress=progress,
     )
     if out is not None:

@@ -82,6 +82,7 @@ def test_bounds_are_goals_beside_the_objectives(digits):
         ({"constraint": ("kid<=0.4", "kid<0.3")}, "Two bounds on the same side of kid: kid<=0.4 and kid<0.3"),
         ({"constraint": ("kid<=0.4", "kid>=0.5")}, "No value keeps both kid>=0.5 and kid<=0.4"),
         ({"constraint": ("kid<0.4", "kid>=0.4")}, "No value keeps both"),
+        ({"objective": ("vendi:max",)}, "best where real data have it, neither least nor greatest"),
     ],
 )
 def test_goals_that_cannot_be_reached_are_said(digits, values, says):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from maestune.campaign.campaign import Campaign
-from maestune.campaign.prepare import _costly, prepare
+from maestune.campaign.judges import costly
+from maestune.campaign.prepare import prepare
 from maestune.campaign.settings import Settings
 from maestune.data import TextData
 from maestune.errors import SettingsError
@@ -59,13 +60,13 @@ def test_texts_are_judged_where_the_model_may_be_the_result(text):
 
 
 def test_costly_metrics_wait_for_the_verdict_unless_they_decide(text, monkeypatch):
-    monkeypatch.setattr("maestune.campaign.prepare._costly", lambda name: name in ("mauve", "self_bleu"))
+    monkeypatch.setattr("maestune.campaign.prepare.costly", lambda name: name in ("mauve", "self_bleu"))
     found = prepared(text, objective=("mauve",), constraint=("text_novelty>=0.5",))
     assert found.setup.metrics == ("mauve", "text_novelty")
     assert set(found.setup.verdict_metrics) - set(found.setup.full_metrics) == {"self_bleu"}
     monkeypatch.undo()
     known = {name for name, metric in METRICS.items() if metric.costly}
-    assert known == {name for name in DESCRIBED if _costly(name)}
+    assert known == {name for name in DESCRIBED if costly(name)}
 
 
 def test_how_texts_are_drawn_is_searched_where_they_decide(text):
@@ -77,21 +78,25 @@ def test_how_texts_are_drawn_is_searched_where_they_decide(text):
     fixed = prepared(text, objective=("bpc",), constraint=("rep_gap<=0.3",), set={"temperature": 0.8})
     assert "temperature" not in {param.name for param in fixed.space.varying}
     assert "top_p" in {param.name for param in fixed.space.varying}
+    ranged = prepared(text, range={"temperature": (0.5, 1.2)})
+    temperature = ranged.space["temperature"]
+    assert (temperature.low, temperature.high) == (0.5, 1.2)
+    assert "top_p" not in {param.name for param in ranged.space.varying}
 
 
 def test_a_bare_statistic_is_no_goal_but_can_be_bounded(text):
-    with pytest.raises(SettingsError, match="best where human text has it"):
+    with pytest.raises(SettingsError, match="best where real data have it"):
         prepared(text, objective=("oracle_bpc",))
     assert prepared(text, constraint=("text_entropy>=3",)).setup.metrics == ("text_entropy",)
 
 
 def test_a_text_too_short_to_be_judged_by_is_still_learnt_from(text, monkeypatch):
-    monkeypatch.setattr("maestune.campaign.prepare.SAMPLE_TOKENS", 100_000)
+    monkeypatch.setattr("maestune.campaign.judges.SAMPLE_TOKENS", 100_000)
     short = prepared(text)
     assert short.setup.judges == {}
     assert short.setup.full_metrics == short.setup.verdict_metrics == ()
     assert any("Samples are not scored" in note and "Give more text" in note for note in short.notes)
-    with pytest.raises(SettingsError, match=r"cannot be measured on this text.*Give more text"):
+    with pytest.raises(SettingsError, match=r"cannot be measured on these data.*Give more text"):
         prepared(text, objective=("cluster_js",))
 
 

@@ -92,6 +92,35 @@ def test_python_tells_the_same_numbers(folders, here):
         result.seed = 3
 
 
+def test_networks_look_where_they_are_asked_to(folders, here, monkeypatch):
+    real, fake = folders
+    asked = []
+
+    def on(extractor, device):
+        asked.append((extractor.kind, device))
+        return extractor
+
+    monkeypatch.setattr("maestune.quality.features.extractor.Extractor.on", on)
+    monkeypatch.setattr("maestune.api.resolve_device", lambda text: f"what {text} is")
+    for more in ((), ("--device", "cuda:1")):
+        run("--real", real, "--fake", fake, "--metrics", "fd", "--json", *more)
+    assert asked[1] == ("random", "what auto is"), "the second opinion too"
+    assert [device for _, device in asked] == ["what auto is"] * 2 + ["what cuda:1 is"] * 2
+
+
+def test_a_device_is_named_as_it_is_for_tune(folders, here):
+    real, fake = folders
+    plain, told = (
+        run("--real", real, "--fake", fake, "--metrics", "fd", "--json", *more).stdout
+        for more in ((), ("--device", "cpu"))
+    )
+    told, plain = (json.loads(text)["metrics"]["fd"]["value"] for text in (told, plain))
+    assert told == pytest.approx(plain, rel=1e-3)  # within rounding, where there is a GPU
+    for device, says in (("abacus", "'abacus' is not understood"), ("cuda:99", "CUDA device")):
+        with pytest.raises(SettingsError, match=says):
+            run("--real", real, "--fake", fake, "--metrics", "fd", "--json", "--device", device)
+
+
 @pytest.mark.parametrize(
     ("more", "error", "said"),
     [

@@ -14,8 +14,11 @@ from maestune.quality.metrics.kernel import kernel_distance
 from maestune.quality.metrics.neighbours import neighbour_metrics
 
 N = 400
-# Others need a second extractor, or an encoder of captions.
-ALL = tuple(name for name, metric in METRICS.items() if not metric.needs_second and not metric.needs_captions)
+# Others need a second extractor, an encoder of captions, or a model that is asked about them.
+ALL = tuple(
+    name for name, metric in METRICS.items()
+    if not metric.needs_second and not metric.needs_captions and not metric.needs_answers
+)  # fmt: skip
 NOVELTY = {name for name in ALL if METRICS[name].sees_copies}
 # Noise is diverse, and nothing is farther from the training images.
 NOT_MONOTONE = {"vendi", "rke", "asked_diversity", "novelty", "copies", "authenticity", "c_t"}
@@ -106,7 +109,7 @@ def test_floor_depends_on_the_generator_alone(judge: ImageJudge) -> None:
     assert first == again != other
     # The other held-out split is smaller than the number of samples.
     assert (
-        judge.floor_note == "The floor of novelty, copies, authenticity, c_t, fld rests on 360 other held-out images."
+        judge.floor_note == "The floor of fld, novelty, copies, authenticity, c_t rests on 360 other held-out images."
     )
 
 
@@ -155,7 +158,7 @@ def test_travels_to_other_processes(judge: ImageJudge, samples: torch.Tensor) ->
 
 def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: torch.Tensor) -> None:
     metrics = available_metrics(unlabelled, autoencoder, conditional=True)
-    assert set(metrics) == {name for name in ALL if not METRICS[name].needs_labels}
+    assert set(metrics) == {name for name in ALL if not METRICS[name].needs_labels and not METRICS[name].needs_classes}
     judge = ImageJudge.prepare(unlabelled, "search", autoencoder, N)
     assert set(judge.score(judge.look(samples), metrics, intervals=True)) == set(metrics)
     with pytest.raises(MetricError, match="no labels"):
@@ -164,6 +167,29 @@ def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: 
         judge.score(judge.look(samples), ["adherence"])
     assert judge.asked is None
     assert judge.classes(judge.look(samples)) == judge.real_classes == ()
+
+
+def test_labels_tell_what_was_asked_for_where_the_extractor_knows_no_classes(
+    digits: ImageData, autoencoder: Extractor, samples: torch.Tensor
+) -> None:
+    judge = ImageJudge.prepare(digits, "search", autoencoder, N, conditions=digits.prompts("search", N))
+    told = {name for name in ALL if METRICS[name].needs_labels}
+    assert told == {"asked_diversity", "cas"}
+    assert set(ALL) - set(judge.metrics) == {name for name in ALL if METRICS[name].needs_classes}
+    seen = judge.look(samples)
+    scores = judge.score(seen, sorted(told), intervals=True)
+    assert judge.classes(seen) == ()
+    # Samples show what was asked for; with their classes shuffled, they teach nothing and vary as all images do.
+    order = np.random.default_rng(0).permutation(N)
+    assert seen.asked is not None
+    mixed = replace(seen, asked=seen.asked[order], condition=seen.asked[order])
+    shuffled = judge.score(mixed, sorted(told))
+    assert scores["cas"].value > 0.5 > 0.3 > shuffled["cas"].value
+    assert scores["asked_diversity"].value < shuffled["asked_diversity"].value
+    floor = judge.floor(sorted(told), torch.Generator().manual_seed(0))
+    assert floor["cas"].value > scores["cas"].value
+    assert floor["asked_diversity"].value == pytest.approx(1, abs=0.1)
+    assert all(math.isfinite(score.value) for score in judge.failure(sorted(told)).values())
 
 
 def test_what_is_available_and_how_many_samples(digits: ImageData, classifier: Extractor) -> None:

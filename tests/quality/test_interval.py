@@ -136,6 +136,7 @@ def _seen(
         condition=kinds,
         agreement=agreement,
         rank=1 + (agreement < 0).astype(np.int64),
+        yes=(1 + agreement) / 2,
     )
 
 

@@ -14,6 +14,7 @@ from rich.console import Console as Terminal
 
 from maestune.campaign.record import Record
 from maestune.report import console, formats
+from maestune.report.comparing import best_trial, recipe_trial, scores_of
 from maestune.report.console import (
     LiveConsole,
     PlainConsole,
@@ -24,7 +25,7 @@ from maestune.report.console import (
     trials_json,
     trials_table,
 )
-from maestune.report.views import best_trial, recipe_trial, scores_of, state_counts
+from maestune.report.trial_views import state_counts
 from maestune.types import Config, Objective
 
 

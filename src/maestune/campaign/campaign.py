@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import platform
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 from maestune.campaign.agenda import Plan
+from maestune.campaign.best import write_best
 from maestune.campaign.budget import Budget
-from maestune.campaign.length import full_steps, measure_speed, rung_steps
+from maestune.campaign.interrupting import on_interrupt
+from maestune.campaign.length import full_steps, measure_speed
+from maestune.campaign.machine import memory_mib
 from maestune.campaign.observer import Observer
+from maestune.campaign.opening import begin, check_same
 from maestune.campaign.prepare import Prepared, prepare
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
@@ -26,8 +25,6 @@ from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.settings import Settings, default_workers, how_to_fuse, resolve_device
 from maestune.campaign.store import Store
-from maestune.data import ImageData
-from maestune.data.asking import Asking
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.inline import Inline
 from maestune.execution.jobs import Setup
@@ -42,9 +39,7 @@ from maestune.execution.model import (
     own_family,
 )
 from maestune.execution.processes import Processes
-from maestune.execution.segment import disk_error, real_picture
 from maestune.families.base import Family
-from maestune.recipes.writing import toml_text
 from maestune.search import make_strategy
 from maestune.space import Fusible, Space
 from maestune.training.loop import family_training
@@ -113,7 +108,8 @@ class Campaign:
             executor = self._executor(device, training)
             prepared = prepare(settings, own, device, lambda text: _tell(observers, text))
             executor.prepare(self._setup(prepared, device))
-            self._begin(store, prepared, executor, device, members=self._members(training))
+            workers, members = max(self._workers(device), 1), self._members(training)
+            begin(store, settings, prepared, executor, device, workers, members)
             before = max([store.facts.get("seconds", 0.0), *(t.clock_seconds for t in store.trials)])
             plan = Plan(
                 space=prepared.space,
@@ -121,9 +117,9 @@ class Campaign:
                 rungs=tuple(store.facts["rungs"]),
                 budget=Budget.parse(settings.budget),
                 seed=settings.seed,
-                workers=max(self._workers(device), 1),
+                workers=workers,
                 fusible=self._fusible(training),
-                members=self._members(training),
+                members=members,
             )
             strategy = make_strategy(
                 settings.strategy,
@@ -135,14 +131,28 @@ class Campaign:
                 per_second=not plan.reproducible,
             )
             loop = Loop(plan, store, strategy, executor, observers, lambda: before + time.monotonic() - begun)
-            with _on_interrupt(loop):
+            with on_interrupt(loop):
                 record = loop.run()
-            self._write_best(record)
+            write_best(record)
             return record
         finally:
             if executor is not None:
                 executor.close()
             store.close()
+
+    def _finished(self, store: Store, observers: Sequence[Observer]) -> Record:
+        """The result of a campaign that is done."""
+        check_same(store, self.settings)
+        record = record_of(store, 0.0)
+        write_best(record)  # a crash may have come just before it
+        for observer in observers:
+            observer.start(record)
+        _tell(
+            observers, f"{store.folder} is finished already; this is its result (another --out or --seed starts afresh)"
+        )
+        for observer in observers:
+            observer.finish(record)
+        return record
 
     def dry_run(self) -> Estimate:
         """Check everything, train a few steps of the recipe, estimate what the budget buys. Leaves nothing behind."""
@@ -154,7 +164,7 @@ class Campaign:
             executor.prepare(self._setup(prepared, device))
             with tempfile.TemporaryDirectory(prefix="maestune-") as folder:
                 rate = measure_speed(executor, prepared, Path(folder) / "dry-run", settings.seed)
-            memory = _memory_mib([os.getpid(), *executor.pids])
+            memory = memory_mib([os.getpid(), *executor.pids])
         finally:
             executor.close()
         budget, workers = Budget.parse(settings.budget), max(self._workers(device), 1)
@@ -212,185 +222,7 @@ class Campaign:
     def _members(self, training: Training | Family | None) -> int:
         return (self.settings.members or MEMBERS) if self._fusible(training) != Fusible() else 1
 
-    def _begin(self, store: Store, prepared: Prepared, executor: Processes | Inline, device: str, members: int) -> None:
-        """Write down a new campaign; of an existing one, check that it is the same."""
-        settings, budget = self.settings, Budget.parse(self.settings.budget)
-        identity = {**prepared.identity(settings), "trained as one": f"at most {members}"}
-        if store.exists:
-            given = {} if settings.steps is None else {"steps": str(settings.steps)}
-            _check_identity(store, {**identity, "steps": store.facts["identity"]["steps"], **given})
-            store.set_facts(budget_text=budget.describe())
-            return
-        workers = max(self._workers(device), 1)
-        rate = 0.0
-        if budget.kind == "seconds" and settings.steps is None:
-            rate = measure_speed(executor, prepared, store.folder / "calibration", settings.seed)
-        steps = full_steps(settings, prepared, rate, workers)
-        try:
-            (store.folder / "campaign.toml").write_text(prepared.resolved(settings, steps), encoding="utf-8")
-            (store.folder / "recipe.toml").write_text(toml_text(prepared.recipe) + "\n", encoding="utf-8")
-            if isinstance(prepared.data, ImageData):
-                real_picture(prepared.data.report.images, store.folder / "real.png")
-        except OSError as error:
-            raise disk_error(store.folder, error) from error
-        store.create(
-            prepared.goals.objectives,
-            {
-                "identity": {**identity, "steps": str(steps)},
-                "model": settings.model,
-                "recipe_name": prepared.recipe_name,
-                "settings": settings.model_dump(mode="json"),
-                "data_text": prepared.data.describe() if prepared.data else "the training's own data",
-                "spec": prepared.data.spec.to_dict() if prepared.data else None,
-                "asking": Asking.of(prepared.data).to_dict() if prepared.data else None,
-                "conditional": prepared.conditional,
-                "budget_text": budget.describe(),
-                "space": prepared.space.to_dict(),
-                "rungs": rung_steps(steps, settings.rungs, settings.eta),
-                "constraints": [[c.name, c.sign, c.bound] for c in prepared.goals.constraints],
-                "floor": prepared.floor,
-                "search_floor": prepared.search_floor,
-                "terms": prepared.terms,
-                "failure": prepared.failure,
-                "class_names": prepared.data.class_names if prepared.data else (),
-                "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),
-                "environment": _environment(device, workers),
-                "citations": prepared.citations,
-                "notes": prepared.notes,
-            },
-        )
-
-    def _finished(self, store: Store, observers: Sequence[Observer]) -> Record:
-        """The result of a campaign that is done; its data need not be loaded again to see whether it is the same."""
-        old = {**Settings.make().model_dump(mode="json"), **store.facts["settings"]}
-        new = self.settings.model_dump(mode="json")
-        fixed = (
-            "model",
-            "data",
-            "objective",
-            "constraint",
-            "seed",
-            "strategy",
-            "set",
-            "range",
-            "rungs",
-            "eta",
-            "steps",
-            "size",
-            "recipe",
-            "domain",
-            "tokens",
-            "captions",
-            "samples",
-            "report_samples",
-        )
-        changed = [f"{name}: {old[name]} → {new[name]}" for name in fixed if new[name] != old[name]]
-        if changed and self.settings.space is None:
-            raise StoreError(_different(store.folder, changed))
-        record = record_of(store, 0.0)
-        self._write_best(record)  # a crash may have come just before it
-        for observer in observers:
-            observer.start(record)
-        _tell(
-            observers, f"{store.folder} is finished already; this is its result (another --out or --seed starts afresh)"
-        )
-        for observer in observers:
-            observer.finish(record)
-        return record
-
-    def _write_best(self, record: Record) -> None:
-        """best.toml: the configuration to use, with what is known of it. A worse one is never recommended."""
-        if record.best is None:
-            return
-        number = record.best
-        if record.verdicts and record.verdicts[0].keep_recipe:
-            number = next(t.number for t in record.trials if t.role == "recipe")
-        told = f"{_what_best_is(record)}; campaign of {record.data_text}, budget {record.budget_text}"
-        text = (
-            f"# {''.join(c if c.isprintable() else ' ' for c in told)}\n"  # names of data are not ours: no line breaks
-        )
-        body = toml_text(record.trial(number).config)
-        try:
-            (record.folder / "best.toml").write_text(text + body + "\n", encoding="utf-8")
-        except OSError as error:
-            raise disk_error(record.folder, error) from error
-
-
-def _what_best_is(record: Record) -> str:
-    """What is recommended, in words."""
-    if not record.verdicts:
-        return f"trial {record.best}, not yet judged"
-    verdict = record.verdicts[0]
-    nearest = "; nothing kept the bounds that were asked for, and this is the nearest" if verdict.outside else ""
-    if verdict.keep_recipe:
-        near = nearest if verdict.recipe_outside else " (nothing better was found)"
-        return f"the starting recipe{near}"
-    return f"trial {record.best}{nearest or f', {verdict.decision} against the recipe'}"
-
 
 def _tell(observers: Sequence[Observer], text: str) -> None:
     for observer in observers:
         observer.event(text)
-
-
-def _check_identity(store: Store, identity: Mapping[str, str]) -> None:
-    old: Mapping[str, str] = store.facts["identity"]
-    names = dict.fromkeys((*old, *identity))
-    changes = [f"{n}: {old.get(n, 'none')} → {identity.get(n, 'none')}" for n in names if old.get(n) != identity.get(n)]
-    if changes:
-        raise StoreError(_different(store.folder, changes))
-
-
-def _different(folder: Path, changes: Sequence[str]) -> str:
-    shown = "\n  ".join(changes[:8]) + ("\n  …" if len(changes) > 8 else "")
-    return (
-        f"{folder} holds a different campaign:\n  {shown}\n"
-        f"Start the new one in another folder (--out), or go on with the old one (maestune resume {folder})."
-    )
-
-
-def _environment(device: str, workers: int) -> dict[str, str]:
-    import torch
-
-    packages = ("maestune", "torch", "optuna", "numpy", "scipy", "scikit-learn")
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return {
-        **{package: metadata.version(package) for package in packages},
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "device": f"{device} ({name})",
-        "cores": str(os.cpu_count()),
-        "workers": str(workers),
-    }
-
-
-def _memory_mib(pids: Sequence[int]) -> float:
-    """Peak resident memory of processes, added up, in MiB; NaN where the system does not tell."""
-    total = 0.0
-    for pid in pids:
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            return float("nan")
-        total += next(float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-    return total
-
-
-@contextmanager
-def _on_interrupt(loop: Loop) -> Iterator[None]:
-    """First SIGINT or SIGTERM: interrupt the loop; a second one raises KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(_number: int, _frame: object) -> None:
-        if loop.stop_asked:
-            raise KeyboardInterrupt
-        loop.stop_asked = True
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

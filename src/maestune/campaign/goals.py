@@ -12,9 +12,11 @@ from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.model import OwnTraining
 from maestune.families.base import Family
 from maestune.families.lm import LM
-from maestune.quality import DESCRIBED, available_metrics
+from maestune.quality import DESCRIBED, Metric, available_metrics
 from maestune.quality.text import TEXT_METRICS
 from maestune.types import Constraint, Objective
+
+SEE_VARIETY = ("fd", "fd_inf", "kid", "mind", "fld")  # beside the scores of diversity: docs/metrics.md
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,29 @@ def goals_of(
         )
     modality = made.modality if made is not None else "image"
     texts, brought = expanded(texts, modality)
-    known = measurable(data, conditional, made)
+    known = measurable(data, conditional, made, answers=settings.vqa is not None)
     directions = {name: DESCRIBED[name].higher_is_better for name in known if name in DESCRIBED}
     objectives = tuple(parse_objective(text, directions) for text in texts)
     constraints = _constraints(settings.constraint, brought)
     if made is not None:  # a training of the user's own may tell scores that nobody knows beforehand
         _check([o.name for o in objectives], "objective", [*known, *presets_for(modality)], known)
         _check([c.name for c in constraints], "score in a constraint:", known, known)
+    _improvable(objectives)
+    _varied(objectives, constraints)
     if len({o.name for o in objectives}) < len(objectives):
         raise SettingsError(f"An objective was given twice: {', '.join(texts)}.")
     return Goals(objectives, constraints)
 
 
-def measurable(data: Data | None, conditional: bool, made: Family | None) -> tuple[str, ...]:
-    """Names of the scores that judge and family can measure on these data."""
+def measurable(data: Data | None, conditional: bool, made: Family | None, answers: bool = False) -> tuple[str, ...]:
+    """Names of the scores that judge and family may be able to measure on these data; `answers`: a model is asked about samples.
+
+    What the extractor knows is not known yet: `check_judgeable` refuses what then turns out to be missing.
+    """
     judged: tuple[str, ...] = ()
     if isinstance(data, ImageData):
-        judged = available_metrics(data, conditional=conditional)
+        captions = conditional and data.vocabulary is not None
+        judged = available_metrics(data, conditional=conditional, second=True, captions=captions, answers=answers)
     elif isinstance(data, TextData) and isinstance(made, LM):
         judged = tuple(TEXT_METRICS)
     return (*judged, *(made.measures if made is not None else ()))
@@ -69,6 +77,33 @@ def _check(names: Sequence[str], what: str, listed: Collection[str], known: Coll
     for name in names:
         if name not in known:
             raise SettingsError(f"Unknown {what} {name!r}. {did_you_mean(name, listed)}")
+
+
+def _improvable(objectives: Sequence[Objective]) -> None:
+    """Refuse what is best where real data have it: improving it without end leads away from them."""
+    for objective in objectives:
+        described = DESCRIBED.get(objective.name)
+        if described is not None and not described.goal:
+            raise SettingsError(
+                f"{described.label} ({objective.name}) is best where real data have it, neither least nor greatest; bound it "
+                f'with --constraint "{objective.name}>=…" (or <=), and improve another score.'
+            )
+
+
+def _varied(objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> None:
+    """Refuse to improve answers about captions with nothing beside them that sees variety.
+
+    The same right picture for every prompt of a kind scores best.
+    """
+    asked = [o.name for o in objectives if isinstance(m := DESCRIBED.get(o.name), Metric) and m.needs_answers]
+    beside = [goal.name for goal in (*objectives, *constraints)]
+    if asked and not any(
+        name in SEE_VARIETY or DESCRIBED[name].axis == "diversity" for name in beside if name in DESCRIBED
+    ):
+        raise SettingsError(
+            f"{DESCRIBED[asked[0]].label} ({asked[0]}) is best for the same picture again and again; set a floor of variety "
+            'beside it (--constraint "asked_diversity>=0.8" or "coverage>=0.5"), or improve fd as well.'
+        )
 
 
 def _constraints(asked: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:

@@ -1,48 +1,30 @@
-"""From settings to everything a campaign works with: data, space, recipe, judges, and what every job shares."""
+"""From settings to everything a campaign works with: data, space, recipe, goals, and what every job shares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from maestune.campaign.goals import Goals, goals_of
-from maestune.campaign.seeds import derive_seed
-from maestune.campaign.settings import Settings, report_samples
+from maestune.campaign.judges import Say, check_judgeable, costly, floor_generator, prepare_judges
+from maestune.campaign.settings import Settings
 from maestune.campaign.start import located, start_of
-from maestune.data import Data, ImageData, TextData, load_data
+from maestune.data import Data, ImageData, load_data
 from maestune.data.load import resolved_source
-from maestune.data.text import PROMPT_TOKENS
-from maestune.errors import MetricError, SettingsError
+from maestune.errors import SettingsError
 from maestune.execution.jobs import Setup, Split, score_dict
 from maestune.execution.model import OwnTraining, family, is_own, spec_for
 from maestune.families.base import Family
 from maestune.families.lm import LM
-from maestune.families.lm.family import SAMPLE_TOKENS, decoding_freed
-from maestune.quality import (
-    AUTO,
-    DESCRIBED,
-    ImageJudge,
-    Judge,
-    Metric,
-    choose,
-    choose_reader,
-    choose_second,
-    default_n_samples,
-    refusal,
-    resolved_features,
-    self_test,
-)
-from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextJudge, TextMetric, known_text, prepare_eyes
+from maestune.families.lm.family import DECODING, decoding_freed
+from maestune.quality import DESCRIBED, let_go, resolved_features, resolved_vqa
+from maestune.quality.text import TEXT_METRICS
 from maestune.recipes.writing import toml_text
 from maestune.space import Choice, Float, Param, Space
 from maestune.types import Config, Objective
 
 DEFAULT_STEPS = 1000  # of a full training, where neither settings nor model say
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -99,6 +81,8 @@ class Prepared:
             values["recipe"] = located(settings.recipe)
         if settings.features is not None:
             values["features"] = resolved_features(settings.features)
+        if settings.vqa is not None:
+            values["vqa"] = resolved_vqa(settings.vqa)
         values |= {
             "model": _located(settings.model),
             "objective": [objective_text(o) for o in self.goals.objectives],
@@ -126,27 +110,28 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     conditional = made is not None and data is not None and made.conditional(recipe_config, data.spec)
     goals = goals_of(settings, own, made, data, conditional)
     if isinstance(made, LM) and settings.space is None and any(name in TEXT_METRICS for name in goals.names):
-        space = decoding_freed(space, settings.set)  # where texts decide, it is worth searching how they are drawn
+        # Where texts decide, it is worth searching how they are drawn.
+        space = decoding_freed(space, DECODING.difference(settings.set))
         recipe_config = space.centre()
     _comparable(goals.objectives, space)
     notes = [*start.notes, *(_notes(data, say) if data is not None else ())]
-    _improvable(goals.objectives)
-    judged = _judged(settings, data, made, conditional, say)
-    _judgeable(goals, judged)
+    judged = prepare_judges(settings, data, made, conditional, device, say)
+    check_judgeable(goals, judged)
     notes += judged.notes
     failure = dict(judged.failure)
     if made is not None and data is not None:
         failure |= {name: [value] * 3 for name, value in made.failure(data.spec).items()}
     metrics = tuple(judged.floor)  # what the judges can measure
     asked = tuple(name for name in goals.names if name in metrics)
-    search_floor = judged.judges["search"].floor(asked, _floor_generator(settings)) if asked else {}
+    search_floor = judged.judges["search"].floor(asked, floor_generator(settings)) if asked else {}
+    let_go()  # of a model that was asked about real images: from now on the workers ask
     setup = Setup(
         model=settings.model,
         device=device,
         data=data,
         judges=judged.judges,
         metrics=asked,  # rungs come every second: there only what decides is measured
-        full_metrics=tuple(name for name in metrics if name in asked or not _costly(name)),
+        full_metrics=tuple(name for name in metrics if name in asked or not costly(name)),
         verdict_metrics=metrics,
         objectives=goals.objectives,
     )
@@ -171,10 +156,6 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         model_steps=_model_steps(own, made, data),
         shortest=made.shortest if made is not None else 1.0,
     )
-
-
-def _floor_generator(settings: Settings) -> torch.Generator:
-    return torch.Generator().manual_seed(derive_seed(settings.seed, "floor"))
 
 
 def objective_text(objective: Objective) -> str:
@@ -245,102 +226,3 @@ def _comparable(objectives: Sequence[Objective], space: Space) -> None:
                 f"which is searched ({_in_words(choices)}); fix it with --set {described.within}={example}, or choose "
                 "another objective."
             )
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """The judges by split, what real data and what nothing usable would score, and what to know about all this."""
-
-    judges: Mapping[Split, Judge] = field(default_factory=dict[Split, Judge])
-    floor: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
-    failure: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
-    notes: tuple[str, ...] = ()
-
-
-def _judged(settings: Settings, data: Data | None, made: Family | None, conditional: bool, say: Say) -> _Judged:
-    """Judges for the data; none where there are no data, or where nobody knows how long a model's texts are."""
-    if isinstance(data, ImageData):
-        judges, notes = _image_judges(settings, data, conditional, say)
-    elif isinstance(data, TextData) and isinstance(made, LM):
-        try:
-            judges, notes = _text_judges(settings, data, say)
-        except MetricError as error:  # too short a text
-            note = f"Samples are not scored: {error}"
-            say(note)
-            return _Judged(notes=(note,))
-    else:
-        return _Judged()
-    report = judges["report"]
-    metrics = [name for name in report.metrics if name in judges["search"].metrics]
-    if report.floor_note:
-        notes.append(report.floor_note)
-    floor = report.floor(metrics, _floor_generator(settings))
-    return _Judged(judges, score_dict(floor), score_dict(report.failure(metrics)), tuple(notes))
-
-
-def _image_judges(
-    settings: Settings, data: ImageData, conditional: bool, say: Say
-) -> tuple[dict[Split, Judge], list[str]]:
-    name = settings.features or AUTO
-    extractor = choose(name, data, say)
-    second = choose_second(extractor, data, say)
-    reader = choose_reader(name, data, say) if conditional else None
-    test = self_test(extractor, data, second=second)
-    if (why := refusal(test)) is not None:
-        if settings.features is None:
-            raise SettingsError(why)
-        say(f"warning: {test.sentence}")
-    n = settings.samples or default_n_samples(data)
-
-    def judge(split: Split, n: int) -> Judge:
-        asked = data.prompts(split, n) if conditional else None
-        return ImageJudge.prepare(data, split, extractor, n, conditions=asked, second=second, reader=reader)
-
-    judges: dict[Split, Judge] = {
-        "search": judge("search", n),
-        "report": judge("report", report_samples(settings, n, len(data.train))),
-    }
-    return judges, [extractor.description, test.sentence]
-
-
-def _text_judges(settings: Settings, data: TextData, say: Say) -> tuple[dict[Split, Judge], list[str]]:
-    n = settings.samples or DEFAULT_TEXTS
-    eyes = prepare_eyes(data, progress=say)
-    known = known_text(data, SAMPLE_TOKENS, n, eyes)
-    n_report = report_samples(settings, n, data.size // (PROMPT_TOKENS + SAMPLE_TOKENS))
-    judges: dict[Split, Judge] = {
-        "search": TextJudge.prepare(data, "search", eyes, SAMPLE_TOKENS, n, known),
-        "report": TextJudge.prepare(data, "report", eyes, SAMPLE_TOKENS, n_report, known),
-    }
-    copied = (
-        f"A passage counts as copied from {known.shortest} characters on; so is {known.usual:.0%} of held-out text."
-    )
-    return judges, [f"Texts are looked at with {eyes.description}.", copied]
-
-
-def _improvable(objectives: Sequence[Objective]) -> None:
-    """Refuse statistics of texts that are no goals."""
-    for objective in objectives:
-        metric = TEXT_METRICS.get(objective.name)
-        if metric is not None and not metric.goal:
-            gaps = [other for other in TEXT_METRICS if other.endswith("_gap")]
-            raise SettingsError(
-                f"{metric.label} ({objective.name}) is best where human text has it, neither least nor greatest; improve "
-                f"{', '.join(gaps[:-1])} or {gaps[-1]} instead, or bound it with --constraint."
-            )
-
-
-def _judgeable(goals: Goals, judged: _Judged) -> None:
-    """Refuse goals that the judges turned out not to be able to measure."""
-    for name in goals.names:
-        metric = TEXT_METRICS.get(name)
-        if metric is not None and name not in judged.floor:
-            why = (
-                " ".join(judged.notes) if not judged.judges else "Held-out text shows none of it, as the judge sees it."
-            )
-            raise SettingsError(f"{metric.label} ({name}) cannot be measured on this text. {why}")
-
-
-def _costly(name: str) -> bool:
-    metric = DESCRIBED.get(name)
-    return isinstance(metric, Metric | TextMetric) and metric.costly

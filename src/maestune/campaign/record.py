@@ -88,8 +88,8 @@ class Record:
     """Everything a campaign left in its folder, as far as it has come.
 
     Layout: `campaign.toml` (resolved settings), `study.db` (Optuna), `trials/NNNN/events.jsonl`,
-    `trials/NNNN/samples-SSSSSSSS.png` (8×8 grid of the same 64 latents), `real.png`, `best.toml`, `recipe.toml`,
-    `summary.json`, `report.html`.
+    `trials/NNNN/samples-SSSSSSSS.png` (8×8 grid of the same 64 latents), `copied-SSSSSSSS.json` beside them in the finals,
+    `real.png`, `best.toml`, `recipe.toml`, `summary.json`, `report.html`.
     """
 
     folder: Path

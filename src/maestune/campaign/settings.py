@@ -62,6 +62,9 @@ class Settings(BaseModel):
     features: str | None = Field(
         None, description="what images are judged with: auto, classifier, ssl, autoencoder, random, dinov2:PATH …"
     )
+    vqa: str | None = Field(
+        None, description="folder of a model that is asked whether samples show their captions (VQAScore)"
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     workers: int | None = Field(None, ge=0, description="worker processes; 0 trains in the campaign's own process")
     fuse: Literal["auto", "off", "fused", "compiled"] = Field(

@@ -10,6 +10,8 @@ from maestune.data import Data
 from maestune.errors import SettingsError
 from maestune.execution.model import OwnTraining, recipe_of, spec_for
 from maestune.families.base import Family
+from maestune.families.lm import LM
+from maestune.families.lm.family import decoding_freed
 from maestune.recipes import Case, Recipe, apply, apply_domain, find, find_domain
 from maestune.space import Space
 
@@ -56,6 +58,8 @@ def start_of(settings: Settings, own: OwnTraining | None, made: Family | None, d
         space = own.space
     for name, value in settings.set.items():
         space = space.fix(name, value)
+    if isinstance(made, LM):
+        space = decoding_freed(space, settings.range)  # who gives a range for how texts are drawn wants it searched
     for name, (low, high) in settings.range.items():
         space = space.restrict(name, low, high)
     if not space.varying:

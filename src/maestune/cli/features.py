@@ -38,23 +38,35 @@ def check(
     size: Annotated[
         int | None, typer.Option(min=8, max=1024, help="Height and width that images are brought to.")
     ] = None,
+    vqa: Annotated[
+        str | None,
+        typer.Option(help="Folder of a model that would be asked about captions (VQAScore): can it tell them apart?"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where that model runs: auto, cpu, cuda or cuda:N. (default: auto)")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Test what images are judged with: real images made worse must score worse, by it and by a second opinion.
 
     Exit code 1 when it fails.
     """
+    from maestune.campaign.settings import resolve_device
     from maestune.data import load_images
     from maestune.quality.features.choice import choose, choose_second
     from maestune.quality.features.self_test import self_test
+    from maestune.quality.features.vqa import check_vqa, choose_answerer
 
     def say(sentence: str) -> None:
         typer.echo(sentence, err=True)
 
+    if vqa is not None:
+        check_vqa(vqa)
     images = load_images(data, size=size, progress=say)
     judge = choose(name, images, say)
     second = choose_second(judge, images, say)
     test = self_test(judge, images, second=second)
+    asked = None if vqa is None else choose_answerer(vqa, images, resolve_device(device or "auto"), say)
     if as_json:
         told = {
             "data": images.name,
@@ -66,6 +78,14 @@ def check(
             "faintest": test.faintest,
             "passed": test.passed,
             "sentence": test.sentence,
+            "vqa": None
+            if asked is None
+            else {
+                "fingerprint": asked.fingerprint,
+                "description": asked.description,
+                "preferred": asked.preferred,
+                "passed": asked.able,
+            },
         }
         sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:
@@ -74,7 +94,11 @@ def check(
         console.print(Text(f"second opinion: {second.description}"))
         console.print(_table(test.distances, test.second, judge.kind, second.kind))
         console.print(Text(test.sentence, style="green" if test.passed else "red"))
-    if not test.passed:
+        if asked is not None:
+            console.print(Text(f"about captions: {asked.description}"))
+            if asked.warning:
+                console.print(Text(asked.warning, style="red"))
+    if not test.passed or (asked is not None and asked.able is False):
         raise typer.Exit(1)
 
 

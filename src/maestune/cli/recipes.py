@@ -137,8 +137,8 @@ def _citations(what: str) -> tuple[str, ...]:
 def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
     from maestune.api import open_campaign
     from maestune.campaign.settings import read_toml
-    from maestune.report.search_views import importance_view
-    from maestune.report.views import verdict_view
+    from maestune.report.importance_views import importance_view
+    from maestune.report.verdict_views import verdict_view
 
     if file.suffix != ".toml":
         raise SettingsError(f"{file}: the name of a recipe's file must end in .toml, so that --recipe knows it.")

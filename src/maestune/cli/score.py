@@ -56,6 +56,15 @@ def score(
         list[str] | None,
         typer.Option(help='Makes captions of class names of the real images: "a photo of a {}"; repeatable.'),
     ] = None,
+    vqa: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a model (Hugging Face) that is asked whether images show their captions: adds vqa_score (VQAScore)."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where networks look at samples: auto, cpu, cuda or cuda:N. (default: auto)")
+    ] = None,
     modality: Annotated[str | None, typer.Option(help="image or text, where the content does not tell.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Page with values and pictures. (default: score.html; none with --json)")
@@ -82,6 +91,8 @@ def score(
             seed=seed,
             captions=captions or (),
             modality=modality,
+            vqa=vqa,
+            device=device,
             out=page,
             progress=_tell,
         )

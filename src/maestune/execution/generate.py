@@ -17,6 +17,9 @@ from maestune.training.checkpoint import load_checkpoint
 from maestune.training.run import seeded
 from maestune.types import Config
 
+ASKED_BY = {"label": "a class of the data", "caption": "what a caption says", "prompt": "how a text begins"}
+"""What models are asked by, as families name it, and what that is."""
+
 
 def generate(
     model: str, config: Config, folder: Path, spec: DataSpec | None, n: int, seed: int, device: str, prompts: Batch
@@ -55,6 +58,9 @@ def generate(
         with torch.no_grad():
             return made.generate(network, made.hyper(config, 1.0), noise)
     except KeyError as missing:
+        name = missing.args[0] if missing.args else None
+        if not isinstance(name, str) or name not in ASKED_BY or name in noise:
+            raise  # no condition that was left out: an error of whoever wrote the model
         raise SettingsError(
-            f"This model must be asked by {missing}, and was not; name a class of the data."
+            f"This model is asked by {name}, and was given none; ask for {ASKED_BY[name]}."
         ) from missing

@@ -19,11 +19,13 @@ from typing import Any
 
 import torch
 
-from maestune.data import TextData, to_float
+from maestune.data import ImageData, TextData, to_float
 from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, MaestuneError, MetricError, StoreError
+from maestune.execution.copies import copies_of, copies_path, copies_text, pairs_of
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
 from maestune.execution.watching import Watching
+from maestune.quality.copied import CopiedImages
 from maestune.training.best import look_steps, watch_of
 from maestune.training.checkpoint import load_checkpoint, save_checkpoint
 from maestune.training.run import Run, Training
@@ -156,10 +158,14 @@ class Segment:
             yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
             return
         if self.scored or self.step in self.looks:
-            rung = self.rung(report)
+            rung, seen = self.rung(report)
+            result = True  # these weights are what the trial is worth, unless better ones are kept
             if self.watching is not None and self.step in self.looks:
                 self.watching.looked(self.choice(report, rung), rung, report)
+                result = self.watching.rung is rung
                 rung = self.watching.result(self.step, self.seconds)
+            if result and seen is not None and self.job.split == "report":
+                self.copies(report, seen)
             if self.scored:
                 self.rungs.append(rung)
                 yield Scored(self.job.trial, rung)
@@ -248,10 +254,11 @@ class Segment:
             split=job.split,
         )
 
-    def rung(self, report: Report) -> Rung:
-        """What a report is worth: the judge's scores of its samples, and the training's own."""
+    def rung(self, report: Report) -> tuple[Rung, Any]:
+        """What a report is worth, the judge's scores of its samples and the training's own; and what the judge saw."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
         classes: tuple[float, ...] = ()
+        seen: Any = None
         if metrics := self.measured(report.step):
             judge = self.setup.judges[self.job.split]
             if report.samples is None:
@@ -270,7 +277,7 @@ class Segment:
                 f"The objective {missing[0]!r} is not among the scores of the report at step {report.step} "
                 f"({', '.join(scores) or 'none'}); yield Report(scores={{{missing[0]!r}: value}}) there."
             )
-        return Rung(report.step, scores, self.seconds, classes)
+        return Rung(report.step, scores, self.seconds, classes), seen
 
     def show(self, samples: torch.Tensor) -> None:
         """Draw samples; of texts a few are written down, evenly spread, each as what was asked for and what came."""
@@ -287,14 +294,31 @@ class Segment:
         with _disk(self.job.folder):
             text_path(self.job.folder, self.step).write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
 
-    def picture(self, images: torch.Tensor, path: Path) -> None:
-        """Draw images in rows of eight."""
+    def copies(self, report: Report, seen: Any) -> None:
+        """Write down what samples that the judge saw have copied; of images with a picture, training images below them."""
+        found = copies_of(self.setup.judges[self.job.split], seen)
+        if found is None:
+            return
+        path = copies_path(self.job.folder, self.step)
+        if isinstance(found, CopiedImages):
+            assert isinstance(self.setup.data, ImageData)
+            assert report.samples is not None  # they were looked at
+            pairs = pairs_of(found, report.samples, self.setup.data.train)
+            self.picture(pairs, path.with_suffix(".png"), columns=len(found.nearest))
+        with _disk(self.job.folder):
+            path.write_text(copies_text(found), encoding="utf-8")
+        for old in self.job.folder.glob("copied-*"):
+            if old.stem != path.stem:  # of weights that were not kept
+                old.unlink(missing_ok=True)
+
+    def picture(self, images: torch.Tensor, path: Path, columns: int = PICTURE_COLUMNS) -> None:
+        """Draw images in rows of eight, or as many as are asked for."""
         images = images[:PICTURE_SAMPLES].detach().cpu()
         height = images.shape[-2] * PICTURE_COLUMNS
         if height > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
             images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / height, mode="area")
         with _disk(self.job.folder):
-            save_png(grid_image(images, columns=PICTURE_COLUMNS), path)
+            save_png(grid_image(images, columns=columns), path)
 
     def checkpoint(self, report: Report) -> None:
         """Write a checkpoint, then remove the older ones: there is always a whole one."""

@@ -1,5 +1,6 @@
 """How good samples are: features, one file per kind of metric, intervals, and the judge who applies them."""
 
+from maestune.quality.available import available_metrics as available_metrics
 from maestune.quality.catalogue import DESCRIBED as DESCRIBED
 from maestune.quality.catalogue import METRICS as METRICS
 from maestune.quality.catalogue import find_metric as find_metric
@@ -14,8 +15,11 @@ from maestune.quality.features.extractor import make_extractor as make_extractor
 from maestune.quality.features.self_test import SelfTest as SelfTest
 from maestune.quality.features.self_test import refusal as refusal
 from maestune.quality.features.self_test import self_test as self_test
+from maestune.quality.features.vqa import check_vqa as check_vqa
+from maestune.quality.features.vqa import choose_answerer as choose_answerer
+from maestune.quality.features.vqa import let_go as let_go
+from maestune.quality.features.vqa import resolved_vqa as resolved_vqa
 from maestune.quality.image_judge import ImageJudge as ImageJudge
-from maestune.quality.image_judge import available_metrics as available_metrics
 from maestune.quality.image_judge import default_n_samples as default_n_samples
 from maestune.quality.judge import Judge as Judge
 from maestune.quality.metric import Metric as Metric

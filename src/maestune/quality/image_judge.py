@@ -16,11 +16,13 @@ from torch import Tensor
 
 from maestune.data import Batch, ImageData, Images, to_float
 from maestune.errors import MetricError
+from maestune.quality.available import available_metrics
 from maestune.quality.catalogue import METRICS, find_metric
 from maestune.quality.features.captions import CaptionReader, asked_views
 from maestune.quality.features.extractor import Extractor
+from maestune.quality.features.vqa import Answerer, answered, asked_about
 from maestune.quality.interval import scores
-from maestune.quality.metric import Features, Kind, Metric, Reals
+from maestune.quality.metric import Features, Kind, Reals
 from maestune.quality.metrics.modes import class_histogram
 from maestune.types import Score
 
@@ -38,48 +40,6 @@ def default_n_samples(data: ImageData) -> int:
     return 1000 if len(data.train) <= SMALL_TRAINING_SET else 2000
 
 
-def available_metrics(
-    data: ImageData,
-    extractor: Extractor | None = None,
-    *,
-    conditional: bool = False,
-    second: bool = False,
-    places: bool = True,
-    captions: bool = False,
-    n_samples: int | None = None,
-) -> tuple[str, ...]:
-    """Names of the metrics that can be computed for this data, in the order in which people should read them.
-
-    `conditional`: for samples that were asked for something. `second`: with a second extractor. `places`: whether the
-    extractor tells what it sees in each place. `captions`: with an encoder of images and captions. `n_samples`: how many samples will be scored; None where any number may be.
-    Metrics of classes need labels of at least two classes (and an extractor that learnt them, where one is given); others
-    need so many held-out images in each split, and so many samples in each half of an interval.
-    """
-    labelled = data.train.labels is not None and len(torch.unique(data.train.labels)) >= 2
-    classes = labelled if extractor is None else extractor.classes >= 2
-    held_out = min(len(data.search), len(data.report))
-
-    def possible(metric: Metric) -> bool:
-        there = {
-            "labels": classes,
-            "conditions": conditional,
-            "second": second,
-            "places": places,
-            "captions": captions,
-            "train": len(data.train) >= metric.least,
-        }
-        if not all(there[what] for what in there if getattr(metric, f"needs_{what}")):
-            return False
-        if held_out < metric.least:
-            return False
-        if n_samples is None:
-            return True
-        dimensions = 0 if extractor is None else extractor.dimensions
-        return n_samples // 2 >= metric.least and n_samples >= metric.least_per_dimension * (dimensions + 1)
-
-    return tuple(name for name, metric in METRICS.items() if possible(metric))
-
-
 @dataclass(frozen=True)
 class ImageJudge:
     """Scores samples against the real images of a split. Made by `ImageJudge.prepare`; can be sent to other processes.
@@ -87,7 +47,8 @@ class ImageJudge:
     `real`: features of the split, and of training images. `train`: training images, for the floor and the failure;
     `others`: images of the other held-out split, for the floor of what sees copies. `conditions`: the label and caption
     that each sample is to show, empty where nothing is asked. `metrics`: what it can measure. `second`: another extractor,
-    whose opinion is asked as well; `reader`: who reads captions.
+    whose opinion is asked as well; `reader`: who reads captions; `answerer`: who is asked whether samples show theirs, and
+    `captions`: these as they were written, where that is known.
     """
 
     split: Literal["search", "report"]
@@ -100,6 +61,8 @@ class ImageJudge:
     conditions: Batch = field(default_factory=dict[str, Tensor], repr=False)
     second: Extractor | None = None
     reader: CaptionReader | None = None
+    answerer: Answerer | None = None
+    captions: tuple[str, ...] = field(default=(), repr=False)
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
     _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
 
@@ -113,6 +76,8 @@ class ImageJudge:
         conditions: Batch | None = None,
         second: Extractor | None = None,
         reader: CaptionReader | None = None,
+        answerer: Answerer | None = None,
+        captions: tuple[str, ...] = (),
     ) -> ImageJudge:
         """A judge for a split of the data; MetricError where the split or the number of samples is too small.
 
@@ -134,9 +99,23 @@ class ImageJudge:
             second=second is not None,
             places=real.held_out.places is not None,
             captions=reader is not None and "caption" in conditions,
+            answers=answerer is not None and "caption" in conditions,
             n_samples=n_samples,
         )
-        return ImageJudge(split, extractor, n_samples, metrics, real, data.train, others, conditions, second, reader)
+        return ImageJudge(
+            split,
+            extractor,
+            n_samples,
+            metrics,
+            real,
+            data.train,
+            others,
+            conditions,
+            second,
+            reader,
+            answerer,
+            captions,
+        )
 
     @property
     def asked(self) -> NDArray[np.int64] | None:
@@ -146,8 +125,9 @@ class ImageJudge:
 
     @property
     def sees_with(self) -> str:
-        """Fingerprint of the extractor."""
-        return self.extractor.fingerprint
+        """Fingerprint of the extractor, and of who is asked about samples."""
+        own = self.extractor.fingerprint
+        return own if self.answerer is None else f"{own}, asked {self.answerer.fingerprint}"
 
     def look(self, samples: Tensor) -> Features:
         """Features of samples (n_samples, C, H, W), float in [-1, 1] or uint8, on any device: what is scored.
@@ -160,7 +140,8 @@ class ImageJudge:
                 f"samples cannot be compared; give exactly {self.n_samples}, or make a judge for another number."
             )
         samples = samples.detach().cpu()
-        return asked_views(_seen(self.extractor, self.second, samples), samples, self.conditions, self.reader)
+        seen = asked_views(_seen(self.extractor, self.second, samples), samples, self.conditions, self.reader)
+        return asked_about(seen, samples, self.conditions, self.answerer, self.captions)
 
     def score(self, seen: Features, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
         """Scores of what `look` saw, by name of the metric.
@@ -168,7 +149,10 @@ class ImageJudge:
         `intervals`: with 95 % intervals over the choice of samples (see `interval`), else their bounds are NaN.
         Raises MetricError for unknown metrics.
         """
-        return scores([find_metric(name) for name in metrics], self._reference, seen, intervals)
+        found = [find_metric(name) for name in metrics]
+        if any(metric.needs_answers for metric in found):
+            seen = answered(seen, self.answerer)  # takes minutes: only now that it is wanted
+        return scores(found, self._reference, seen, intervals)
 
     def floor(self, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Score]:
         """What a perfect model would score: training images, drawn without replacement, in place of samples.
@@ -188,6 +172,7 @@ class ImageJudge:
         images = images.take(torch.randperm(len(images), generator=generator)[: self.n_samples])
         seen = _seen(self.extractor, self.second, images.images)
         seen = asked_views(seen, images.images, images.conditions, self.reader)
+        seen = asked_about(seen, images.images, images.conditions, self.answerer)
         return self.score(seen, metrics, intervals=True)
 
     @property
@@ -215,14 +200,13 @@ class ImageJudge:
         mean = to_float((total / len(self.train)).to(torch.float32))
         one = _seen(self.extractor, self.second, mean)
         copies = asked_views(one.repeated(self.n_samples), mean, self.conditions, self.reader)
-        found: dict[str, Score] = {}
-        for name, score in self.score(copies, metrics, intervals=False).items():
-            metric = METRICS[name]
-            low, high = metric.kind.limits(self._reference(metric.kind))[name]
-            worst = low if metric.higher_is_better else high
-            value = worst if np.isfinite(worst) else score.value
-            found[name] = Score(value, value, value)
-        return found
+        worst: dict[str, float] = {}
+        for metric in map(find_metric, metrics):
+            low, high = metric.kind.limits(self._reference(metric.kind))[metric.name]
+            worst[metric.name] = low if metric.higher_is_better else high
+        unbounded = [name for name, value in worst.items() if not np.isfinite(value)]
+        worst |= {name: score.value for name, score in self.score(copies, unbounded).items()}
+        return {name: Score(value, value, value) for name, value in worst.items()}
 
     def classes(self, seen: Features) -> tuple[float, ...]:
         """Share of the samples in each class, as the extractor's classifier sees them; empty where it knows none."""

@@ -13,10 +13,10 @@ Where that is not enough:
 
 - A share of the samples (precision, adherence, copies) is known from its count: Wilson's interval (1927), which is right near
   0 and 1 as well, where the spread over halves is 0.
-- Other shares (coverage, recall) are treated as shares of so many trials as the spread of the halves tells, at most as many as
-  there are samples: Wilson's interval again, since near 0 and 1 the spread depends on the value. Coverage, of which half of the
-  samples reach more than half, has fewer trials than its halves tell (`union_bounds`).
-- Some metrics tell an interval of their own (`Kind.intervals`): these, classes found, and the clipped metrics.
+- Other shares (coverage, recall, novelty of texts) are treated as shares of so many trials as the spread of the halves tells,
+  at most as many as there are samples: Wilson's interval again, since near 0 and 1 the spread depends on the value. Coverage,
+  of which half of the samples reach more than half, has fewer trials than its halves tell (`union_bounds`).
+- Some metrics tell an interval of their own (`SampleKind.intervals`): these, classes found, and the clipped metrics.
 
 Measured by tests/quality/test_interval.py (200 repeats of 200 samples of four Gaussians in 6 dimensions, six models from as good
 as the data to far off, 31 metrics): intervals hold the expected value in 86-100 % of the repeats, 96 % on average. Below 90 % are
@@ -29,14 +29,14 @@ that is what the verdict's fresh seeds are for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from maestune.errors import MetricError
-from maestune.quality.metric import Array, Features, Kind, Limits, Members, Metric, everyone
+from maestune.quality.metric import Array, Limits, Members, SampleKind, SampleMetric, everyone
 from maestune.types import Score
 
 REPLICATES = 24
@@ -117,11 +117,12 @@ def _within(value: float, low: float, high: float, limits: Limits) -> Score:
 
 
 def scores(
-    metrics: Sequence[Metric], reference: Callable[[Kind[Any]], Any], seen: Features, intervals: bool
+    metrics: Sequence[SampleMetric], reference: Callable[[Any], Any], seen: Sized, intervals: bool
 ) -> dict[str, Score]:
     """Scores of samples by name of the metric, in their order; bounds are NaN without `intervals`.
 
-    `reference`: what a kind keeps of the real features. Metrics of one kind are computed together.
+    `reference`: what a kind keeps of the real data. `seen`: what its `compute` looks at. Metrics of one kind are computed
+    together.
     """
     n = len(seen)
     members = everyone(n)
@@ -140,7 +141,11 @@ def scores(
 
 
 def _sure(
-    metrics: Sequence[Metric], kind: Kind[Any], reference: Any, seen: Features, values: Mapping[str, Array]
+    metrics: Sequence[SampleMetric],
+    kind: SampleKind[Any, Any],
+    reference: Any,
+    seen: Sized,
+    values: Mapping[str, Array],
 ) -> dict[str, Score]:
     """Scores of metrics of one kind with intervals, from the values of all samples and of the halves (1 + B,)."""
     limits = kind.limits(reference)

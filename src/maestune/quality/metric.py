@@ -18,6 +18,7 @@ from maestune.errors import MetricError
 Array = NDArray[np.float64]
 Members = NDArray[np.bool_]
 Limits = tuple[float, float]
+Seen = TypeVar("Seen")
 Reference = TypeVar("Reference")
 
 
@@ -29,7 +30,9 @@ class Features:
     show, where something was asked for. `places` (N, P, c): what it sees at each of P places of an image. `second` (N, e):
     features of another extractor, whose opinion is asked as well. `condition` (N,): equal numbers show, or were asked for,
     the same. `agreement` (N,): cosine between each image and its caption, and `rank` (N,): the place of that caption among
-    others, 1 for the best, both as an encoder of images and texts sees them.
+    others, 1 for the best, both as an encoder of images and texts sees them. `pictures` (N, C, H, W) uint8 and `captions` (N,):
+    the images themselves and what they were to show, where a model can be asked whether they do; `yes` (N,): how surely it
+    said so, once it was asked.
     """
 
     values: Array
@@ -40,6 +43,9 @@ class Features:
     condition: NDArray[np.int64] | None = None
     agreement: Array | None = None
     rank: NDArray[np.int64] | None = None
+    pictures: NDArray[np.uint8] | None = None
+    captions: NDArray[np.str_] | None = None
+    yes: Array | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -70,26 +76,33 @@ class Reals:
 
 
 @dataclass(frozen=True)
-class Kind(Generic[Reference]):
-    """Metrics that are computed together.
+class SampleKind(Generic[Seen, Reference]):
+    """Metrics of samples that are computed together: `Kind` of images, `TextKind` of texts.
 
-    `reference(reals, n)`: what is kept of the real features, computed once, for comparisons with n samples.
-    `compute(reference, generated, members)`: one value for each of B subsets of the N samples; `members` (B, N) says
+    `reference`: what is kept of the real data, computed once.
+    `compute(reference, seen, members)`: one value for each of B subsets of the N samples; `members` (B, N) says
     which sample belongs to which subset, so that intermediate values are shared between the whole set and the
     half-samples of its interval. Returns name → (B,).
-    `limits(reference)`: the least and greatest value each metric can take.
-    `intervals(reference, generated, values)`: least and greatest of the 95 % intervals of those metrics for which the spread
+    `limits(reference)`: the least and greatest value of each metric that can be measured against these real data.
+    `intervals(reference, seen, values)`: least and greatest of the 95 % intervals of those metrics for which the spread
     over halves would tell a wrong one (see `interval`), from the values (1 + B,) of all samples and of the halves; None where
     it is right for all of them.
     `most`: samples beyond so many are not looked at.
     """
 
     name: str
-    reference: Callable[[Reals, int], Reference]
-    compute: Callable[[Reference, Features, Members], Mapping[str, Array]]
+    reference: Callable[..., Reference]
+    compute: Callable[[Reference, Seen, Members], Mapping[str, Array]]
     limits: Callable[[Reference], Mapping[str, Limits]]
-    intervals: Callable[[Reference, Features, Mapping[str, Array]], Mapping[str, Limits]] | None = None
+    intervals: Callable[[Reference, Seen, Mapping[str, Array]], Mapping[str, Limits]] | None = None
     most: int | None = None
+
+
+@dataclass(frozen=True)
+class Kind(SampleKind[Features, Reference]):
+    """Metrics of images. `reference(reals, n)`: what is kept of the real features for comparisons with n samples."""
+
+    reference: Callable[[Reals, int], Reference]
 
 
 Axis = Literal["realism", "diversity", "coherence", "adherence", "novelty", "likelihood"]
@@ -100,7 +113,9 @@ Axis = Literal["realism", "diversity", "coherence", "adherence", "novelty", "lik
 class Measure:
     """A number that says how good a model is, in words that a person understands.
 
-    Which known failures it sees and which not is measured: docs/metrics.md.
+    `goal`: whether it may be improved. What is best where real data have it, neither least nor greatest (diversity that noise
+    has more of, distance from the training data), may be bounded and not improved. Which known failures it sees and which not
+    is measured: docs/metrics.md.
     """
 
     name: str
@@ -111,25 +126,35 @@ class Measure:
     meaning: str
     citation: str
     ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
+    goal: bool = True
     within: str = ""  # the parameter that models must share for their values to be comparable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric(Measure):
-    """A measure that is computed from samples."""
+class SampleMetric(Measure):
+    """A measure that is computed from samples: `Metric` of images, `TextMetric` of texts."""
+
+    kind: SampleKind[Any, Any]
+    sees_copies: bool = False  # training data are the worst of samples to it: its floor is other held-out data
+    counts_samples: bool = False  # a share of the samples, each of which counts or does not: its interval is Wilson's
+    costly: bool = False  # seconds, not milliseconds: measured for the verdict only, unless it is an objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(SampleMetric):
+    """A measure that is computed from images, and what there must be for it to be computed at all."""
 
     kind: Kind[Any]
-    needs_labels: bool = False
-    needs_conditions: bool = False  # samples must have been asked for something
+    needs_labels: bool = False  # data that tell the class of each image
+    needs_classes: bool = False  # an extractor that knows classes
+    needs_conditions: bool = False  # samples that were asked for something
     needs_second: bool = False  # a second extractor
     needs_captions: bool = False  # an encoder of images and captions
+    needs_answers: bool = False  # a model that is asked whether images show their captions
     needs_train: bool = False  # features of training images
     needs_places: bool = False  # features by place of the image
-    sees_copies: bool = False  # training images are the worst of samples to it: its floor is other held-out images
-    counts_samples: bool = False  # a share of the samples, each of which counts or does not: its interval is Wilson's
     least: int = 2  # held-out images, and samples in each half of an interval
     least_per_dimension: int = 0  # samples for each of d + 1 dimensions
-    costly: bool = False  # seconds, not milliseconds: measured for the verdict only, unless it is an objective
 
 
 def check_features(values: NDArray[Any], what: str, at_least: int = 2) -> Array:
@@ -182,3 +207,13 @@ def everyone(n: int) -> Members:
 def chosen_from(values: Array, members: Members) -> Iterator[Array]:
     """The rows of each subset in turn; the whole set needs no copy of itself, which is the path without intervals."""
     return (values if chosen.all() else values[chosen] for chosen in members)
+
+
+def counts_in(which: NDArray[np.intp], k: int, members: Members) -> Array:
+    """How many samples of each subset are of each of k sorts (B, k); `which` (N,): of which sort each one is."""
+    return members.astype(np.float64) @ np.eye(k)[which]
+
+
+def shares_in(which: NDArray[np.intp], k: int, members: Members) -> Array:
+    """The share of each subset that is of each of k sorts (B, k); `which` (N,): of which sort each sample is."""
+    return counts_in(which, k, members) / members.sum(axis=1, keepdims=True)

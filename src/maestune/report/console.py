@@ -26,9 +26,11 @@ from maestune.campaign.observer import Observer
 from maestune.campaign.record import Record
 from maestune.report import formats, labels
 from maestune.report.bounds import bound_text
-from maestune.report.search_views import importance_view
+from maestune.report.comparing import best_trial, recipe_trial
+from maestune.report.importance_views import importance_view
 from maestune.report.summary import plain
-from maestune.report.views import TrialRow, best_trial, progress_view, recipe_trial, trials_view, verdict_view
+from maestune.report.trial_views import TrialRow, progress_view, trials_view
+from maestune.report.verdict_views import verdict_view
 from maestune.types import Score, Trial, TrialState
 
 REFRESH_SECONDS = 0.5  # drawing costs about 5 ms of a core that trains: a hundredth of it

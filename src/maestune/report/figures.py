@@ -22,14 +22,10 @@ from maestune.report.drawing import (
     scale_y,
     wrapped,
 )
-from maestune.report.search_views import (
-    FinalsView,
-    HistoryView,
-    ImportanceView,
-    ParetoView,
-    SliceView,
-    axis_title,
-)
+from maestune.report.front_views import ParetoView
+from maestune.report.history_views import FinalsView, HistoryView
+from maestune.report.importance_views import ImportanceView
+from maestune.report.slice_views import SliceView
 from maestune.report.training_views import ClassesView
 
 IMPORTANCES_SHOWN = 12
@@ -42,7 +38,7 @@ def history(view: HistoryView) -> Drawing:
     metric = labels.metric_name(view.objective.name)
     in_seconds = view.over == "seconds"
     values = [p.score.value for p in view.points]
-    figure = new_figure("campaign time (s)" if in_seconds else "trial", axis_title(view.objective))
+    figure = new_figure("campaign time (s)" if in_seconds else "trial", labels.axis_title(view.objective))
     scale_y(figure, [v for v in [*values, view.floor] if v is not None])
     extent = [*(p.x for p in view.points), *(x for _, x in view.failed)]
     if not in_seconds and max(extent, default=0) < 10:
@@ -111,7 +107,7 @@ def _rung_colours(n: int) -> list[str]:
 def finals(view: FinalsView) -> Drawing:
     """The finalists side by side, every seed a thin line."""
     titles = [column.title for column in view.columns]
-    figure = new_figure("", axis_title(view.objective))
+    figure = new_figure("", labels.axis_title(view.objective))
     by_seed: dict[int, dict[int, float]] = {}
     for i, column in enumerate(view.columns):
         for seed, value in column.seeds:
@@ -261,7 +257,7 @@ SLICES_CAPTION = (
 def pareto(view: ParetoView) -> Drawing:
     """The first two objectives against each other, the front as a line."""
     first, second = view.objectives[:2]
-    figure = new_figure(axis_title(first), axis_title(second))
+    figure = new_figure(labels.axis_title(first), labels.axis_title(second))
     order = {number: i for i, number in enumerate(view.front)}
     on_front = sorted((p for p in view.points if p[0].number in order), key=lambda p: order[p[0].number])
     others = [p for p in view.points if p[0].number not in order]

@@ -142,3 +142,8 @@ def count(n: int, singular: str, plural: str = "") -> str:
 def escape(text: str) -> str:
     """Text from data as HTML: what it would mean as markup is taken from it, control characters too."""
     return html.escape(clean(text))
+
+
+def escape_lines(text: str) -> str:
+    """Text of several lines as HTML; the ends of lines are kept."""
+    return "\n".join(escape(line) for line in text.split("\n"))

@@ -105,6 +105,11 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def axis_title(objective: Objective) -> str:
+    """An objective as the title of an axis."""
+    return f"{sentence_case(metric_name(objective.name))} ({direction(objective)})"
+
+
 def signal_name(name: str) -> str:
     """A signal's name for people.
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from pathlib import Path
-
-from PIL import Image
-
 from maestune.campaign.record import Record
 from maestune.report import labels
-from maestune.report.formats import escape
+from maestune.report.copied_html import copied_part
+from maestune.report.formats import escape, escape_lines
+from maestune.report.html_parts import picture_uri
 from maestune.report.sample_views import Grid, Passage, SamplesView, samples_view
-
-PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
-PICTURE_SIDE = 1024
 
 
 def samples_section(record: Record, decision: str) -> tuple[str, str]:
     """Lead and body of the section; `decision`: the verdict's."""
     view = samples_view(record)
     best = "The best candidate" if decision in ("worse", "inconclusive") else "The best found"
+    copied = copied_part(record, {"recipe": "The recipe", "best": best})
     if view.texts:
         lead = (
             "How recipe and best go on from the same beginnings (in grey), which neither has seen, with the same random numbers; "
             "the first few, none hand-picked."
         )
-        return lead, "".join(_pair(before, after, best) for before, after in view.texts)
+        return lead, "".join(_pair(before, after, best) for before, after in view.texts) + copied
     items = ((view.real, "Real images", "from the data"), (view.recipe, "The recipe", ""), (view.best, best, ""))
     shown = [_picture(grid, title, note) for grid, title, note in items if grid is not None]
     if not shown:
-        return "", "<p>There are no pictures yet.</p>"
+        return "", f"<p>There are no pictures yet.</p>{copied}"
     body = f'<div class="pictures">{"".join(shown)}</div>{_rows(view)}'
     if view.training:
         strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
@@ -39,7 +33,7 @@ def samples_section(record: Record, decision: str) -> tuple[str, str]:
         named = ((labels.exhibit(name), grid) for name, grid in view.exhibits)
         shown = [_picture(grid, title, f"{meaning} {best}, {grid.step:,} steps.") for (title, meaning), grid in named]
         body += f'<h3 class="apart">More of it</h3><div class="pictures">{"".join(shown)}</div>'
-    return "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked.", body
+    return "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked.", body + copied
 
 
 def _rows(view: SamplesView) -> str:
@@ -60,29 +54,12 @@ def _pair(before: Passage, after: Passage, best: str) -> str:
     return f'<div class="texts">{columns}</div>'
 
 
-def escape_lines(text: str) -> str:
-    """Text of several lines as HTML; the ends of lines are kept."""
-    return "\n".join(escape(line) for line in text.split("\n"))
-
-
 def _picture(grid: Grid, title: str, note: str) -> str:
     if not note and grid.step is not None:
         note = f"{grid.source} {grid.step:,} steps"
     alt = f"Grid of images. {title or 'The best found'}, {note}."
     head = f"<strong>{escape(title)}</strong>" if title else ""
     return (
-        f'<figure><img src="{_data_uri(grid.path)}" alt="{escape(alt)}">'
+        f'<figure><img src="{picture_uri(grid.path)}" alt="{escape(alt)}">'
         f"<figcaption>{head}{escape(note)}</figcaption></figure>"
     )
-
-
-def _data_uri(path: Path) -> str:
-    data = path.read_bytes()
-    if len(data) <= PICTURE_BYTES:
-        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    with Image.open(io.BytesIO(data)) as image:
-        small = image.convert("RGB")
-        small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

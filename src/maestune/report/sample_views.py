@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maestune.campaign.record import Record
-from maestune.report.views import best_trial, finalist, recipe_trial
+from maestune.report.comparing import best_trial, finalist, recipe_trial
 from maestune.types import Trial
 
 GRIDS_OVER_TRAINING = 6

@@ -12,8 +12,7 @@ from torch import Tensor
 from maestune.data import grid_image
 from maestune.quality.scoring.result import Excerpt, Picture, Shown
 from maestune.report import formats
-from maestune.report.formats import escape
-from maestune.report.sample_html import escape_lines
+from maestune.report.formats import escape, escape_lines
 
 MOST_SIDE = 192  # pixels of a picture; larger ones are shrunk, so that the page stays light
 NAME_LETTERS = 60

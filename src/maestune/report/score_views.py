@@ -33,7 +33,7 @@ LEADS: Mapping[str, tuple[tuple[str, Scale], ...]] = {
         ("modes_js", "share"),
     ),
     "coherence": (("spatial_fd", "factor"), ("long_coherence", "share"), ("prompt_coherence", "share")),
-    "adherence": (("adherence", "share"), ("r_precision", "share")),
+    "adherence": (("adherence", "share"), ("r_precision", "share"), ("vqa_score", "share")),
     "novelty": (("novelty", "share"), ("text_novelty", "share")),
 }
 """The measures that words rest on, and how the gap to the floor is told: the first of an axis leads, the others are witnesses."""
@@ -92,7 +92,7 @@ def command(result: ScoreResult) -> str:
 
 def better(measured: Measured) -> str:
     """Which way is good."""
-    if not measured.goal:
+    if not measured.metric.goal:
         return "as real"
     return "higher" if measured.metric.higher_is_better else "lower"
 

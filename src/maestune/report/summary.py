@@ -8,8 +8,12 @@ from typing import Any
 
 from maestune.campaign.record import Record, Verdict
 from maestune.report.bounds import BoundRow
+from maestune.report.comparing import best_trial, finalist, recipe_trial, scores_of
+from maestune.report.copied_views import CopiedImagesView, CopiedTextsView, copied_views
+from maestune.report.front_views import front
 from maestune.report.training_views import classes_view
-from maestune.report.views import best_trial, bounds_view, finalist, front, recipe_trial, scores_of, state_counts
+from maestune.report.trial_views import state_counts
+from maestune.report.verdict_views import bounds_view
 from maestune.types import Score, Trial, Value
 
 
@@ -34,6 +38,7 @@ def summary(record: Record) -> dict[str, Any]:
         "search_floor": _scores_data(record.search_floor),
         "terms": {stage: vars(terms) for stage, terms in record.terms.items()},
         "classes": _classes_data(record),
+        "copied": {who: _copied_data(view) for who, view in copied_views(record).items()},
         "front": [{"trial": t.number, **_config_data(record, t)} for t in front(record)],
         "manners": [vars(manner) for manner in record.manners],
         "notes": list(record.notes),
@@ -64,6 +69,20 @@ def _classes_data(record: Record) -> dict[str, dict[str, float]]:
     if view is None:
         return {}
     return {name: {row: shares[i] for row, shares in view.shares.items()} for i, name in enumerate(view.names)}
+
+
+def _copied_data(view: CopiedTextsView | CopiedImagesView) -> dict[str, Any]:
+    """How many samples copy, and what: passages with their lengths, or the distances of the nearest images."""
+    told: dict[str, Any] = {
+        "samples": view.samples,
+        "copying": view.copying,
+        "share": view.share,
+        "held_out": view.usual,
+    }
+    if isinstance(view, CopiedTextsView):
+        passages = [{"length": one.length, "passage": one.marked} for one in view.passages]
+        return {**told, "shortest": view.shortest, "longest": passages}
+    return {**told, "nearest": [{"distance": one.distance, "copy": one.counts} for one in view.nearest]}
 
 
 def _scores_data(scores: Mapping[str, Score]) -> dict[str, dict[str, float | None]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maestune.campaign.record import Record
-from maestune.report.views import best_trial, finalist, recipe_trial
+from maestune.report.comparing import best_trial, finalist, recipe_trial
 from maestune.types import Score, Trial, TrialState
 
 POINTS_A_CURVE = 400  # more cannot be seen, and would only make the page heavy

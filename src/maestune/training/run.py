@@ -17,11 +17,13 @@ class Run:
     """One segment of a training: from `start_steps` to `until_steps` of a full training of `full_steps`.
 
     `state` is what the last report's `state()` returned when the training was paused, None at the start.
-    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored; `watched_at`: those
-    of them at which its best weights are chosen, always by the search part, in the finals by `n_choice` samples of their own
-    (None: as many as are due; 0: nobody looks at samples for that). `seed` fixes weights, data order and noise; `sample_seed` the latents of the samples, the same
-    for all trials of a stage (common random numbers). `split` tells which held-out part scores are for: trainings that score
-    themselves use the one, and leave the other for the verdict.
+    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored; `watched_at`:
+    those of them at which its best weights are chosen, always by the search part, in the finals by `n_choice` samples
+    of their own (None: as many as are due; 0: nobody looks at samples for that).
+
+    `seed` fixes weights, data order and noise; `sample_seed` the latents of the samples, the same for all trials of a
+    stage (common random numbers). `split` tells which held-out part scores are for: trainings that score themselves use
+    the one, and leave the other for the verdict.
     """
 
     until_steps: int
@@ -53,9 +55,9 @@ class Run:
         return self.samples_at.get(step, 0)
 
     def prompts(self, n: int, split: Literal["search", "report"] | None = None) -> Batch:
-        """What n samples are asked for, on the device: labels, captions or beginnings of texts; empty where there are none.
+        """What n samples are asked for, on the device: labels, captions or beginnings of texts.
 
-        `split`: of which part, if not of the one that scores are for.
+        Empty where there are none. `split`: of which part, if not of the one that scores are for.
         """
         asked = self.data.prompts(split or self.split, n) if self.data is not None else {}
         return {name: tensor.to(self.device) for name, tensor in asked.items()}

@@ -23,7 +23,8 @@ def everything(values: Array) -> Features:
     places = np.stack([values[:, :2], 0.5 * values[:, :2] + values[:, -2:]], axis=1)
     agreement = np.tanh(values[:, 0])
     rank = 1 + (np.abs(values[:, 1]) * 3).astype(np.int64)
-    return Features(values, probabilities, asked, places, values[:, ::-1].copy(), asked, agreement, rank)
+    yes = 1.0 / (1.0 + np.exp(-values[:, 0]))
+    return Features(values, probabilities, asked, places, values[:, ::-1].copy(), asked, agreement, rank, yes=yes)
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_what_is_not_finite_is_refused(
 ) -> None:
     generated = seen(40)
     broken: dict[str, Array] = {}
-    for name in ("values", "probabilities", "places", "second", "agreement"):
+    for name in ("values", "probabilities", "places", "second", "agreement", "yes"):
         array = getattr(generated, name).copy()
         array[3] = bad
         broken[name] = array

@@ -142,8 +142,8 @@ def test_the_plain_data_are_json_with_a_stable_schema(perfect: ScoreResult) -> N
     data = json.loads(json.dumps(perfect.to_dict(), allow_nan=False))
     assert data["schema"] == "maestune.score/1"
     assert set(data) == {
-        "schema", "modality", "real", "fake", "metrics", "features", "classes", "shown", "seed", "options", "warnings",
-        "notes", "versions",
+        "schema", "modality", "real", "fake", "metrics", "features", "vqa", "classes", "shown", "seed", "options",
+        "warnings", "notes", "versions",
     }  # fmt: skip
     assert set(data["real"]) == {"source", "found", "used", "fingerprint", "skipped", "reference"}
     assert set(data["fake"]) == {"source", "found", "used", "fingerprint", "skipped"}
@@ -185,7 +185,7 @@ def test_a_table_says_what_was_asked(
     ("metrics", "said"),
     [
         (["fid"], "no metric 'fid'. Did you mean fd"),
-        (["fd", "bpc"], "bpc is not told by such samples"),
+        (["fd", "bpc"], r"bpc is not told by such samples \(bits per character\). Known: fd, "),
         (["adherence"], "adherence .* cannot be measured here: .*--prompts"),
     ],
 )
@@ -199,6 +199,18 @@ def test_metrics_that_cannot_be_measured_are_answered(
 def test_metrics_of_classes_need_classes(real: ImageData, fresh: torch.Tensor) -> None:
     with pytest.raises(MetricError, match="random features"):
         score_samples(real, fresh, metrics=["modes"], features="random")
+
+
+def test_what_was_asked_for_is_told_by_labels_whatever_the_extractor_knows(
+    real: ImageData, fresh: torch.Tensor, fresh_classes: np.ndarray, tmp_path: Path, write_images: Write
+) -> None:
+    folder = write_images(tmp_path / "samples", fresh[:, 0].numpy(), fresh_classes)
+    assert score_samples(real, folder, metrics=["cas"], features="random").scores["cas"].value > 0.7
+    plain = replace(real, class_names=(), **{
+        split: replace(getattr(real, split), labels=None) for split in ("train", "search", "report")
+    })  # fmt: skip
+    with pytest.raises(MetricError, match=r"cas .* cannot be measured here: .*one folder per class"):
+        score_samples(plain, folder, metrics=["cas"], features="random")
 
 
 def test_random_features_are_held_beside_what_the_data_teach(real: ImageData, fresh: torch.Tensor) -> None:

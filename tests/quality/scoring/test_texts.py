@@ -202,7 +202,7 @@ def test_wrong_requests_name_the_repair(real_text: Path, pieces: Pieces, tmp_pat
         scored(real_text, pieces(20), "prompt_coherence")
     with pytest.raises(SettingsError, match="embedder:PATH"):
         scored(real_text, pieces(20), features="dinov2:x")
-    with pytest.raises(SettingsError, match="are for images"):
+    with pytest.raises(SettingsError, match="--size: for images"):
         scored(real_text, pieces(20), size=32)
     with pytest.raises(DataError, match="the samples are the real text itself"):
         score_samples(real_text, real_text)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestune.quality.metric import everyone
+from maestune.quality.metric import counts_in, everyone
 from maestune.quality.metrics.distances import nearest
-from maestune.quality.text.distances import centres_of, counts_in, frontier_area, kl_bits, mauve
+from maestune.quality.text.distances import centres_of, frontier_area, kl_bits, mauve
 
 SHARES = st.lists(st.integers(0, 20), min_size=2, max_size=12).filter(lambda counts: sum(counts) > 0)
 

@@ -135,6 +135,16 @@ def test_intervals_hold_the_value_and_change_nothing_else(judge: TextJudge) -> N
     assert sure == judge.score(seen, ALL, intervals=True)
 
 
+def test_novelty_is_not_sure_of_texts_that_it_has_not_seen(judge: TextJudge) -> None:
+    none = judge.score(judge.look(fresh(judge)), ["text_novelty"], intervals=True)["text_novelty"]
+    copies = train_pieces(judge.data, N, 32 + LENGTH, torch.Generator().manual_seed(3))
+    every = judge.score(judge.look(copies), ["text_novelty"], intervals=True)["text_novelty"]
+    assert none.high == none.value == 1
+    assert none.low == pytest.approx(1 - every.high)
+    assert 0.9 < none.low < 0.95  # of 60 texts
+    assert every.low == every.value == 0
+
+
 def test_order_of_texts_means_nothing(judge: TextJudge) -> None:
     samples = fresh(judge)
     one, other = (

@@ -23,7 +23,7 @@ def reader(prose: Prose) -> Reader:
 
 def by_hand(reader: Reader, begun: str, made: str) -> tuple[np.ndarray, float]:
     """One text alone, byte after byte: the mean of its states, and the nats of what was made."""
-    signs = [BEGIN, *(begun + made).encode()]
+    signs = list((BEGIN + begun + made).encode())
     state, states, nats = None, [], 0.0
     for place, sign in enumerate(signs):
         out, state = reader.memory(reader.embedding(torch.tensor([[sign]])), state)

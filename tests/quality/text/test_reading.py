@@ -3,10 +3,21 @@ import math
 import numpy as np
 import pytest
 
+from maestune.quality.interval import half_samples
 from maestune.quality.metric import everyone
 from maestune.quality.text import Eyes
+from maestune.quality.text.copying import Known
 from maestune.quality.text.reader import surprise
-from maestune.quality.text.reading import alikeness, bits_per_character, is_clear, likeness, pairing, pairings_of
+from maestune.quality.text.reading import (
+    NOVELTY,
+    Copies,
+    alikeness,
+    bits_per_character,
+    is_clear,
+    likeness,
+    pairing,
+    pairings_of,
+)
 from maestune.quality.text.texts import Texts, pooled
 
 
@@ -59,3 +70,24 @@ def test_texts_with_nothing_in_them_have_no_pairings(prose_eyes: Eyes) -> None:
     assert (found.prompt, found.long) == (None, None)
     assert empty.embedded.shape == empty.ends[0].shape
     assert [one.totals.sum() for one in empty.word_grams] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("usual", [0.0, 0.03])
+@pytest.mark.parametrize(("share", "part"), [(0.005, 1.0), (0.03, 1.0), (0.1, 0.5), (0.5, 1.0), (1.0, 0.4)])
+def test_the_interval_of_novelty_holds_the_expected_value(
+    share: float, part: float, usual: float, prose_eyes: Eyes
+) -> None:
+    # Of some texts a part is copied; how much of all is, varies with which texts were drawn.
+    rng = np.random.default_rng(0)
+    n, held, values = 100, [], []
+    members = np.concatenate([everyone(n), half_samples(n, rng)])
+    copies, texts = Copies(Known.of(""), usual), Texts(("",) * n, ("",) * n, prose_eyes)
+    assert NOVELTY.intervals is not None
+    for _ in range(200):
+        lengths = rng.integers(100, 160, n).astype(np.float64)
+        copied = pooled(lengths * part * (rng.random(n) < share), lengths, members)
+        found = 1.0 - np.clip((copied - usual) / (1.0 - usual), 0.0, 1.0)
+        held.append(NOVELTY.intervals(copies, texts, {"text_novelty": found})["text_novelty"])
+        values.append(found[0])
+    expected = np.mean(values)
+    assert np.mean([low - 1e-9 <= expected <= high + 1e-9 for low, high in held]) >= 0.88

@@ -103,10 +103,10 @@ def _game() -> tuple[Param, ...]:
 def _optimiser() -> tuple[Param, ...]:
     return (
         *training_space.optimiser(
-            _prior(
-                "lr", "low"
-            ),  # for trainings a hundred times as long as those of most searches, which want larger rates
-            kind=_prior("optimizer", "low"),  # RMSprop is at least as good in many short trainings
+            # The recipe's rate is for trainings a hundred times as long as those of most searches, which want larger
+            # ones; RMSprop is at least as good in many short trainings.
+            _prior("lr", "low"),
+            kind=_prior("optimizer", "low"),
             beta1=_prior("beta1"),
             beta1_range=(0.0, 0.9),
             beta2=_prior("beta2", "low", f"{DCGAN}; {KURACH}"),
@@ -246,9 +246,8 @@ def _course() -> tuple[Param, ...]:
         *training_space.schedule(
             Prior("constant", "medium", DCGAN), warmup=off, floor=Prior(0.0, "medium", f"{SNGAN}; {GULRAJANI}")
         ),
-        *training_space.ema(
-            _off(training_space.YAZICI, 0.0, "low"), (0.9, 0.999)
-        ),  # half-lives of 7 to 700 steps, in trainings of thousands
+        # Half-lives of 7 to 700 steps, in trainings of thousands.
+        *training_space.ema(_off(training_space.YAZICI, 0.0, "low"), (0.9, 0.999)),
         *training_space.ending(),
     )
 

@@ -43,14 +43,17 @@ FUSIBLE = Fusible(
 HOLTZMAN = "Holtzman et al. 2020, arXiv 1904.09751"
 
 
-def decoding_freed(space: Space, fixed: Collection[str] = ()) -> Space:
-    """The space with temperature and top_p to be searched, around the values that they are fixed to.
+DECODING = frozenset({"temperature", "top_p"})  # how texts are drawn, once a model is trained
 
-    Bits per character do not depend on them, what is written does. `fixed`: names that a person has fixed.
+
+def decoding_freed(space: Space, names: Collection[str] = DECODING) -> Space:
+    """The space with those of `DECODING` that are named to be searched, around the values that they are fixed to.
+
+    Bits per character do not depend on them, what is written does.
     """
 
     def freed(param: Param) -> Param:
-        if param.name in fixed or not isinstance(param, Choice) or len(param.values) != 1:
+        if param.name not in names or not isinstance(param, Choice) or len(param.values) != 1:
             return param
         value = param.values[0]
         if param.name == "temperature" and isinstance(value, int | float) and 0.3 <= value <= 1.5:

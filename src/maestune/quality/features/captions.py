@@ -11,6 +11,7 @@ reach 1 either: the floor tells what they reach.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,7 +19,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from maestune.data import Batch, Images
 from maestune.data.captions import PADDING
@@ -62,6 +63,14 @@ class CaptionReader:
     description: str
     ranked_first: float = 0.0
     chance: float = 0.0
+    device: str = "cpu"
+
+    def on(self, device: str) -> CaptionReader:
+        """The same reader, on a device: agreements agree within rounding."""
+        if device == self.device:
+            return self
+        network = copy.deepcopy(self.network)
+        return replace(self, network=network.to(device) if isinstance(network, nn.Module) else network, device=device)
 
     @property
     def others(self) -> int:
@@ -91,7 +100,7 @@ class CaptionReader:
             told = captions[rows]
             seen = self._unit(images[rows]) if shown is None else shown
             with torch.inference_mode():
-                own = (seen * self.network.captions(told).double().numpy()).sum(axis=1)
+                own = (seen * self.network.captions(told.to(self.device)).double().cpu().numpy()).sum(axis=1)
             others = self._others(wordings(told), numbers, rng)
             compared = np.take_along_axis(
                 np.broadcast_to(seen @ candidates, others.shape[:1] + numbers.shape), others, axis=1
@@ -101,7 +110,7 @@ class CaptionReader:
 
     def _unit(self, images: Tensor) -> Array:
         with torch.inference_mode():
-            return self.network.images(as_input(images)).double().numpy()
+            return self.network.images(as_input(images).to(self.device)).double().cpu().numpy()
 
     def _others(self, own: NDArray[np.int64], numbers: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
         """Positions (N, others) of the captions that each is told from, never those of its own wording."""

@@ -36,7 +36,7 @@ class Clip:
 
     def images(self, images: Tensor) -> Tensor:
         """Unit vectors (N, e) of images (N, C, H, W) in [-1, 1]."""
-        model = self.source.load()
+        model = self.source.load(str(images.device))
         parts = [
             model.visual_projection(model.vision_model(pixel_values=self.source.preprocessing(part)).pooler_output)
             for part in images.split(BATCH_SIZE)
@@ -45,10 +45,11 @@ class Clip:
 
     def captions(self, captions: Tensor) -> Tensor:
         """Unit vectors (N, e) of captions (N, L)."""
-        model, tokenizer = self.source.load(), _tokenizer(self.source.path)
+        model, tokenizer = self.source.load(str(captions.device)), _tokenizer(self.source.path)
         texts = [self.vocabulary.decode(caption) for caption in captions]
         length = model.config.text_config.max_position_embeddings
         tokens = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
+        tokens = tokens.to(captions.device)
         told = model.text_model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
         return functional.normalize(model.text_projection(told.pooler_output), dim=1)
 

@@ -13,7 +13,6 @@ neighbours, so that "red bird" and "blue bird, red sky" differ; how words far ap
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,10 +25,11 @@ from torch.nn import functional
 from maestune.data import ImageData, Images
 from maestune.data.captions import PADDING
 from maestune.errors import MetricError
-from maestune.quality.features.cache import cache_file, read, write
+from maestune.quality.features.cache import cache_file
 from maestune.quality.features.captions import CaptionReader, caption_reader, tried
 from maestune.quality.features.learning import learn, shifted
 from maestune.quality.features.networks import FEATURES, Encoder, Shape, empty, folded, initialised, multiply_adds
+from maestune.quality.files import mark_of, read, write
 
 BATCH_SIZE = 128  # captions that an image is told from at a time
 EPOCHS = 60
@@ -134,18 +134,10 @@ def prepare_reader(
         if progress is not None:
             progress(f"training an encoder of images and captions on {data.name} (once; then kept in {path})")
         network = fit_contrastive(data, torch.Generator().manual_seed(seed))
-        write(path, network.state_dict(), {"mark": mark_of(network)})
+        write(path, "The encoder of captions", network.state_dict(), {"mark": mark_of(network)})
     description = f"an encoder of images and captions trained on {len(data.train):,} training images"
     reader = caption_reader("contrastive", network, data.shape, data.train, mark_of(network), description)
     return tried(reader, data.search)
-
-
-def mark_of(network: Contrastive) -> str:
-    """What an encoder's vectors depend on: its weights."""
-    mark = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        mark.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return mark.hexdigest()[:16]
 
 
 def empty_contrastive(shape: Shape, words: int) -> Contrastive:

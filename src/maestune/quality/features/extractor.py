@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import copy
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,24 +16,25 @@ from torch import Tensor, nn
 from maestune.data import to_float
 from maestune.errors import MetricError
 from maestune.quality.features.networks import Encoder, Shape
+from maestune.quality.files import mark_of
 from maestune.quality.metric import Array, Features
 
 BATCH_SIZE = 256  # what still fits into a core's cache is fastest
-# A feature that hardly varies among real images must not decide everything once divided by its spread.
+# A feature that hardly varies among real data must not decide everything once divided by its spread.
 SMALLEST_SPREAD = 0.1  # of the median spread over features
 MOST_FOR_PLACES = 10_000  # training images that the scale of places is taken from: bounds memory
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What features are standardised with: `mean` and `spread` over the training images, each of a feature's shape."""
+    """What features are standardised with: `mean` and `spread` over real training data, each of a feature's shape."""
 
     mean: Array
     spread: Array
 
     @staticmethod
     def of(values: Array) -> Scale:
-        """The scale of features (N, …) of training images; what hardly varies is hardly blown up."""
+        """The scale of features (N, …) of training data; what hardly varies is hardly blown up."""
         spread = values.std(axis=0)
         floor = SMALLEST_SPREAD * float(np.median(spread))
         return Scale(values.mean(axis=0), np.maximum(spread, floor if floor > 0 else 1.0))
@@ -54,7 +56,7 @@ class Extractor:
     `network`: images (N, C, H, W) float in [-1, 1] → features (N, d) and logits (N, K) or None; in evaluation mode.
     `scale`: of the features (d,); `place_scale`: of what is seen in each place (P, c), None where the network tells
     none. `classes`: number of classes it knows, 0 for none. `description` tells people how it was made. `accuracy`: share
-    of the search images it classifies rightly, None without classes.
+    of the search images it classifies rightly, None without classes. `device`: where the network looks.
     """
 
     kind: str
@@ -66,6 +68,13 @@ class Extractor:
     description: str
     accuracy: float | None = None
     place_scale: Scale | None = None
+    device: str = "cpu"
+
+    def on(self, device: str) -> Extractor:
+        """The same way of looking, on a device: features agree within rounding."""
+        if device == self.device:
+            return self
+        return replace(self, network=copy.deepcopy(self.network).to(device), device=device)
 
     @property
     def dimensions(self) -> int:
@@ -85,26 +94,29 @@ class Extractor:
             )
         if not len(images):
             raise MetricError("No images were given to the extractor; at least one is needed.")
-        raw = look(self.network, images, places=places and self.place_scale is not None)
+        raw = look(self.network, images, places=places and self.place_scale is not None, device=self.device)
         located = None if raw.places is None or self.place_scale is None else self.place_scale(raw.places)
         return Features(self.scale(raw.values), raw.probabilities, places=located)
 
 
-def look(network: nn.Module, images: Tensor, *, places: bool) -> Features:
-    """What a network sees in images (N, C, H, W), unscaled, batch by batch."""
+def look(network: nn.Module, images: Tensor, *, places: bool, device: str = "cpu") -> Features:
+    """What a network sees in images (N, C, H, W), unscaled, batch by batch, on the device that it is on."""
     features: list[Array] = []
     probabilities: list[Array] = []
     located: list[Array] = []
-    with torch.inference_mode():
+    # A GPU's convolutions would round to ten bits otherwise (TF32).
+    exact = nullcontext() if device == "cpu" else torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
         for batch in images.split(BATCH_SIZE):
+            shown = as_input(batch).to(device)
             if places and isinstance(network, Encoder):
-                values, logits, quarters = network.look(as_input(batch))
-                located.append(quarters.numpy().astype(np.float64))
+                values, logits, quarters = network.look(shown)
+                located.append(quarters.cpu().numpy().astype(np.float64))
             else:
-                values, logits = network(as_input(batch))
-            features.append(values.numpy().astype(np.float64))
+                values, logits = network(shown)
+            features.append(values.cpu().numpy().astype(np.float64))
             if logits is not None:
-                probabilities.append(torch.softmax(logits.double(), dim=1).numpy())
+                probabilities.append(torch.softmax(logits.cpu().double(), dim=1).numpy())
     return Features(
         np.concatenate(features),
         np.concatenate(probabilities) if probabilities else None,
@@ -141,15 +153,9 @@ def rebuilt_extractor(
 
     A network with a `mark` is known by it instead of by its weights, which then need not be in memory.
     """
-    mark = hashlib.sha256(f"{kind} {shape} {classes} {getattr(network, 'mark', '')}".encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        mark.update(name.encode())
-        mark.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    for one in (scale, place_scale):
-        if one is not None:
-            mark.update(one.mean.tobytes())
-            mark.update(one.spread.tobytes())
-    fingerprint = mark.hexdigest()[:16]
+    named = f"{kind} {shape} {classes} {getattr(network, 'mark', '')}"
+    arrays = [array for one in (scale, place_scale) if one is not None for array in (one.mean, one.spread)]
+    fingerprint = mark_of(network, named, arrays)
     return Extractor(kind, network, scale, shape, classes, fingerprint, description, accuracy, place_scale)
 
 

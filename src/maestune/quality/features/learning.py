@@ -49,7 +49,7 @@ def learn(
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
     for step, index in enumerate(islice(_batches(len(images), batch_size, generator), steps), start=1):
         for group in optimiser.param_groups:
-            group["lr"] = rate * _one_cycle(step / steps)
+            group["lr"] = rate * one_cycle(step / steps)
         batch = images.take(index)
         optimiser.zero_grad()
         loss(to_float(batch.images), batch).backward()
@@ -65,8 +65,11 @@ def shifted(batch: Tensor, generator: torch.Generator) -> Tensor:
     return padded[..., top : top + height, left : left + width]
 
 
-def _one_cycle(progress: float) -> float:
-    """Up over the first tenth, then a half cosine down to 0."""
+def one_cycle(progress: float) -> float:
+    """Share of the highest rate after a share of the course: up over the first tenth, then a half cosine down to 0.
+
+    Smith & Topin 2018, arXiv:1708.07120.
+    """
     return min(progress / 0.1, 0.5 * (1.0 + math.cos(math.pi * max(0.0, progress - 0.1) / 0.9)))
 
 

@@ -67,7 +67,7 @@ class Preprocessing:
             return to_uint8(images)
         if self.mean is None or self.std is None:
             return images.contiguous()
-        mean, std = (torch.tensor(colour).view(1, 3, 1, 1) for colour in (self.mean, self.std))
+        mean, std = (torch.tensor(colour, device=images.device).view(1, 3, 1, 1) for colour in (self.mean, self.std))
         return ((images + 1.0) / 2.0 - mean) / std
 
 

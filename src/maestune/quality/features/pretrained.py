@@ -69,9 +69,9 @@ class Source:
         """What its features depend on."""
         return f"{self.kind} sha256 {self.sha256} {self.preprocessing.text}"
 
-    def load(self) -> Any:
+    def load(self, device: str = "cpu") -> Any:
         """The network, in this process; SettingsError when its files are not those it was chosen with."""
-        return _loaded(self.kind, self.path, self.sha256)
+        return _loaded(self.kind, self.path, self.sha256, device)
 
 
 class Local(nn.Module):
@@ -87,8 +87,8 @@ class Local(nn.Module):
         return self.source.mark
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
-        """Features (N, d) of images (N, C, H, W) in [-1, 1]; no classes."""
-        see = _seer(self.source.kind, self.source.load())
+        """Features (N, d) of images (N, C, H, W) in [-1, 1], on their device; no classes."""
+        see = _seer(self.source.kind, self.source.load(str(images.device)))
         parts = [see(self.source.preprocessing(part)) for part in images.split(BATCH_SIZE)]
         return torch.cat(parts).to(torch.float32), None
 
@@ -114,13 +114,15 @@ def pretrained_extractor(kind: Pretrained, path: Path, data: ImageData) -> Extra
 
 
 @lru_cache(maxsize=2)
-def _loaded(kind: Pretrained, path: str, sha256: str) -> Any:
+def _loaded(kind: Pretrained, path: str, sha256: str, device: str) -> Any:
     if digest_of(kind, Path(path)) != sha256:
         raise SettingsError(
             f"features: {path} has changed since it was chosen; scores would not be comparable. "
             "Bring the old files back, or begin a new campaign."
         )
-    return read_script(Path(path)) if kind == "torchscript" else read_transformer(kind, Path(path))
+    if kind == "torchscript":
+        return read_script(Path(path), device)
+    return read_transformer(kind, Path(path)).to(device)
 
 
 def _seer(kind: Pretrained, network: Any) -> Callable[[Tensor], Tensor]:

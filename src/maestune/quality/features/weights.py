@@ -38,7 +38,7 @@ def digest_of(kind: Pretrained, path: Path) -> str:
                 f"features: {path} is not a file; expected a network in TorchScript, as torch.jit.save writes it. "
                 "Give its path: --features torchscript:PATH."
             )
-        return _sha256([path])
+        return sha256_of([path])
     weights = sorted([*path.glob("*.safetensors"), *path.glob("pytorch_model*.bin")]) if path.is_dir() else []
     if not weights or not (path / "config.json").is_file():
         raise SettingsError(
@@ -46,29 +46,30 @@ def digest_of(kind: Pretrained, path: Path) -> str:
             f"Download {NAMES[kind]} on a machine with a network, copy its folder, and give it: --features {kind}:FOLDER."
         )
     tokens = [path / name for name in TOKENIZER if kind == "clip" and (path / name).is_file()]
-    return _sha256([path / "config.json", *weights, *tokens])
+    return sha256_of([path / "config.json", *weights, *tokens])
 
 
-def _sha256(files: Sequence[Path]) -> str:
+def sha256_of(files: Sequence[Path]) -> str:
+    """SHA-256 of a file, or of the names and contents of several; SettingsError where one cannot be read."""
     total = hashlib.sha256()
     for file in files:
         try:
             with file.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256")
         except OSError as error:
-            raise SettingsError(f"features: {file} cannot be read ({error}). Check its permissions.") from error
+            raise SettingsError(f"{file} cannot be read ({error}). Check its permissions.") from error
         if len(files) == 1:
             return digest.hexdigest()  # what sha256sum prints
         total.update(file.name.encode() + digest.digest())
     return total.hexdigest()
 
 
-def read_script(path: Path) -> Any:
-    """A network in TorchScript, in evaluation mode; SettingsError where it cannot be read."""
+def read_script(path: Path, device: str = "cpu") -> Any:
+    """A network in TorchScript, in evaluation mode on a device; SettingsError where it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a format that is being replaced; what exists in it is still read
-            return torch.jit.load(str(path), map_location="cpu").eval()
+            return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, OSError, ValueError) as error:
         raise SettingsError(
             f"features: {path} cannot be read as TorchScript ({last_line(error)}). Write it with torch.jit.save, or copy it again."
@@ -85,7 +86,7 @@ def read_transformer(kind: Pretrained, path: Path) -> Any:
     library = hugging_face()
     made = library.Dinov2Model if kind == "dinov2" else library.CLIPModel
     try:
-        with _in_silence(library):
+        with in_silence(library):
             model, told = made.from_pretrained(str(path), local_files_only=True, output_loading_info=True)
     except Exception as error:  # the library raises errors of many others, and of its own
         raise SettingsError(
@@ -118,27 +119,32 @@ def read_tokenizer(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _in_silence(library: Any) -> Generator[None]:
+def in_silence(library: Any) -> Generator[None]:
     """Without the library's progress bars, and its advice to its own users."""
     told = library.utils.logging
-    shown = told.is_progress_bar_enabled()
+    shown, level = told.is_progress_bar_enabled(), told.get_verbosity()
     told.disable_progress_bar()
+    told.set_verbosity_error()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        told.set_verbosity(level)
         if shown:
             told.enable_progress_bar()
 
 
-def hugging_face() -> Any:
-    """The transformers library; SettingsError naming the extra where it is not installed."""
+def hugging_face(what: str = "features: DINOv2 and CLIP", otherwise: str = "use --features auto") -> Any:
+    """The transformers library; SettingsError naming the extra where it is not installed.
+
+    `what`: who needs it. `otherwise`: what to do without it.
+    """
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
         raise SettingsError(
-            "features: DINOv2 and CLIP need the transformers library: pip install 'maestune[hf]'; or use --features auto."
+            f"{what} need the transformers library: pip install 'maestune[hf]'; or {otherwise}."
         ) from error
 
 

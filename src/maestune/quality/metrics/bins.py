@@ -27,6 +27,7 @@ from maestune.quality.metric import (
     check_features,
     check_train,
     everyone,
+    shares_in,
 )
 from maestune.quality.metrics.distances import nearest, squared_distances
 from maestune.quality.metrics.modes import js_divergence_bits
@@ -74,8 +75,7 @@ def k_means(values: Array, k: int, rng: np.random.Generator) -> Array:
 
 def _histograms(centres: Array, values: Array, members: Members) -> Array:
     """Share of each subset in each bin (B, K)."""
-    shown = np.eye(len(centres))[nearest(values, centres)[0]]
-    return (members @ shown) / members.sum(axis=1, keepdims=True)
+    return shares_in(nearest(values, centres)[0], len(centres), members)
 
 
 def _reference(reals: Reals, n: int) -> BinReference:

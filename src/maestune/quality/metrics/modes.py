@@ -20,7 +20,7 @@ from scipy.special import xlogy  # pyright: ignore[reportMissingTypeStubs]
 
 from maestune.errors import MetricError
 from maestune.quality.interval import share_interval
-from maestune.quality.metric import Array, Features, Kind, Limits, Members, Reals, everyone
+from maestune.quality.metric import Array, Features, Kind, Limits, Members, Reals, everyone, shares_in
 
 # A class counts as present when its share is at least this part of its share among real images
 # (for K balanced classes: 1 / (10 K)); below that it is a handful of misread samples.
@@ -78,8 +78,7 @@ def _probabilities(features: Features) -> Array:
 def _histograms(features: Features, members: Members) -> Array:
     """Class shares (B, K) of each subset."""
     probabilities = _probabilities(features)
-    shown = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]  # (N, K)
-    return (members @ shown) / members.sum(axis=1, keepdims=True)
+    return shares_in(probabilities.argmax(axis=1), probabilities.shape[1], members)
 
 
 def _scores(probabilities: Array, members: Members) -> Array:

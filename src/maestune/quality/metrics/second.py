@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from maestune.errors import MetricError
-from maestune.quality.metric import Array, Features, Kind, Limits, Members, Reals, check_features
+from maestune.quality.metric import Array, Features, Kind, Limits, Members, Reals, check_features, chosen_from
 from maestune.quality.metrics.frechet import FrechetReference, frechet_reference, samples_distance
 
 
@@ -32,8 +32,7 @@ def _reference(reals: Reals, n: int) -> FrechetReference:
 
 def _compute(reference: FrechetReference, generated: Features, members: Members) -> Mapping[str, Array]:
     values = _second(generated, "generated")
-    subsets = (values if chosen.all() else values[chosen] for chosen in members)
-    return {"fd_second": np.array([samples_distance(reference, subset) for subset in subsets])}
+    return {"fd_second": np.array([samples_distance(reference, subset) for subset in chosen_from(values, members)])}
 
 
 def _limits(reference: FrechetReference) -> Mapping[str, Limits]:

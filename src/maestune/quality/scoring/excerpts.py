@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from maestune.quality.copied import LETTERS, copied_texts
 from maestune.quality.metric import Array
 from maestune.quality.metrics.distances import nearest, neighbour_radii
 from maestune.quality.scoring.result import Excerpt, Shown
@@ -14,7 +15,6 @@ from maestune.quality.text.ngrams import variety
 from maestune.quality.text.texts import Texts
 
 SHOWN = 4  # texts of each kind
-LETTERS, CONTEXT = 600, 160  # characters shown of a text, and on either side of what is meant
 
 
 def shown_texts(judge: TextJudge, seen: Texts, names: Sequence[str]) -> Shown:
@@ -32,21 +32,11 @@ def shown_texts(judge: TextJudge, seen: Texts, names: Sequence[str]) -> Shown:
         order = np.argsort(-values, kind="stable")
         return [int(i) for i in order[:SHOWN] if values[i] > least]
 
-    copied: list[Excerpt] = []
-    for passage in judge.copied(seen)[:SHOWN]:
-        text, end = seen.made[passage.row], passage.start + passage.length
-        before, after = text[: passage.start], text[end:]
-        copied.append(
-            Excerpt(
-                names[passage.row],
-                float(passage.length),
-                ("…" if len(before) > CONTEXT else "") + before[-CONTEXT:],
-                text[passage.start : end][:LETTERS] + ("…" if passage.length > LETTERS else ""),
-                after[:CONTEXT] + ("…" if len(after) > CONTEXT else ""),
-            )
-        )
     return Shown(
         worst=tuple(begin(i, float(far[i])) for i in most(far, -1.0)),
-        copied=tuple(copied),
+        copied=tuple(
+            Excerpt(names[one.row], float(one.length), one.before, one.marked, one.after)
+            for one in copied_texts(judge, seen, SHOWN).longest
+        ),
         repetitive=tuple(begin(i, float(repeated[i])) for i in most(repeated, 0.0)),
     )

@@ -17,25 +17,26 @@ Tell = Callable[[str], None]
 Measuring = Callable[[Sequence[str]], Mapping[str, Score]]
 
 
-def chosen(
-    wanted: Sequence[str], available: Sequence[str], known: Mapping[str, Measure], why_not: Callable[[str], str]
-) -> tuple[str, ...]:
-    """The metrics to measure: those that were named, else all that are available.
-
-    Raises MetricError for names that are unknown (with the nearest), and for what cannot be measured here, with the reason.
-    """
-    if not wanted:
-        return tuple(available)
+def check_names(wanted: Sequence[str], known: Mapping[str, Measure]) -> None:
+    """Raises MetricError for names of metrics that are unknown, with the nearest, and that such samples do not tell."""
     for name in wanted:
         if name not in known and name in DESCRIBED:
             raise MetricError(
-                f"{name} is not told by such samples ({DESCRIBED[name].label}). {did_you_mean('', available)}"
+                f"{name} is not told by such samples ({DESCRIBED[name].label}). {did_you_mean('', known)}"
             )
         if name not in known:
             raise MetricError(f"There is no metric {name!r}. {did_you_mean(name, known)}")
+
+
+def chosen(wanted: Sequence[str], available: Sequence[str], why_not: Callable[[str], str]) -> tuple[str, ...]:
+    """The metrics to measure: those that were named, else all that are available.
+
+    Raises MetricError for what cannot be measured here, with the reason.
+    """
+    for name in wanted:
         if name not in available:
-            raise MetricError(f"{name} ({known[name].label}) cannot be measured here: {why_not(name)}")
-    return tuple(dict.fromkeys(wanted))
+            raise MetricError(f"{name} ({DESCRIBED[name].label}) cannot be measured here: {why_not(name)}")
+    return tuple(dict.fromkeys(wanted or available))
 
 
 def measure(

@@ -65,13 +65,7 @@ def asked_by_table(rows: Sequence[Row], path: Path, data: ImageData) -> dict[str
 
     Raises DataError for classes that the real images do not have, captions where they have none, and rows with neither.
     """
-    told = {
-        kind: _column(rows, names) for kind, names in (("class", CLASSES), ("caption", CAPTIONS), ("prompt", PROMPTS))
-    }
-    if prompts := told.pop("prompt"):
-        is_class = all(prompt in data.class_names for prompt in prompts)
-        kind = "class" if is_class or data.vocabulary is None else "caption"
-        told[kind] = told[kind] or prompts
+    told = _told(rows, data)
     if not any(told.values()):
         raise DataError(
             f"{path}: no column says what each sample was asked for; it has {', '.join(rows[0])}. {EXAMPLE}"
@@ -87,6 +81,21 @@ def asked_by_table(rows: Sequence[Row], path: Path, data: ImageData) -> dict[str
             )
         asked["caption"] = data.vocabulary.encode_all(told["caption"])
     return asked
+
+
+def captions_by_table(rows: Sequence[Row], data: ImageData) -> tuple[str, ...]:
+    """The captions that rows ask for as they are written, words that no real image has among them; empty where there are none."""
+    return tuple(_told(rows, data)["caption"])
+
+
+def _told(rows: Sequence[Row], data: ImageData) -> dict[str, list[str]]:
+    """The class and the caption of each row, as far as there are columns that tell."""
+    told = {kind: _column(rows, names) for kind, names in (("class", CLASSES), ("caption", CAPTIONS))}
+    if prompts := _column(rows, PROMPTS):
+        is_class = all(prompt in data.class_names for prompt in prompts)
+        kind = "class" if is_class or data.vocabulary is None else "caption"
+        told[kind] = told[kind] or prompts
+    return told
 
 
 def asked_by_names(names: Sequence[str], labels: Sequence[str] | None, data: ImageData) -> tuple[Batch, str]:

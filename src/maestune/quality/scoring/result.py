@@ -20,7 +20,6 @@ from maestune.quality.metric import Measure
 from maestune.types import Score
 
 SCHEMA = "maestune.score/1"
-AS_REAL = frozenset({"vendi", "rke", "c_t", "c2st", "ndb"})  # best at what real data have, neither least nor greatest
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,6 @@ class Measured:
     metric: Measure
     score: Score
     floor: Score | None = None
-
-    @property
-    def goal(self) -> bool:
-        """Whether its best is its least or greatest value, and not just that of real data."""
-        return self.metric.name not in AS_REAL and bool(getattr(self.metric, "goal", True))
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,8 @@ class ClassShares:
 class ScoreResult:
     """How good samples are. `scores["fd"].value`, `.low` and `.high`; `floor["fd"]` is what real data would score.
 
-    `reference`: how many held-out real images or texts the samples are held against. `warnings`: what makes the values
+    `reference`: how many held-out real images or texts the samples are held against. `asked`: who was asked whether samples
+    show their captions, None where nobody was. `warnings`: what makes the values
     doubtful; `notes`: what was decided on the way.
     """
 
@@ -133,6 +128,7 @@ class ScoreResult:
     seed: int
     options: Mapping[str, str] = field(default_factory=dict[str, str])  # as on the command line
     classes: ClassShares | None = None
+    asked: Sight | None = None
     shown: Shown = field(default_factory=Shown)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -159,6 +155,7 @@ class ScoreResult:
             "fake": _side(self.fake),
             "metrics": {each.metric.name: _measured(each) for each in self.measured},
             "features": asdict(self.sight),
+            "vqa": None if self.asked is None else asdict(self.asked),
             "classes": None if self.classes is None else {k: list(v) for k, v in vars(self.classes).items()},
             "shown": {
                 name: [{"name": one.name, "value": _finite(one.value), "note": one.note} for one in some]
@@ -184,7 +181,7 @@ def _side(side: Side) -> dict[str, Any]:
 
 def _measured(each: Measured) -> dict[str, Any]:
     metric = each.metric
-    better = "as real" if not each.goal else "higher" if metric.higher_is_better else "lower"
+    better = "as real" if not metric.goal else "higher" if metric.higher_is_better else "lower"
     return {
         **_score(each.score),
         "floor": None if each.floor is None else _score(each.floor),

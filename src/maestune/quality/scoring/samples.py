@@ -40,6 +40,8 @@ def score_samples(
     seed: int = 0,
     captions: Sequence[str] = (),
     modality: str | None = None,
+    vqa: str | Path | None = None,
+    device: str = "cpu",
     progress: Tell | None = None,
 ) -> ScoreResult:
     """How good samples are, held against real data.
@@ -50,7 +52,9 @@ def score_samples(
     and `read_fake_texts`. `metrics`: their names, or all that apply. `prompts`: a table of what each sample was asked for.
     `features`: what the judge sees with, as `choose` spells it; one that fails its self-test is refused unless it was named.
     `samples`: how many are scored, drawn by the `seed`. `captions`: templates that make captions of the class names of real
-    images. `modality`: image or text, where it is not clear. `progress` is called with sentences on the way.
+    images. `modality`: image or text, where it is not clear. `vqa`: folder of a model that is asked whether images show their
+    captions. `device`: where networks look ("cpu", "cuda", "cuda:1"); values agree within rounding. `progress` is called with
+    sentences on the way.
 
     Raises DataError, MetricError and SettingsError, each with its repair.
     """
@@ -62,13 +66,15 @@ def score_samples(
         "features": features,
         "samples": samples,
         "seed": seed,
+        "device": device,
     }
+    of_images: dict[str, Any] = {"size": size, "captions": tuple(captions), "vqa": None if vqa is None else str(vqa)}
     tell = progress or _quietly
     source = str(real) if isinstance(real, Path) else real
     if kind == "text":
-        result = _texts(source, fake, given, size, captions, tell)
+        result = _texts(source, fake, given, [f"--{name}" for name, value in of_images.items() if value], tell)
     elif isinstance(fake, str | Path | Tensor):
-        result = score_images(ImageRequest(source, fake, **given, size=size, captions=tuple(captions)), tell)
+        result = score_images(ImageRequest(source, fake, **given, **of_images), tell)
     else:
         raise DataError("Images to be scored: expected a path or a tensor (N, C, H, W), and a sequence was given.")
     options: dict[str, Any] = {
@@ -79,6 +85,7 @@ def score_samples(
         "samples": samples,
         "modality": modality,
         "captions": "\n".join(captions),
+        "vqa": vqa,
     }
     return replace(result, options={name: str(value) for name, value in options.items() if value})
 
@@ -88,10 +95,10 @@ def _quietly(_: str) -> None:
 
 
 def _texts(
-    real: str | ImageData, fake: Fake, given: Mapping[str, Any], size: int | None, captions: Sequence[str], tell: Tell
+    real: str | ImageData, fake: Fake, given: Mapping[str, Any], of_images: Sequence[str], tell: Tell
 ) -> ScoreResult:
-    if size is not None or captions:
-        raise SettingsError("--size and --captions are for images, and this is text. Leave them out.")
+    if of_images:
+        raise SettingsError(f"{' and '.join(of_images)}: for images, and this is text. Leave it out.")
     if isinstance(real, ImageData) or isinstance(fake, Tensor):
         raise DataError("Texts to be scored: expected paths or texts, and images were given.")
     return score_texts(TextRequest(real, fake, **given), tell)

@@ -19,14 +19,13 @@ import numpy as np
 from maestune.data import TextData, load_text
 from maestune.errors import DataError, SettingsError
 from maestune.quality.scoring.excerpts import shown_texts
-from maestune.quality.scoring.measuring import Tell, chosen, measure, skipped_note
+from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, skipped_note
 from maestune.quality.scoring.passages import FakeTexts, pieces_like, read_fake_texts
 from maestune.quality.scoring.result import Measured, ScoreResult, Side, Sight
-from maestune.quality.text.catalogue import TEXT_METRICS
+from maestune.quality.text.catalogue import TEXT_METRICS, available_text_metrics
 from maestune.quality.text.copying import Known
-from maestune.quality.text.eyes import DECODED_TOGETHER, Eyes, decoded, prepare_eyes, vocabulary_of
+from maestune.quality.text.eyes import Eyes, decoded, prepare_eyes, vocabulary_of
 from maestune.quality.text.judge import DEFAULT_TEXTS, MOST_PIECES, TextJudge
-from maestune.quality.text.reading import pairings_of
 from maestune.quality.text.texts import RealTexts, Texts
 from maestune.types import Score
 
@@ -44,6 +43,7 @@ class TextRequest:
     features: str | None = None
     samples: int | None = None
     seed: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,15 @@ class _Real:
 
 def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
     """Scores of texts; DataError, MetricError or SettingsError for what cannot be read, measured or found."""
-    for name in request.metrics:
-        if name not in TEXT_METRICS:
-            chosen((name,), (), TEXT_METRICS, str)  # says what is wrong before anything is read
+    check_names(request.metrics, TEXT_METRICS)
     pretrained = _pretrained(request.features)
     _check_apart(request.real, request.fake)
     real = _Real.read(request.real, tell)
     fakes = read_fake_texts(request.fake, request.samples, request.seed, request.prompts, tell)
     _check_length(real, fakes)
-    eyes = prepare_eyes(real.data, pretrained=pretrained, progress=tell)
+    eyes = prepare_eyes(real.data, pretrained=pretrained, progress=tell).on(request.device)
     judge = _judge(real, fakes, eyes, request.seed)
-    names = chosen(request.metrics, judge.metrics, TEXT_METRICS, lambda name: _why_not(name, fakes))
+    names = chosen(request.metrics, judge.metrics, lambda name: _why_not(name, fakes))
     tell(f"Looking at {len(fakes):,} texts")
     seen = Texts(fakes.begun, fakes.made, eyes)
     values, floors, notes = measure(
@@ -114,24 +112,21 @@ def _judge(real: _Real, fakes: FakeTexts, eyes: Eyes, seed: int) -> TextJudge:
     rows = np.arange(max(n, MOST_PIECES)) % n
     begun, made = [fakes.begun[i] for i in rows], [fakes.made[i] for i in rows]
     train = Texts(*pieces_like(real.training, begun, made, np.random.default_rng(seed).random(len(rows))), eyes)
-    known = Known.of(real.data.tokenizer.decode(part) for part in real.data.train.split(DECODED_TOGETHER))
-    known = known.judged_by(pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n)[1])
-    clear = pairings_of(held_out)
-    unclear = {"prompt_coherence": clear.prompt is None or not fakes.prompted, "long_coherence": clear.long is None}
-    available = tuple(name for name in TEXT_METRICS if not unclear.get(name, False))
+    known = Known.of(real.training).judged_by(pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n)[1])
     texts = RealTexts(held_out, train, known, vocabulary_of(real.data))
-    return TextJudge("report", eyes, n, 0, available, texts, real.data)
+    return TextJudge("report", eyes, n, 0, available_text_metrics(held_out, fakes.prompted), texts, real.data)
 
 
 def _floor(judge: TextJudge, real: _Real, fakes: FakeTexts, names: Sequence[str], seed: int) -> dict[str, Score]:
-    """What real text scores in place of samples: training text; where new text is asked for, the other held-out part."""
+    """What real text scores in place of samples: training text; for what sees copies, the other held-out part."""
     n = len(fakes)
+    fresh = [name for name in names if TEXT_METRICS[name].sees_copies]
     places = np.random.default_rng([seed, 1]).permutation(n) / n
     pieces = Texts(*pieces_like(real.training, fakes.begun, fakes.made, places), judge.eyes)
-    found = judge.score(pieces, [name for name in names if name != "text_novelty"], intervals=True)
-    if "text_novelty" in names:
-        fresh = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), judge.eyes)
-        found |= judge.score(fresh, ["text_novelty"], intervals=True)
+    found = judge.score(pieces, [name for name in names if name not in fresh], intervals=True)
+    if fresh:
+        others = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), judge.eyes)
+        found |= judge.score(others, fresh, intervals=True)
     return {name: found[name] for name in names}
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from maestune.quality.metric import Array, Members
 from maestune.quality.text.ngrams import Grams, Integers, mean_over
 
-MOST = 4  # words in a sequence
 NO_MATCH = 0.1
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from maestune.errors import MetricError, did_you_mean
 from maestune.quality.text.distances import CLUSTERS, MAUVE, TEXT_FRECHET
-from maestune.quality.text.reading import COHERENCE, NOVELTY, ORACLE
+from maestune.quality.text.reading import COHERENCE, NOVELTY, ORACLE, pairings_of
 from maestune.quality.text.statistics import NGRAMS, SELF_BLEU, WORDS
-from maestune.quality.text.texts import TextMetric
+from maestune.quality.text.texts import TextMetric, Texts
 
 _PIMENTEL = "Pimentel et al. 2023, On the Usefulness of Embeddings, Clusters and Strings for Text Generator Evaluation, arXiv:2205.16001"
 _HOLTZMAN = "Holtzman et al. 2020, arXiv:1904.09751"
@@ -199,6 +199,7 @@ _ALL = (
         "0 if all of it.",
         citation="McCoy et al. 2021, arXiv:2111.09509; Carlini et al. 2023, arXiv:2202.07646",
         kind=NOVELTY,
+        sees_copies=True,
     ),
 )
 
@@ -214,3 +215,13 @@ def find_text_metric(name: str) -> TextMetric:
     if name not in TEXT_METRICS:
         raise MetricError(f"There is no metric of texts {name!r}. {did_you_mean(name, TEXT_METRICS)}")
     return TEXT_METRICS[name]
+
+
+def available_text_metrics(held_out: Texts, prompted: bool = True) -> tuple[str, ...]:
+    """Names of the metrics that can be measured against held-out text, in the order in which people should read them.
+
+    `prompted`: whether it is known how samples had begun. Coherence can be measured where real text shows any.
+    """
+    clear = pairings_of(held_out)
+    unclear = {"prompt_coherence": clear.prompt is None or not prompted, "long_coherence": clear.long is None}
+    return tuple(name for name in TEXT_METRICS if not unclear.get(name, False))

@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maestune.quality.metric import Array, Features, Limits, Members, Reals, check_features
+from maestune.quality.metric import Array, Features, Limits, Members, Reals, check_features, counts_in
 from maestune.quality.metrics.bins import k_means
 from maestune.quality.metrics.distances import nearest
 from maestune.quality.metrics.frechet import FRECHET, FrechetReference
@@ -38,11 +37,6 @@ def centres_of(values: Array, k: int) -> Array:
     rng = np.random.default_rng(SEED)
     tries = [k_means(values, k, rng) for _ in range(STARTS)]
     return min(tries, key=lambda centres: float(nearest(values, centres)[1].sum()))
-
-
-def counts_in(bins: NDArray[np.intp], k: int, members: Members) -> Array:
-    """How many of each subset fall into each bin, (B, k)."""
-    return members.astype(np.float64) @ np.eye(k)[bins]
 
 
 def kl_bits(p: Array, q: Array) -> Array:

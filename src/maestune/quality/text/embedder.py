@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from maestune.errors import MetricError
+from maestune.quality.features.extractor import Scale
+from maestune.quality.files import mark_of
 from maestune.quality.metric import Array
 from maestune.quality.text.reader import Reader, mean_states
 
-# A value that hardly varies among real texts must not decide everything once divided by its spread.
-SMALLEST_SPREAD = 0.1  # of the median spread over values
 SAMPLE_CHARACTERS = 128  # length of the pieces of real text by which values are centred and scaled
 MOST_PIECES = 1000
 EMBEDDED_TOGETHER = 64
@@ -46,28 +46,25 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class OwnEmbedder:
-    """The mean state of a reader that was trained on real training text. `mean`, `spread` (d,) scale it."""
+    """The mean state of a reader that was trained on real training text, in units of a scale."""
 
     reader: Reader = field(repr=False)
-    mean: Array = field(repr=False)
-    spread: Array = field(repr=False)
+    scale: Scale = field(repr=False)
     description: str = "an embedder trained on half of the training text (mean states of a recurrent network)"
 
     @staticmethod
     def of(reader: Reader, text: str) -> OwnEmbedder:
         """The embedder of a reader, scaled by pieces of a real text."""
-        raw = OwnEmbedder(reader, np.zeros(reader.dimensions), np.ones(reader.dimensions))
-        mean, spread = scale_of(raw.embed(pieces_of(text)))
-        return replace(raw, mean=mean, spread=spread)
+        return OwnEmbedder(reader, Scale.of(mean_states(reader, pieces_of(text))))
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the vectors would."""
-        return _mark(self.reader.fingerprint, self.mean, self.spread)
+        return _mark(self.reader.fingerprint, self.scale)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Vectors (N, d)."""
-        return (mean_states(self.reader, texts) - self.mean) / self.spread
+        return self.scale(mean_states(self.reader, texts))
 
 
 @dataclass(frozen=True)
@@ -76,15 +73,19 @@ class PretrainedEmbedder:
 
     tokenizer: Any = field(repr=False)
     network: Any = field(repr=False)
-    mean: Array = field(repr=False)
-    spread: Array = field(repr=False)
+    scale: Scale = field(repr=False)
     description: str
     weights: str  # a mark of them
+    device: str = "cpu"
+
+    def on(self, device: str) -> PretrainedEmbedder:
+        """The same embedder, on a device: vectors agree within rounding."""
+        return replace(self, network=self.network.to(device), device=device)
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the vectors would."""
-        return _mark(self.weights, self.mean, self.spread)
+        return _mark(self.weights, self.scale)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Vectors (N, d)."""
@@ -92,11 +93,11 @@ class PretrainedEmbedder:
         with torch.inference_mode():
             for start in range(0, len(texts), EMBEDDED_TOGETHER):
                 part = [text or " " for text in texts[start : start + EMBEDDED_TOGETHER]]
-                tokens = self.tokenizer(part, padding=True, truncation=True, return_tensors="pt")
+                tokens = self.tokenizer(part, padding=True, truncation=True, return_tensors="pt").to(self.device)
                 states = self.network(**tokens).last_hidden_state.double()
                 mask = tokens["attention_mask"].double()[:, :, None]
-                found.append(((states * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1.0)).numpy())
-        return (np.concatenate(found) - self.mean) / self.spread
+                found.append(((states * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1.0)).cpu().numpy())
+        return self.scale(np.concatenate(found))
 
 
 def load_pretrained(folder: Path, text: str) -> PretrainedEmbedder:
@@ -119,15 +120,10 @@ def load_pretrained(folder: Path, text: str) -> PretrainedEmbedder:
             f"{folder}: holds no model that transformers can load ({error}). Give the folder of a sentence embedder, with its "
             "config.json, weights and tokenizer."
         ) from error
-    mark = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        mark.update(name.encode())
-        mark.update(tensor.contiguous().numpy().tobytes())
-    weights = mark.hexdigest()[:16]
+    weights = mark_of(network)
     description = f"the pretrained embedder {folder.name} (weights {weights})"
-    raw = PretrainedEmbedder(tokenizer, network, np.zeros(1), np.ones(1), description, weights)
-    mean, spread = scale_of(raw.embed(pieces_of(text)))
-    return replace(raw, mean=mean, spread=spread)
+    raw = PretrainedEmbedder(tokenizer, network, Scale.none(1), description, weights)
+    return replace(raw, scale=Scale.of(raw.embed(pieces_of(text))))
 
 
 def pieces_of(text: str) -> list[str]:
@@ -136,15 +132,5 @@ def pieces_of(text: str) -> list[str]:
     return [text[place : place + SAMPLE_CHARACTERS] for place in np.unique(places)]
 
 
-def scale_of(values: Array) -> tuple[Array, Array]:
-    """Mean and spread (d,) of each value, the spread not below a tenth of the usual one."""
-    spread = values.std(axis=0)
-    floor = SMALLEST_SPREAD * float(np.median(spread))
-    return values.mean(axis=0), np.maximum(spread, floor if floor > 0 else 1.0)
-
-
-def _mark(weights: str, *arrays: Array) -> str:
-    mark = hashlib.sha256(weights.encode())
-    for array in arrays:
-        mark.update(array.tobytes())
-    return mark.hexdigest()[:16]
+def _mark(weights: str, scale: Scale) -> str:
+    return hashlib.sha256(weights.encode() + scale.mean.tobytes() + scale.spread.tobytes()).hexdigest()[:16]

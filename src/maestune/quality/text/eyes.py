@@ -11,29 +11,23 @@ the same eyes.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
-import struct
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from maestune.data import TextData
-from maestune.data.machine import cache_folder
 from maestune.data.text import blocks
-from maestune.errors import StoreError
-from maestune.quality.text.embedder import Embedder, OwnEmbedder, load_pretrained
+from maestune.quality.files import file_of, read, state, write
+from maestune.quality.text.embedder import Embedder, OwnEmbedder, PretrainedEmbedder, load_pretrained
 from maestune.quality.text.reader import Reader, empty_reader, fit_reader, surprise
 from maestune.quality.text.words import vocabulary
 
-VERSION = 1  # of readers and their training: raise it whenever either changes what is learnt
+VERSION = 2  # of readers, their training and their file: raise it whenever one of them changes
 MOST_READ = 8_000_000  # tokens of training text, evenly spread, that readers learn from
 PARTS = 64  # in which they are taken where there are more
 DECODED_TOGETHER = 2**20  # tokens, so that memory stays bounded
@@ -49,6 +43,12 @@ class Eyes:
     embedder: Embedder
     oracle: Reader = field(repr=False)
     description: str = ""
+
+    def on(self, device: str) -> Eyes:
+        """The same eyes with a pretrained embedder on a device; our own readers are too small to gain by it."""
+        if not isinstance(self.embedder, PretrainedEmbedder):
+            return self
+        return replace(self, embedder=self.embedder.on(device))
 
     @property
     def fingerprint(self) -> str:
@@ -128,50 +128,26 @@ def _bits(reader: Reader, data: TextData) -> float:
 
 def cache_file(data: TextData, seed: int, cache: Path | None = None) -> Path:
     """Where the readers of a text and seed lie."""
-    key = hashlib.sha256(json.dumps([VERSION, data.fingerprint, seed]).encode()).hexdigest()
-    return (cache or cache_folder()) / "readers" / f"{key[:24]}.safetensors"
+    return file_of("readers", [VERSION, data.fingerprint, seed], cache)
 
 
 def save_readers(readers: Sequence[Reader], path: Path) -> None:
     """Write both readers whole or not at all; StoreError naming the folder and the repair when that fails."""
     tensors = {
-        f"{place}.{name}": tensor.contiguous()
+        f"{place}.{name}": tensor
         for place, reader in enumerate(readers)
         for name, tensor in reader.state_dict().items()
     }
-    content = save(tensors, {"readers": json.dumps([reader.fingerprint for reader in readers])})
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise StoreError(
-            f"The readers cannot be kept in {path.parent}: {error}. "
-            "Set MAESTUNE_CACHE to a folder that can be written, with a few free megabytes."
-        ) from error
+    write(path, "The readers", tensors, {"readers": [reader.fingerprint for reader in readers]})
 
 
 def load_readers(path: Path) -> tuple[Reader, Reader] | None:
     """The readers in a file; None where there are none or where what is there is not whole."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            marks = json.loads(file.metadata()["readers"])
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found: list[Reader] = []
-        for place, mark in enumerate(marks):
-            reader = empty_reader()
-            prefix = f"{place}."
-            reader.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-            if reader.fingerprint != mark:
-                return None
-            found.append(reader)
-        one, other = found
-        return one, other
-    # Whatever a damaged file makes of its reader, the repair is the same: the caller trains them again.
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, struct.error):
-        return None
+    return read(path, _readers)
+
+
+def _readers(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> tuple[Reader, Reader] | None:
+    found = (empty_reader(), empty_reader())
+    for place, reader in enumerate(found):
+        reader.load_state_dict(state(tensors, f"{place}."))
+    return found if [reader.fingerprint for reader in found] == about["readers"] else None

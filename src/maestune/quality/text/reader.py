@@ -10,7 +10,6 @@ models that are judged; a recurrent network (Cho et al. 2014, arXiv:1406.1078), 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -20,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maestune.errors import MetricError
+from maestune.quality.features.learning import one_cycle
+from maestune.quality.files import mark_of
 from maestune.quality.metric import Array
 
 BYTES = 256
-BEGIN = 10  # an end of line stands before every text: the reader knows that something begins
+BEGIN = "\n"  # stands before every text: the reader knows that something begins
 EMBEDDING = 32
 STATE = 128  # dimensions of what a text is like
 WINDOW = 64  # bytes behind each other that it learns from
@@ -56,11 +57,7 @@ class Reader(nn.Module):
     @property
     def fingerprint(self) -> str:
         """Changes when any weight does."""
-        mark = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            mark.update(name.encode())
-            mark.update(tensor.contiguous().numpy().tobytes())
-        return mark.hexdigest()[:16]
+        return mark_of(self)
 
 
 def empty_reader() -> Reader:
@@ -87,7 +84,7 @@ def fit_reader(text: str, generator: torch.Generator, multiply_adds: float = MUL
     optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     for step, batch in enumerate(_windows(signs, window, steps, generator), start=1):
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * _one_cycle(step / steps)
+            group["lr"] = LEARNING_RATE * one_cycle(step / steps)
         logits = reader.head(reader(batch[:, :-1]))
         loss = functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
         optimiser.zero_grad()
@@ -100,7 +97,7 @@ def fit_reader(text: str, generator: torch.Generator, multiply_adds: float = MUL
 def mean_states(reader: Reader, texts: Sequence[str]) -> Array:
     """The mean state of the reader over each text (N, d), float64; of an empty text, that at the beginning."""
     found = np.zeros((len(texts), reader.dimensions))
-    for rows, signs, mask in _batches([_bytes_of("\n" + text) for text in texts]):
+    for rows, signs, mask in _batches([_bytes_of(BEGIN + text) for text in texts]):
         states = reader(signs).double() * mask[:, :, None]
         found[rows] = (states.sum(dim=1) / mask.sum(dim=1, keepdim=True)).numpy()
     return found
@@ -108,7 +105,7 @@ def mean_states(reader: Reader, texts: Sequence[str]) -> Array:
 
 def surprise(reader: Reader, begun: Sequence[str], made: Sequence[str]) -> Array:
     """What each text `made` costs behind what had `begun` it, in nats in all (N,), float64."""
-    whole = [_bytes_of("\n" + before + after) for before, after in zip(begun, made, strict=True)]
+    whole = [_bytes_of(BEGIN + before + after) for before, after in zip(begun, made, strict=True)]
     costly = [len(_bytes_of(after)) for after in made]
     found = np.zeros((len(made),))
     for rows, signs, mask in _batches(whole):
@@ -173,8 +170,3 @@ def _cost(reader: Reader) -> float:
     """Multiply-adds of one byte, forward."""
     d = reader.dimensions
     return float(3 * d * (EMBEDDING + d) + d * BYTES)
-
-
-def _one_cycle(progress: float) -> float:
-    """Up over the first tenth, then a half cosine down to 0 (Smith & Topin 2018)."""
-    return min(progress / 0.1, 0.5 * (1.0 + math.cos(math.pi * max(0.0, progress - 0.1) / 0.9)))

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maestune.quality.interval import share_bounds
 from maestune.quality.metric import Array, Limits, Members, everyone
 from maestune.quality.text.copying import Known
 from maestune.quality.text.texts import RealTexts, TextKind, Texts, pooled
 
-CLEAR = (
-    3.0  # standard errors that real pairs must be more alike than shuffled ones, for coherence to be measured at all
-)
+CLEAR = 3.0  # standard errors by which real pairs must be more alike than shuffled ones, for coherence to be measured
 
 
 def bits_per_character(texts: Texts, members: Members) -> Array:
@@ -100,8 +99,9 @@ def _coherence_compute(real: Pairings, texts: Texts, members: Members) -> Mappin
     return found
 
 
-def _coherence_limits(_: Pairings) -> Mapping[str, Limits]:
-    return {"prompt_coherence": (-math.inf, 1.0), "long_coherence": (-math.inf, 1.0)}
+def _coherence_limits(real: Pairings) -> Mapping[str, Limits]:
+    clear = {"prompt_coherence": real.prompt is not None, "long_coherence": real.long is not None}
+    return {name: (-math.inf, 1.0) for name, known in clear.items() if known}
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,12 @@ def _novelty_limits(_: Copies) -> Mapping[str, Limits]:
     return {"text_novelty": (0.0, 1.0)}
 
 
+def _novelty_intervals(_: Copies, texts: Texts, values: Mapping[str, Array]) -> Mapping[str, Limits]:
+    """A share's: where hardly any text is copied, halves hardly vary, and what other texts would show is not in them."""
+    novelty = values["text_novelty"]
+    return {"text_novelty": share_bounds(float(novelty[0]), novelty[1:], len(texts))}
+
+
 ORACLE = TextKind("oracle", _human_cost, _cost_compute, _cost_limits)
 COHERENCE = TextKind("coherence", _pairings, _coherence_compute, _coherence_limits)
-NOVELTY = TextKind("novelty", _copies, _novelty_compute, _novelty_limits)
+NOVELTY = TextKind("novelty", _copies, _novelty_compute, _novelty_limits, _novelty_intervals)

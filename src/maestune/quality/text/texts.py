@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
-from maestune.quality.metric import Array, Limits, Measure, Members
+from maestune.quality.metric import Array, Members, Reference, SampleKind, SampleMetric
 from maestune.quality.text.copying import Known
 from maestune.quality.text.eyes import Eyes
 from maestune.quality.text.ngrams import Grams, grams
@@ -17,7 +17,6 @@ from maestune.quality.text.reader import surprise
 from maestune.quality.text.words import words
 
 MOST_WORDS = 4  # in a sequence
-Reference = TypeVar("Reference")
 
 
 @dataclass(frozen=True)
@@ -84,30 +83,17 @@ class RealTexts:
 
 
 @dataclass(frozen=True)
-class TextKind(Generic[Reference]):
-    """Text metrics that are computed together: as `Kind`, of texts instead of features.
+class TextKind(SampleKind[Texts, Reference]):
+    """Metrics of texts. `reference(reals)`: what is kept of the real texts."""
 
-    `reference(reals)`: what is kept of the real texts. `compute(reference, texts, members)`: one value for each of B subsets of
-    the N texts, name → (B,). `limits(reference)`: the least and greatest value of each.
-    """
-
-    name: str
     reference: Callable[[RealTexts], Reference]
-    compute: Callable[[Reference, Texts, Members], Mapping[str, Array]]
-    limits: Callable[[Reference], Mapping[str, Limits]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextMetric(Measure):
-    """A measure that is computed from texts.
-
-    `goal`: whether it may be improved. A bare statistic (entropy, variety, the oracle's cost) may not: its best is that of
-    human text, neither the least nor the greatest.
-    """
+class TextMetric(SampleMetric):
+    """A measure that is computed from texts."""
 
     kind: TextKind[Any]
-    goal: bool = True
-    costly: bool = False  # measured for the verdict only, unless it is an objective
 
 
 def pooled(sums: Array, counts: Array, members: Members) -> Array:

@@ -80,6 +80,7 @@ _ALL = (
         unit="nats per image",
         meaning="What the latents know of an image: 0 when they are ignored. A part of the bound, neither good nor bad alone.",
         citation=_VAE,
+        goal=False,
     ),
     Measure(
         name="active_units",

@@ -1,0 +1,175 @@
+"""Who scores the samples of a campaign: judges for both held-out parts, and what real data and failures would score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from maestune.campaign.goals import Goals
+from maestune.campaign.seeds import derive_seed
+from maestune.campaign.settings import Settings, report_samples
+from maestune.data import Data, ImageData, TextData
+from maestune.data.text import PROMPT_TOKENS
+from maestune.errors import MetricError, SettingsError
+from maestune.execution.jobs import Split, score_dict
+from maestune.families.base import Family
+from maestune.families.lm import LM
+from maestune.families.lm.family import SAMPLE_TOKENS
+from maestune.quality import (
+    AUTO,
+    DESCRIBED,
+    ImageJudge,
+    Judge,
+    Metric,
+    check_vqa,
+    choose,
+    choose_answerer,
+    choose_reader,
+    choose_second,
+    default_n_samples,
+    refusal,
+    self_test,
+)
+from maestune.quality.metric import SampleMetric
+from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextJudge, known_text, prepare_eyes
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judges by split, what real data and what nothing usable would score, and what to know about all this."""
+
+    judges: Mapping[Split, Judge] = field(default_factory=dict[Split, Judge])
+    floor: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
+    failure: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
+    notes: tuple[str, ...] = ()
+
+
+def prepare_judges(
+    settings: Settings, data: Data | None, made: Family | None, conditional: bool, device: str, say: Say
+) -> Judged:
+    """Judges for the data; none where there are no data, or where nobody knows how long a model's texts are.
+
+    `device`: where a model runs that is asked about samples.
+    """
+    _check_asked(settings, data, conditional)
+    if isinstance(data, ImageData):
+        judges, notes = _image_judges(settings, data, conditional, device, say)
+    elif isinstance(data, TextData) and isinstance(made, LM):
+        try:
+            judges, notes = _text_judges(settings, data, say)
+        except MetricError as error:  # too short a text
+            note = f"Samples are not scored: {error}"
+            say(note)
+            return Judged(notes=(note,))
+    else:
+        return Judged()
+    report = judges["report"]
+    metrics = [name for name in report.metrics if name in judges["search"].metrics]
+    if report.floor_note:
+        notes.append(report.floor_note)
+    floor = report.floor(metrics, floor_generator(settings))
+    return Judged(judges, score_dict(floor), score_dict(report.failure(metrics)), tuple(notes))
+
+
+def _image_judges(
+    settings: Settings, data: ImageData, conditional: bool, device: str, say: Say
+) -> tuple[dict[Split, Judge], list[str]]:
+    name = settings.features or AUTO
+    extractor = choose(name, data, say)
+    second = choose_second(extractor, data, say)
+    reader = choose_reader(name, data, say) if conditional else None
+    test = self_test(extractor, data, second=second)
+    if (why := refusal(test)) is not None:
+        if settings.features is None:
+            raise SettingsError(why)
+        say(f"warning: {test.sentence}")
+    notes = [extractor.description, test.sentence]
+    answerer = None if settings.vqa is None else choose_answerer(settings.vqa, data, device, say)
+    if answerer is not None:
+        notes += filter(None, (f"About captions is asked {answerer.description}.", answerer.warning))
+        if answerer.warning:
+            say(f"warning: {answerer.warning}")
+    n = settings.samples or default_n_samples(data)
+
+    def judge(split: Split, n: int) -> Judge:
+        asked = data.prompts(split, n) if conditional else None
+        return ImageJudge.prepare(
+            data, split, extractor, n, conditions=asked, second=second, reader=reader, answerer=answerer
+        )
+
+    judges: dict[Split, Judge] = {
+        "search": judge("search", n),
+        "report": judge("report", report_samples(settings, n, len(data.train))),
+    }
+    return judges, notes
+
+
+def _check_asked(settings: Settings, data: Data | None, conditional: bool) -> None:
+    """Refuse a model to be asked about samples where there is nothing to ask."""
+    if settings.vqa is None:
+        return
+    if not isinstance(data, ImageData) or data.vocabulary is None or not conditional:
+        raise SettingsError(
+            f"vqa = {settings.vqa}: samples are asked for no captions, so that nothing can be asked about them; tune a model that "
+            "takes captions (flow) on images that have some (captions.csv, or --captions), or leave --vqa out."
+        )
+    check_vqa(settings.vqa)
+
+
+def _text_judges(settings: Settings, data: TextData, say: Say) -> tuple[dict[Split, Judge], list[str]]:
+    n = settings.samples or DEFAULT_TEXTS
+    eyes = prepare_eyes(data, progress=say)
+    known = known_text(data, SAMPLE_TOKENS, n, eyes)
+    n_report = report_samples(settings, n, data.size // (PROMPT_TOKENS + SAMPLE_TOKENS))
+    judges: dict[Split, Judge] = {
+        "search": TextJudge.prepare(data, "search", eyes, SAMPLE_TOKENS, n, known),
+        "report": TextJudge.prepare(data, "report", eyes, SAMPLE_TOKENS, n_report, known),
+    }
+    copied = (
+        f"A passage counts as copied from {known.shortest} characters on; so is {known.usual:.0%} of held-out text."
+    )
+    return judges, [f"Texts are looked at with {eyes.description}.", copied]
+
+
+def check_judgeable(goals: Goals, judged: Judged) -> None:
+    """Refuse goals that the judges turned out not to be able to measure."""
+    for name in goals.names:
+        metric = DESCRIBED.get(name)
+        if isinstance(metric, SampleMetric) and name not in judged.floor and (judged.judges or name in TEXT_METRICS):
+            raise SettingsError(f"{metric.label} ({name}) cannot be measured on these data. {_why_not(metric, judged)}")
+
+
+def _why_not(metric: SampleMetric, judged: Judged) -> str:
+    """Why the judges do not measure it, and what to do about that."""
+    if not judged.judges:
+        return " ".join(judged.notes)
+    search = judged.judges["search"]
+    if not isinstance(search, ImageJudge) or not isinstance(metric, Metric):
+        return "Held-out text shows none of it, as the judge sees it."
+    if metric.needs_classes and search.extractor.classes < 2:
+        return f"The judge's extractor knows no classes ({search.extractor.description}); leave --features out."
+    if metric.needs_captions and search.reader is None:
+        return "There is no encoder of images and captions for them."
+    if metric.needs_second and search.second is None:
+        return "There is no second extractor for them."
+    if metric.needs_places and search.real.held_out.places is None:
+        return f"The judge's extractor does not tell what it sees where ({search.extractor.description})."
+    return (
+        f"It needs more held-out images or more samples than there are ({len(search.real.held_out):,} and "
+        f"{search.n_samples:,}); give more data, or more with --samples."
+    )
+
+
+def costly(name: str) -> bool:
+    """Whether a score takes so long that it is measured for the verdict only, unless it decides."""
+    metric = DESCRIBED.get(name)
+    return isinstance(metric, SampleMetric) and metric.costly
+
+
+def floor_generator(settings: Settings) -> torch.Generator:
+    """What is drawn of the real data for the floor."""
+    return torch.Generator().manual_seed(derive_seed(settings.seed, "floor"))

@@ -1,0 +1,138 @@
+"""A campaign's folder when it is opened: a new campaign is written down, and an old one must be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maestune.campaign.budget import Budget
+from maestune.campaign.length import full_steps, measure_speed, rung_steps
+from maestune.campaign.machine import environment
+from maestune.campaign.prepare import Prepared
+from maestune.campaign.settings import Settings
+from maestune.campaign.store import Store
+from maestune.data import ImageData
+from maestune.data.asking import Asking
+from maestune.errors import StoreError
+from maestune.execution.inline import Inline
+from maestune.execution.processes import Processes
+from maestune.execution.segment import disk_error, real_picture
+from maestune.quality import AUTO, resolved_features, resolved_vqa
+from maestune.recipes.writing import toml_text
+
+CHANGES_TOLD = 8
+FIXED = (
+    "model",
+    "data",
+    "objective",
+    "constraint",
+    "seed",
+    "strategy",
+    "set",
+    "range",
+    "rungs",
+    "eta",
+    "steps",
+    "size",
+    "recipe",
+    "domain",
+    "tokens",
+    "captions",
+    "samples",
+    "report_samples",
+    "features",
+    "vqa",
+)
+"""Settings that make another campaign."""
+
+
+def begin(
+    store: Store,
+    settings: Settings,
+    prepared: Prepared,
+    executor: Processes | Inline,
+    device: str,
+    workers: int,
+    members: int,
+) -> None:
+    """Write down a new campaign; of an existing one, check that it is the same, else StoreError says what differs."""
+    budget = Budget.parse(settings.budget)
+    identity = {**prepared.identity(settings), "trained as one": f"at most {members}"}
+    if store.exists:
+        given = {} if settings.steps is None else {"steps": str(settings.steps)}
+        _check_identity(store, {**identity, "steps": store.facts["identity"]["steps"], **given})
+        store.set_facts(budget_text=budget.describe())
+        return
+    rate = 0.0
+    if budget.kind == "seconds" and settings.steps is None:
+        rate = measure_speed(executor, prepared, store.folder / "calibration", settings.seed)
+    steps = full_steps(settings, prepared, rate, workers)
+    _write_files(store.folder, settings, prepared, steps)
+    facts = _facts(settings, prepared, steps)
+    facts |= {"identity": {**identity, "steps": str(steps)}, "environment": environment(device, workers)}
+    store.create(prepared.goals.objectives, facts)
+
+
+def _write_files(folder: Path, settings: Settings, prepared: Prepared, steps: int) -> None:
+    try:
+        (folder / "campaign.toml").write_text(prepared.resolved(settings, steps), encoding="utf-8")
+        (folder / "recipe.toml").write_text(toml_text(prepared.recipe) + "\n", encoding="utf-8")
+        if isinstance(prepared.data, ImageData):
+            real_picture(prepared.data.report.images, folder / "real.png")
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def _facts(settings: Settings, prepared: Prepared, steps: int) -> dict[str, Any]:
+    """What is known of a campaign before its first trial."""
+    data = prepared.data
+    return {
+        "model": settings.model,
+        "recipe_name": prepared.recipe_name,
+        "settings": settings.model_dump(mode="json"),
+        "data_text": data.describe() if data else "the training's own data",
+        "spec": data.spec.to_dict() if data else None,
+        "asking": Asking.of(data).to_dict() if data else None,
+        "conditional": prepared.conditional,
+        "budget_text": Budget.parse(settings.budget).describe(),
+        "space": prepared.space.to_dict(),
+        "rungs": rung_steps(steps, settings.rungs, settings.eta),
+        "constraints": [[c.name, c.sign, c.bound] for c in prepared.goals.constraints],
+        "floor": prepared.floor,
+        "search_floor": prepared.search_floor,
+        "terms": prepared.terms,
+        "failure": prepared.failure,
+        "class_names": data.class_names if data else (),
+        "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),
+        "citations": prepared.citations,
+        "notes": prepared.notes,
+    }
+
+
+def check_same(store: Store, settings: Settings) -> None:
+    """Raise StoreError where settings are not those of a finished campaign; its data need not be loaded for that."""
+    old = {**Settings.make().model_dump(mode="json"), **store.facts["settings"]}
+    new = settings.model_dump(mode="json")
+    for values in (old, new):
+        values["features"] = resolved_features(values["features"] or AUTO)
+        values["vqa"] = values["vqa"] and resolved_vqa(values["vqa"])
+    changed = [f"{name}: {old[name]} → {new[name]}" for name in FIXED if new[name] != old[name]]
+    if changed and settings.space is None:
+        raise StoreError(_different(store.folder, changed))
+
+
+def _check_identity(store: Store, identity: Mapping[str, str]) -> None:
+    old: Mapping[str, str] = store.facts["identity"]
+    names = dict.fromkeys((*old, *identity))
+    changes = [f"{n}: {old.get(n, 'none')} → {identity.get(n, 'none')}" for n in names if old.get(n) != identity.get(n)]
+    if changes:
+        raise StoreError(_different(store.folder, changes))
+
+
+def _different(folder: Path, changes: Sequence[str]) -> str:
+    shown = "\n  ".join(changes[:CHANGES_TOLD]) + ("\n  …" if len(changes) > CHANGES_TOLD else "")
+    return (
+        f"{folder} holds a different campaign:\n  {shown}\n"
+        f"Start the new one in another folder (--out), or go on with the old one (maestune resume {folder})."
+    )

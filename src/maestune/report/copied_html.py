@@ -1,0 +1,71 @@
+"""The part of the report that shows what samples have copied from the training data, recipe beside best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from maestune.campaign.record import Record
+from maestune.quality.copied import CopiedPassage
+from maestune.report import formats
+from maestune.report.copied_views import CopiedImagesView, CopiedTextsView, CopiedView, copied_views
+from maestune.report.formats import escape, escape_lines
+from maestune.report.html_parts import picture_uri
+
+
+def copied_part(record: Record, names: Mapping[str, str]) -> str:
+    """What "recipe" and "best" have copied, under their names; empty before the finals."""
+    views = copied_views(record)
+    texts = [(names[who], view) for who, view in views.items() if isinstance(view, CopiedTextsView)]
+    images = [(names[who], view) for who, view in views.items() if isinstance(view, CopiedImagesView)]
+    if texts:
+        lead = (
+            f"Passages of {texts[0][1].shortest:,} characters or more that stand in the training text letter by letter, marked: "
+            "the longest in all texts of the final trainings, each once."
+        )
+        body = "".join(_texts(name, view) for name, view in texts)
+    elif images:
+        lead = (
+            "The samples of a final training that are nearest to a training image, and below each that image. 1 is how far held-out "
+            "images usually are from theirs, 0 is the same. Being nearest of all is no copy yet: look."
+        )
+        body = "".join(_images(name, view) for name, view in images)
+    else:
+        return ""
+    return f'<h3 class="apart">What is copied</h3><p class="lead">{lead}</p><div class="copied">{body}</div>'
+
+
+def _texts(name: str, view: CopiedTextsView) -> str:
+    what = "hold" if view.copying > 1 else "holds"
+    told = f"{_counted(view, 'text')} {what} such a passage; of held-out texts {_percent(view.usual)} do."
+    return f"<div><p><strong>{escape(name)}:</strong> {told}</p>{''.join(map(_passage, view.passages))}</div>"
+
+
+def _passage(passage: CopiedPassage) -> str:
+    length = formats.count(passage.length, "character")
+    return (
+        f'<figure><figcaption>{length}</figcaption><pre class="text">{escape_lines(passage.before)}'
+        f"<mark>{escape_lines(passage.marked)}</mark>{escape_lines(passage.after)}</pre></figure>"
+    )
+
+
+def _images(name: str, view: CopiedImagesView) -> str:
+    what, near = "are" if view.copying > 1 else "is", _percent(view.usual)
+    told = f"{_counted(view, 'image')} {what} as near to a training image as the nearest {near} of held-out images."
+    distances = " · ".join(formats.number(one.distance, 2) for one in view.nearest)
+    alt = f"{name}: samples above the training images nearest to them. Distances {distances}."
+    image = "" if view.picture is None else f'<img src="{picture_uri(view.picture)}" alt="{escape(alt)}">'
+    return (
+        f"<figure>{image}<figcaption><strong>{escape(name)}:</strong> {told}<br>Distances, from the left: {distances}."
+        "</figcaption></figure>"
+    )
+
+
+def _counted(view: CopiedView, noun: str) -> str:
+    """How many of the samples copy."""
+    if not view.copying:
+        return f"Nothing is copied: none of {formats.count(view.samples, noun)}"
+    return f"{view.copying:,} of {formats.count(view.samples, noun)} ({_percent(view.share)})"
+
+
+def _percent(share: float) -> str:
+    return f"{formats.number(100 * share, 2)} %"

@@ -1,0 +1,62 @@
+"""The sections of the report on the search: how it got there, how trainings went, and why."""
+
+from __future__ import annotations
+
+from maestune.campaign.record import Record
+from maestune.report import curve_figures, figures
+from maestune.report.comparing import decisive
+from maestune.report.drawing import Drawing
+from maestune.report.formats import escape
+from maestune.report.front_views import pareto_view
+from maestune.report.history_views import finals_view, history_view
+from maestune.report.html_parts import plots, section
+from maestune.report.importance_views import ImportanceView
+from maestune.report.slice_views import slice_views
+from maestune.report.training_views import CurvesView
+
+
+def history_section(record: Record, drawings: list[Drawing]) -> str:
+    """The objective over trials and time, finals and front; adds its figures to the drawings."""
+    view = history_view(record)
+    if not view.points:
+        return section("history", "How it got there", "", "<p>No trial has a score yet.</p>")
+    shown = [figures.history(view)]
+    if any(trial.clock_seconds for trial in record.search_trials):
+        shown.append(figures.history(history_view(record, "seconds")))
+    pareto, finals = pareto_view(record), finals_view(record)
+    if finals is not None:
+        shown.append(figures.finals(finals))
+    if pareto is not None:
+        shown.append(figures.pareto(pareto))
+    drawings += shown
+    return section("history", "How it got there", "", plots(shown))
+
+
+def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) -> str:
+    """Learning curves; adds its figures to the drawings."""
+    shown = curve_figures.curves(view, decisive(record))
+    if not shown:
+        return section("curves", "How they trained", "", "<p>No training has reported yet.</p>")
+    drawings += shown
+    notes = "".join(
+        f"<li>trial {curve.number}: {escape(note)}</li>" for curve in view.curves for note in curve.notes[-5:]
+    )
+    notes = f'<ul class="plain">{notes}</ul>' if notes else ""
+    lead = "Green is the best, orange the recipe, vermilion one that went wrong or was stopped."
+    return section("curves", "How they trained", lead, plots(shown) + notes)
+
+
+def reasons_section(record: Record, view: ImportanceView, drawings: list[Drawing]) -> str:
+    """Importance of the parameters, and slices; adds its figures to the drawings."""
+    parts: list[str] = []
+    if view.why_not:
+        parts.append(f"<p>{escape(view.why_not)}</p>")
+    else:
+        shown = figures.importance(view)
+        drawings.append(shown)
+        parts.append(plots([shown]))
+    slices = figures.slices(slice_views(record, view))
+    drawings += slices
+    if slices:
+        parts.append(f'<p class="lead apart">{figures.SLICES_CAPTION}</p>{plots(slices)}')
+    return section("reasons", "Why", "", "".join(parts))

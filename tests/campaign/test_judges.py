@@ -1,0 +1,51 @@
+"""Judges refuse goals that they cannot measure, and say why."""
+
+import pytest
+
+from maestune.campaign.goals import Goals, measurable
+from maestune.campaign.judges import Judged, check_judgeable, prepare_judges
+from maestune.campaign.settings import Settings
+from maestune.data import load_images
+from maestune.errors import SettingsError
+from maestune.types import Objective
+
+
+@pytest.fixture(scope="module")
+def judged() -> Judged:
+    settings = Settings.make(model="gan", data="digits", features="random", samples=200, report_samples=200)
+    return prepare_judges(settings, load_images("digits"), None, False, "cpu", lambda text: None)
+
+
+def goal(name: str) -> Goals:
+    return Goals((Objective(name),))
+
+
+def test_what_the_judges_measure_is_accepted(judged: Judged) -> None:
+    for name in judged.floor:
+        check_judgeable(goal(name), judged)
+    check_judgeable(goal("fd_second"), judged)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("modes", r"knows no classes .*leave --features out"),
+        ("clip_like", "no encoder of images and captions"),
+        ("fd_inf", r"more held-out images or more samples than there are \(359 and 200\)"),
+    ],
+)
+def test_what_they_cannot_measure_is_refused_with_the_reason(judged: Judged, name: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=f"\\({name}\\) cannot be measured on these data.*{why}"):
+        check_judgeable(goal(name), judged)
+
+
+def test_scores_of_the_training_itself_are_no_matter_of_the_judges(judged: Judged) -> None:
+    check_judgeable(goal("bpd"), judged)
+    check_judgeable(goal("a_score_of_my_own"), Judged())
+
+
+def test_captions_and_a_second_opinion_can_be_goals() -> None:
+    captioned = load_images("digits-captions")
+    assert {"r_precision", "clip_like", "fd_second"} <= set(measurable(captioned, True, None))
+    assert "clip_like" not in measurable(captioned, False, None)
+    assert "clip_like" not in measurable(load_images("digits"), True, None)
