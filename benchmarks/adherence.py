@@ -30,8 +30,8 @@ from maestune.types import Score, Value
 SCORES = ("adherence", "asked_diversity", "fd", "coverage", "recall", "precision")
 CONSTRAINT = "adherence>=0.95"
 CONDITIONED = {"gan": {"condition": "projection"}, "flow": {}}
-# Of 28 pixels, patches of 2 make 196 tokens, a quarter as many steps in the same time.
-MNIST = {"gan": {}, "flow": {"patch": 4}}
+# A small transformer: a U-Net, or patches of 2 pixels (196 tokens), train a fraction of the steps in the same time.
+MNIST = {"gan": {}, "flow": {"network": "dit", "patch": 4, "width": 96, "depth": 4}}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from typing import Any
 import torch
 
 import maestune.campaign.campaign as campaign_module
+import maestune.execution.folder as folder_module
 import maestune.execution.segment as segment_module
+import maestune.execution.shown as shown_module
 from maestune.api import write_report
 from maestune.campaign import Campaign
 from maestune.campaign.run import Loop
@@ -104,8 +106,8 @@ def run(budget: str, seed: int) -> dict[str, Any]:
         clock.wrap(ImageJudge, "score", "score"),
         clock.wrap(GAN, "generate", "score"),
         clock.wrap(segment_module, "save_checkpoint", "checkpoints"),
-        clock.wrap(segment_module, "load_checkpoint", "checkpoints"),
-        clock.wrap(segment_module, "save_png", "pictures"),
+        clock.wrap(folder_module, "load_checkpoint", "checkpoints"),
+        clock.wrap(shown_module, "save_png", "pictures"),
         *(clock.wrap(PlainConsole, name, "render") for name in ("update", "event", "finish")),
         clock.wrap(Loop, "run", "loop and rest"),
     ]

@@ -13,8 +13,8 @@ from maestune.campaign import Campaign, Observer, Record
 from maestune.campaign.reading import read_record
 from maestune.campaign.settings import resolve_device
 from maestune.errors import SettingsError, StoreError
+from maestune.execution.folder import disk_error
 from maestune.execution.model import is_family, own_model_name
-from maestune.execution.segment import disk_error
 from maestune.families.base import Family
 from maestune.quality.scoring.result import ScoreResult
 from maestune.quality.scoring.samples import Fake, Real, score_samples

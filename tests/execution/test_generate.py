@@ -5,8 +5,8 @@ import torch
 
 from maestune.data import DataSpec
 from maestune.errors import CheckpointError, SettingsError
+from maestune.execution.folder import checkpoint_path
 from maestune.execution.generate import generate
-from maestune.execution.segment import checkpoint_path
 from maestune.training.checkpoint import save_checkpoint
 from maestune.types import Config
 

@@ -10,9 +10,9 @@ import torch
 from maestune.data import DataSpec, ImageData, Images
 from maestune.errors import StoreError
 from maestune.execution import group as group_module
+from maestune.execution.folder import checkpoints, newest_checkpoint
 from maestune.execution.group import Trainer
 from maestune.execution.jobs import Chosen, Ended, Job, Outcome, Progress, Scored, Setup
-from maestune.execution.segment import checkpoints, newest_checkpoint
 from maestune.families.gan import GAN
 from maestune.training.fused import Group
 from maestune.training.loop import family_training

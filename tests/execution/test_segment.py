@@ -10,8 +10,9 @@ from PIL import Image
 
 from maestune.data import ImageData, Images, load_text
 from maestune.errors import StoreError
+from maestune.execution.folder import checkpoint_path, checkpoints, newest_checkpoint, text_path
 from maestune.execution.jobs import Ended, Job, Outcome, Scored, Setup
-from maestune.execution.segment import checkpoint_path, checkpoints, newest_checkpoint, run_segment, text_path
+from maestune.execution.segment import run_segment
 from maestune.types import Config, Objective, Report, Score
 
 

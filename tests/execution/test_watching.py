@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from maestune.errors import StoreError
+from maestune.execution.folder import newest_checkpoint
 from maestune.execution.jobs import Job, Outcome, Scored, Setup
-from maestune.execution.segment import newest_checkpoint, run_segment
+from maestune.execution.segment import run_segment
 from maestune.execution.watching import kept_state
 from maestune.types import Config, Objective, Report, Score
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maestune.campaign.record import Record
-from maestune.execution.segment import disk_error
+from maestune.execution.folder import disk_error
 from maestune.recipes.writing import toml_text
 
 

@@ -15,9 +15,10 @@ from maestune.campaign.store import Store
 from maestune.data import ImageData
 from maestune.data.asking import Asking
 from maestune.errors import StoreError
+from maestune.execution.folder import disk_error
 from maestune.execution.inline import Inline
 from maestune.execution.processes import Processes
-from maestune.execution.segment import disk_error, real_picture
+from maestune.execution.shown import real_picture
 from maestune.quality import AUTO, resolved_features, resolved_vqa
 from maestune.recipes.writing import toml_text
 

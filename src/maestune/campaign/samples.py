@@ -17,8 +17,8 @@ from maestune.data import DataSpec
 from maestune.data.asking import Asking
 from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, SettingsError, did_you_mean
+from maestune.execution.folder import disk_error
 from maestune.execution.generate import generate
-from maestune.execution.segment import disk_error
 from maestune.space import Choice, Role
 from maestune.types import Config, Value
 

@@ -24,8 +24,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
+from maestune.execution.folder import checkpoints, disk_error
 from maestune.execution.jobs import rung_data, rung_from
-from maestune.execution.segment import checkpoints, disk_error
 from maestune.space import Space
 from maestune.types import Config, Objective, Trial, TrialState
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from maestune.data import Batch, DataSpec
 from maestune.errors import CheckpointError, SettingsError
+from maestune.execution.folder import checkpoints
 from maestune.execution.model import family, is_own, load_own
-from maestune.execution.segment import checkpoints
 from maestune.execution.watching import kept_state
 from maestune.families.base import drawer
 from maestune.training.checkpoint import load_checkpoint

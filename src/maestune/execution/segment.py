@@ -6,71 +6,34 @@ so that a crash between "checkpoint written" and "campaign told" costs nothing a
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from maestune.data import ImageData, TextData, to_float
-from maestune.data.grid import grid_image, save_png
-from maestune.errors import CheckpointError, MaestuneError, MetricError, StoreError
-from maestune.execution.copies import copies_of, copies_path, copies_text, pairs_of
+from maestune.data import TextData
+from maestune.errors import MaestuneError, MetricError, StoreError
+from maestune.execution.folder import (
+    checkpoint_path,
+    checkpoints,
+    exhibit_path,
+    newest_checkpoint,
+    picture_path,
+    text_path,
+    writing,
+)
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
+from maestune.execution.shown import PICTURE_SAMPLES, TEXT_SAMPLES, draw, write_copies, write_texts
 from maestune.execution.watching import Watching
-from maestune.quality.copied import CopiedImages
 from maestune.training.best import look_steps, watch_of
-from maestune.training.checkpoint import load_checkpoint, save_checkpoint
+from maestune.training.checkpoint import save_checkpoint
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung, Score
-
-PICTURE_SAMPLES = 64
-TEXT_SAMPLES = 8
-PICTURE_COLUMNS = 8
-PICTURE_MAX_PIXELS = 1024
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where a trial's checkpoint at a step lies."""
-    return folder / f"checkpoint-{step:08d}.safetensors"
-
-
-def picture_path(folder: Path, step: int) -> Path:
-    """Where a trial's sample grid at a step lies."""
-    return folder / f"samples-{step:08d}.png"
-
-
-def text_path(folder: Path, step: int) -> Path:
-    """Where a trial's texts at a step lie."""
-    return folder / f"samples-{step:08d}.json"
-
-
-def exhibit_path(folder: Path, name: str, step: int) -> Path:
-    """Where one of a trial's other pictures lies."""
-    return folder / f"exhibit-{name}-{step:08d}.png"
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """A trial's checkpoints, newest first."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
-
-
-def newest_checkpoint(folder: Path, until_steps: int) -> Mapping[str, Any] | None:
-    """The newest readable checkpoint not beyond `until_steps`; an unreadable one is passed over for the one before."""
-    for path in checkpoints(folder):
-        if int(path.stem.split("-")[1]) <= until_steps:
-            try:
-                return load_checkpoint(path)
-            except CheckpointError:
-                continue
-    return None
 
 
 def run_segment(training: Training, setup: Setup, job: Job, stop: Callable[[], bool]) -> Iterator[Event]:
@@ -165,14 +128,14 @@ class Segment:
                 result = self.watching.rung is rung
                 rung = self.watching.result(self.step, self.seconds)
             if result and seen is not None and self.job.split == "report":
-                self.copies(report, seen)
+                write_copies(self.setup, self.job, report, seen)
             if self.scored:
                 self.rungs.append(rung)
                 yield Scored(self.job.trial, rung)
         if report.samples is not None and (self.step in self.job.picture_at or self.scored):
             self.show(report.samples)
         for name, images in report.exhibits.items():
-            self.picture(images, exhibit_path(self.job.folder, name, self.step))
+            draw(images, exhibit_path(self.job.folder, name, self.step))
         reached = self.step >= self.job.until_steps
         early = not reached and self.watching is not None and self.watching.stops
         interrupted = not reached and stop
@@ -280,45 +243,12 @@ class Segment:
         return Rung(report.step, scores, self.seconds, classes), seen
 
     def show(self, samples: torch.Tensor) -> None:
-        """Draw samples; of texts a few are written down, evenly spread, each as what was asked for and what came."""
+        """Draw samples, or write some of the texts down."""
         data = self.setup.data
-        if not isinstance(data, TextData):
-            self.picture(samples, picture_path(self.job.folder, self.step))
-            return
-        chosen = torch.linspace(0, len(samples) - 1, min(TEXT_SAMPLES, len(samples))).round().long()
-        prompts, samples = data.prompts(self.job.split, len(samples))["prompt"][chosen], samples.cpu()[chosen]
-        texts = [
-            (data.tokenizer.decode(prompt), data.tokenizer.decode(sample[len(prompt) :]))
-            for prompt, sample in zip(prompts, samples, strict=True)
-        ]
-        with _disk(self.job.folder):
-            text_path(self.job.folder, self.step).write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
-
-    def copies(self, report: Report, seen: Any) -> None:
-        """Write down what samples that the judge saw have copied; of images with a picture, training images below them."""
-        found = copies_of(self.setup.judges[self.job.split], seen)
-        if found is None:
-            return
-        path = copies_path(self.job.folder, self.step)
-        if isinstance(found, CopiedImages):
-            assert isinstance(self.setup.data, ImageData)
-            assert report.samples is not None  # they were looked at
-            pairs = pairs_of(found, report.samples, self.setup.data.train)
-            self.picture(pairs, path.with_suffix(".png"), columns=len(found.nearest))
-        with _disk(self.job.folder):
-            path.write_text(copies_text(found), encoding="utf-8")
-        for old in self.job.folder.glob("copied-*"):
-            if old.stem != path.stem:  # of weights that were not kept
-                old.unlink(missing_ok=True)
-
-    def picture(self, images: torch.Tensor, path: Path, columns: int = PICTURE_COLUMNS) -> None:
-        """Draw images in rows of eight, or as many as are asked for."""
-        images = images[:PICTURE_SAMPLES].detach().cpu()
-        height = images.shape[-2] * PICTURE_COLUMNS
-        if height > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
-            images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / height, mode="area")
-        with _disk(self.job.folder):
-            save_png(grid_image(images, columns=columns), path)
+        if isinstance(data, TextData):
+            write_texts(data, self.job.split, samples, text_path(self.job.folder, self.step))
+        else:
+            draw(samples, picture_path(self.job.folder, self.step))
 
     def checkpoint(self, report: Report) -> None:
         """Write a checkpoint, then remove the older ones: there is always a whole one."""
@@ -334,42 +264,11 @@ class Segment:
         }
         if self.watching is not None:
             state["watched"] = self.watching.to_dict()
-        with _disk(self.job.folder):
+        with writing(self.job.folder):
             save_checkpoint(path, state)
         for old in older:
             if old != path:
                 old.unlink(missing_ok=True)
-
-
-class _disk:
-    """Turns an operating system's error on writing into a StoreError that names the folder and the space left."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise disk_error(self.folder, error) from error
-
-
-def disk_error(folder: Path, error: OSError) -> StoreError:
-    """A StoreError for a failed write, with what to do about it."""
-    try:
-        left = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB free"
-    except OSError:
-        left = "free space unknown"
-    return StoreError(
-        f"Cannot write to {folder}: {error.strerror or error} ({left}). Free some space or make the folder writable, then run "
-        "the same command again: everything computed so far is kept and the campaign goes on from there."
-    )
-
-
-def real_picture(images: torch.Tensor, path: Path) -> None:
-    """The grid of real images (uint8) that samples are held beside."""
-    save_png(grid_image(to_float(images[:PICTURE_SAMPLES]), columns=PICTURE_COLUMNS), path)
 
 
 def not_finite(report: Report) -> str:

@@ -1,0 +1,69 @@
+"""What a training leaves for people to look at: pictures of samples, texts, and what was copied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maestune.data import ImageData, TextData, to_float
+from maestune.data.grid import grid_image, save_png
+from maestune.execution.copies import copies_of, copies_path, copies_text, pairs_of
+from maestune.execution.folder import writing
+from maestune.execution.jobs import Job, Setup, Split
+from maestune.quality.copied import CopiedImages
+from maestune.types import Report
+
+PICTURE_SAMPLES = 64
+TEXT_SAMPLES = 8
+PICTURE_COLUMNS = 8
+PICTURE_MAX_PIXELS = 1024
+
+
+def draw(images: torch.Tensor, path: Path, columns: int = PICTURE_COLUMNS) -> None:
+    """Images (n, C, H, W) in [-1, 1] as a picture, in rows of eight or as many as are asked for; the first 64 of them."""
+    images = images[:PICTURE_SAMPLES].detach().cpu()
+    height = images.shape[-2] * PICTURE_COLUMNS
+    if height > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
+        images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / height, mode="area")
+    with writing(path.parent):
+        save_png(grid_image(images, columns=columns), path)
+
+
+def real_picture(images: torch.Tensor, path: Path) -> None:
+    """The grid of real images (uint8) that samples are held beside."""
+    save_png(grid_image(to_float(images[:PICTURE_SAMPLES]), columns=PICTURE_COLUMNS), path)
+
+
+def write_texts(data: TextData, split: Split, samples: torch.Tensor, path: Path) -> None:
+    """A few of the texts (n, T), evenly spread, each as what was asked for and what came."""
+    chosen = torch.linspace(0, len(samples) - 1, min(TEXT_SAMPLES, len(samples))).round().long()
+    prompts, samples = data.prompts(split, len(samples))["prompt"][chosen], samples.cpu()[chosen]
+    texts = [
+        (data.tokenizer.decode(prompt), data.tokenizer.decode(sample[len(prompt) :]))
+        for prompt, sample in zip(prompts, samples, strict=True)
+    ]
+    with writing(path.parent):
+        path.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+
+
+def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
+    """What samples that the judge saw have copied; of images with a picture, training images below them.
+
+    In place of what earlier weights of the same training had copied: those were not kept.
+    """
+    found = copies_of(setup.judges[job.split], seen)
+    if found is None:
+        return
+    path = copies_path(job.folder, report.step)
+    if isinstance(found, CopiedImages):
+        assert isinstance(setup.data, ImageData)
+        assert report.samples is not None  # they were looked at
+        draw(pairs_of(found, report.samples, setup.data.train), path.with_suffix(".png"), columns=len(found.nearest))
+    with writing(job.folder):
+        path.write_text(copies_text(found), encoding="utf-8")
+    for old in job.folder.glob("copied-*"):
+        if old.stem != path.stem:
+            old.unlink(missing_ok=True)
