@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from maestune.campaign.verdict import failures, finalists, t_interval, verdict, winner
+from maestune.campaign.verdict import failures, finalists, over_seeds, t_interval, verdict, winner
 from maestune.types import Config, Constraint, Objective, Rung, Score, Trial, TrialState
 
 KID = Objective("kid")  # compared by differences
@@ -63,6 +63,15 @@ def test_decisions(recipe, best, decision, objective):
     assert result.difference == pytest.approx(result.best.value - result.recipe.value)
     assert result.relative == pytest.approx(result.difference / result.recipe.value)
     assert result.low <= result.difference <= result.high
+
+
+def test_shares_stay_shares():
+    near_one = over_seeds("adherence", [0.9, 1.0, 0.95])
+    assert near_one.value == pytest.approx(0.95)
+    assert (near_one.high, near_one.low) == (1.0, pytest.approx(t_interval([0.9, 1.0, 0.95]).low))
+    assert over_seeds("novelty", [0.0, 0.1]).low == 0.0
+    assert over_seeds("bpc", [0.0, 0.1]).low < 0.0
+    assert math.isnan(over_seeds("adherence", [0.9]).low)
 
 
 def test_differences_are_students_and_ratios_are_students_of_logarithms():

@@ -40,13 +40,17 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score
 
 
 def over_seeds(metric: str, values: Sequence[float], confidence: float = CONFIDENCE) -> Score:
-    """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic.
+    """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic; of shares within 0 and 1.
 
     >>> round(over_seeds("fd", [2.0, 8.0]).value, 6), over_seeds("coverage", [0.25, 0.75]).value
     (4.0, 0.5)
     """
     if not _by_ratio(metric, values):
-        return t_interval(values, confidence)
+        mean = t_interval(values, confidence)
+        described = DESCRIBED.get(metric)
+        if described is None or described.unit != "share":
+            return mean
+        return Score(mean.value, max(mean.low, 0.0), min(mean.high, max(mean.value, 1.0)))
     logs = t_interval(np.log(values).tolist(), confidence)
     return Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
 
