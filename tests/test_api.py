@@ -35,7 +35,8 @@ def test_tune_runs_a_training_of_a_file_in_workers(tmp_path):
                         yield Report(step, scores={"gain": 1 - (config["x"] - 0.7) ** 2}, state=dict)
 
             if __name__ == "__main__":
-                result = tune(train, space, objective="gain:max", budget="12trials", steps=9, out="out", verbose=False)
+                result = tune(train, space, objective="gain:max", budget="12trials", steps=9, workers=1, out="out",
+                              verbose=False)
                 print(result.decision, abs(result.best["x"] - 0.7) < 0.2, result.folder)
             """
         )

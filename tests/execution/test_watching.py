@@ -203,5 +203,17 @@ def test_each_part_has_a_judge_and_a_number_of_samples_of_its_own(tmp_path, spli
     events = run(job(tmp_path, split=split, rungs=(), keep="best"), training=sampling, setup=setup)
     assert told(events) == [(80, value)]
     assert kept_state(newest_checkpoint(tmp_path, 80))["weights"] == weights
-    assert judges["search"].seen == pytest.approx(CURVE)
-    assert judges["report"].seen == (list(JUDGED) if split == "report" else [])
+    # Every look is chosen by; only what is kept in the end is judged in full.
+    assert judges["search"].seen == pytest.approx([*CURVE, *([value] if split == "search" else [])])
+    assert judges["report"].seen == ([value] if split == "report" else [])
+
+
+@pytest.mark.parametrize("at", range(5, 85, 5))
+@pytest.mark.parametrize("split", ["search", "report"])
+def test_samples_that_wait_to_be_judged_survive_an_interruption(tmp_path, split, at):
+    judges = {"search": OneNumber("search", 3), "report": OneNumber("report", 7)}
+    setup = replace(SETUP, judges=judges, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",))
+    asked = job(tmp_path, split=split, rungs=(), keep="best", patience=4)
+    step = iter(range(5, 200, 5))
+    run(asked, stop=lambda: next(step) == at, training=sampling, setup=setup)
+    assert told(run(asked, training=sampling, setup=setup)) == [(80, 104.0 if split == "report" else 2.0)]

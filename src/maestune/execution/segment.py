@@ -120,18 +120,13 @@ class Segment:
         if trouble:
             yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
             return
-        if self.scored or self.step in self.looks:
-            rung, seen = self.rung(report)
-            result = True  # these weights are what the trial is worth, unless better ones are kept
-            if self.watching is not None and self.step in self.looks:
-                self.watching.looked(self.choice(report, rung), rung, report)
-                result = self.watching.rung is rung
-                rung = self.watching.result(self.step, self.seconds)
-            if result and seen is not None and self.job.split == "report":
-                write_copies(self.setup, self.job, report, seen)
-            if self.scored:
-                self.rungs.append(rung)
-                yield Scored(self.job.trial, rung)
+        watching = self.watching if self.step in self.looks else None
+        if watching is not None:
+            watching.looked(self.choice(report), report)
+        if self.scored:
+            rung = self.worth(report) if watching is None else watching.result(self.step, self.seconds, self.worth)
+            self.rungs.append(rung)
+            yield Scored(self.job.trial, rung)
         if report.samples is not None and (self.step in self.job.picture_at or self.scored):
             self.show(report.samples)
         for name, images in report.exhibits.items():
@@ -154,7 +149,7 @@ class Segment:
         reached = self.rungs[-1].step if self.rungs else 0
         for step in sorted({*self.job.score_at, self.job.until_steps}):
             if step > reached:
-                self.rungs.append(self.watching.result(step, self.seconds))
+                self.rungs.append(self.watching.result(step, self.seconds, self.worth))
                 yield Scored(self.job.trial, self.rungs[-1])
         seen = self.watching.seen
         yield self.end(Outcome.REACHED, f"no improvement in {seen.since} looks since step {seen.step}")
@@ -166,15 +161,23 @@ class Segment:
             return frozenset()
         return frozenset(step for step in look_steps(self.job.full_steps) if step <= self.job.until_steps)
 
-    def choice(self, report: Report, rung: Rung) -> float:
+    def choice(self, report: Report) -> float:
         """The value by which weights are chosen: always of the part that the search is scored on."""
         name = self.setup.objectives[0].name
-        if self.job.split == "search" or name in report.choice:
-            return report.choice.get(name, rung.scores[name].value)
+        if name in report.choice:
+            return report.choice[name]
+        samples = report.samples if self.job.split == "search" else report.choice_samples
         judge = self.setup.judges.get("search")
-        if judge is None or report.choice_samples is None or name not in self.setup.full_metrics:
-            return rung.scores[name].value  # a training of the user's own: it has nothing else to choose by
-        return judge.score(judge.look(report.choice_samples), [name])[name].value
+        if judge is not None and samples is not None and name in self.setup.full_metrics:
+            return judge.score(judge.look(samples), [name])[name].value
+        return self.rung(report)[0].scores[name].value  # a training of the user's own: it has nothing else to choose by
+
+    def worth(self, report: Report) -> Rung:
+        """What the trial's result is worth; in the finals with what its samples have copied."""
+        rung, seen = self.rung(report)
+        if seen is not None and self.job.split == "report":
+            write_copies(self.setup, self.job, report, seen)
+        return rung
 
     @property
     def scored(self) -> bool:

@@ -50,10 +50,7 @@ def write_texts(data: TextData, split: Split, samples: torch.Tensor, path: Path)
 
 
 def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
-    """What samples that the judge saw have copied; of images with a picture, training images below them.
-
-    In place of what earlier weights of the same training had copied: those were not kept.
-    """
+    """What samples that the judge saw have copied; of images with a picture, training images below them."""
     found = copies_of(setup.judges[job.split], seen)
     if found is None:
         return
@@ -64,6 +61,3 @@ def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
         draw(pairs_of(found, report.samples, setup.data.train), path.with_suffix(".png"), columns=len(found.nearest))
     with writing(job.folder):
         path.write_text(copies_text(found), encoding="utf-8")
-    for old in job.folder.glob("copied-*"):
-        if old.stem != path.stem:
-            old.unlink(missing_ok=True)
