@@ -92,7 +92,7 @@ def _automatic(library: Any, path: Path) -> Any:
             return made
     raise SettingsError(
         f"vqa: {path} holds {architecture}, which answers no questions about images. Give a chat model (LLaVA, Idefics, "
-        "Qwen-VL …) or an encoder-decoder (BLIP-2 or InstructBLIP on FlanT5, BLIP for VQA)."
+        "Gemma 3 …) or an encoder-decoder (BLIP-2 or InstructBLIP on FlanT5, BLIP for VQA)."
     )
 
 
