@@ -19,7 +19,7 @@ test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .  # what is first-party depends on files that the cache of another does not watch
 
 types: $(VENV)/.installed-dev
 	$(BIN)/pyright

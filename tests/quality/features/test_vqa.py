@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import vqa_models
 from PIL import Image
 
+import vqa_models
 from maestune.data import ImageData, load_images, to_float
 from maestune.errors import MetricError, SettingsError
 from maestune.quality.features import vqa
