@@ -6,6 +6,7 @@ import pytest
 
 from maestune.campaign.agenda import Agenda, Plan
 from maestune.campaign.budget import MAX_FINAL_SEEDS, Budget
+from maestune.campaign.costs import Judging
 from maestune.execution.jobs import Progress
 from maestune.space import Choice, Float, Fusible, Space, structure
 from maestune.types import Config, Objective, Proposal, Rung, Score, Trial, TrialState
@@ -59,7 +60,7 @@ def store():
 
 def agenda(store, budget="40trials", now=0.0, **values):
     plan = Plan(
-        **{"space": SPACE, "recipe": RECIPE, "rungs": RUNGS, "budget": Budget.parse(budget), "seed": 5, "workers": 1,
+        **{"space": SPACE, "recipe": RECIPE, "judging": Judging(RUNGS), "budget": Budget.parse(budget), "seed": 5, "workers": 1,
            "fusible": FUSIBLE, "members": 8, **values}
     )  # fmt: skip
     return Agenda(plan, store, Told(), lambda: now, {})
@@ -186,6 +187,46 @@ def test_the_search_leaves_time_for_the_finals(store):
     assert len(plan.next_search()) == 1
 
 
+def judged_slowly():
+    """Judging takes 2 s where a training goes on, 4 s at its end, 6 s in the finals."""
+    return Judging(RUNGS, screen=250, screen_seconds=2.0, full_seconds=4.0, final_seconds=6.0)
+
+
+def test_what_judging_takes_does_not_grow_with_the_length_of_a_training(store):
+    tried(
+        store, 2, seconds=3.0
+    )  # ten steps of 0.1 s, and 2 s of judging: a full training takes 9 s, and 6 s in the finals
+    plan = agenda(store, "100s", 38.0, judging=judged_slowly())
+    plan.strategy.next = [
+        Proposal(store.trials[0].config, 30, "promoted", parent=0)
+    ]  # 2 s and 2 s of judging, before 100 - 2 - 4 * 15
+    assert [t.number for t in plan.next_search()] == []
+    plan = agenda(store, "110s", 38.0, judging=judged_slowly())
+    plan.strategy.next = [Proposal(store.trials[0].config, 30, "promoted", parent=0)]
+    assert [t.number for t in plan.next_search()] == [0]
+
+
+def test_a_promotion_is_expected_to_take_what_its_own_steps_took(store):
+    tried(store, 8, seconds=1.0)
+    slow = store.save(store.trials[7].with_(seconds=20.0))
+    plan = agenda(store, "240s", 128.0)
+    plan.strategy.next = [Proposal(slow.config, 30, "promoted", parent=7)]  # 40 s of the 16 that are left
+    assert plan.next_search() == []
+    plan.strategy.next = [Proposal(store.trials[6].config, 30, "promoted", parent=6)]
+    assert [t.number for t in plan.next_search()] == [6]
+
+
+def test_time_is_kept_for_the_finals_of_the_best_so_far(store):
+    for k, seconds in enumerate((1.0, 1.0, 4.0)):
+        tried(store, 1, seconds=seconds, value=3.0 - k)  # the last is the best, and the slowest
+    store.save(store.trials[0].with_(role="recipe"))
+    # 9 s twice and 36 s twice on two workers are 45 s; of the rest a trial of 2 s may still be begun.
+    for now, n in ((100.0 - 2 - 45 - 1.9, 0), (100.0 - 2 - 45 - 2.1, 1)):
+        plan = agenda(store, "100s", now, workers=2)
+        plan.strategy.next = proposals(1, kind="b")
+        assert len(plan.next_search()) == n
+
+
 def test_the_first_trials_are_begun_whatever_they_cost(store):
     plan = agenda(store, "1full")
     plan.strategy.next = [Proposal(RECIPE, 90, "recipe")]
@@ -215,23 +256,49 @@ def test_finalists_are_chosen_among_those_within_the_bounds(store):
     within = [scored(store, 0.4, 5.0), scored(store, 0.9, 4.0)]
     scored(store, None, 0.5)
     scored(store, 0.9, 0.1, until=30, state=TrialState.STOPPED)  # within, but nobody knows what it would have become
-    assert bounded(store).finalists() == [recipe, *within[::-1]]
+    assert bounded(store).finalists()[0] == [recipe, *within[::-1]]
     store.facts["constraints"] = []
-    assert agenda(store, "80trials").finalists() == [recipe, 4, 1]
+    assert agenda(store, "80trials").finalists()[0] == [recipe, 4, 1]
 
 
 def test_of_those_within_the_bounds_there_may_be_only_one(store):
     recipe = scored(store, 0.1, 20.0, role="recipe")
     scored(store, 0.3, 1.0)
     within = scored(store, 0.4, 5.0)
-    assert bounded(store).finalists() == [recipe, within]
+    assert bounded(store).finalists()[0] == [recipe, within]
 
 
 def test_where_none_is_within_the_bounds_the_nearest_are_finalists(store):
     recipe = scored(store, 0.1, 20.0, role="recipe")
     far, near, unknown = scored(store, 0.2, 1.0), scored(store, 0.3, 9.0), scored(store, None, 0.5)
-    assert bounded(store).finalists() == [recipe, near, far]
-    assert unknown not in bounded(store).finalists()
+    assert bounded(store).finalists()[0] == [recipe, near, far]
+    assert unknown not in bounded(store).finalists()[0]
+
+
+def fully_trained(store, seconds, fd, role=""):
+    number = scored(store, 0.9, fd, role=role)
+    return store.save(store.trials[number].with_(seconds=seconds)).number
+
+
+def test_who_would_take_longer_than_there_is_time_is_no_finalist(store):
+    recipe = fully_trained(store, 10.0, 9.0, role="recipe")
+    slow, quick = fully_trained(store, 60.0, 1.0), fully_trained(store, 10.0, 2.0)
+    chosen, note = agenda(store, "200s", 98.0, workers=2).finalists()  # 70 s of the slow one and the recipe in 100 s
+    assert (chosen[:2], note) == ([recipe, slow], "")
+    chosen, note = agenda(store, "200s", 148.0, workers=2).finalists()  # in 50 s
+    assert chosen[:2] == [recipe, quick]
+    assert f"trial {slow} was the best of the search" in note
+    assert "20 s longer" in note
+    assert f"trial {quick} is retrained in its place" in note
+    chosen, note = agenda(store, "200s", 190.0, workers=2).finalists()  # nobody fits into 8 s: then the best after all
+    assert (chosen[:2], note) == ([recipe, slow], "")
+
+
+def test_there_are_as_many_candidates_as_can_have_five_seeds(store):
+    recipe = fully_trained(store, 10.0, 9.0, role="recipe")
+    first, second = fully_trained(store, 10.0, 1.0), fully_trained(store, 10.0, 2.0)
+    assert agenda(store, "200s", 40.0).finalists()[0] == [recipe, first, second]  # 150 of 158 s
+    assert agenda(store, "200s", 50.0).finalists()[0] == [recipe, first]
 
 
 # The finals -----------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "captions": ("a {}",),
     "samples": 300,
     "report_samples": 400,
+    "screen_samples": 250,
     "features": "random",
     "vqa": "blip",
 }

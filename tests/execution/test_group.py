@@ -16,6 +16,7 @@ from maestune.execution.jobs import Chosen, Ended, Job, Outcome, Progress, Score
 from maestune.families.gan import GAN
 from maestune.training.fused import Group
 from maestune.training.loop import family_training
+from maestune.training.manner import Manner
 from maestune.types import Objective, Score
 
 SHAPE = (1, 8, 8)
@@ -132,6 +133,53 @@ def stop_at(n):
     """A stop request that comes at the n-th question, and is told only once."""
     asked = itertools.count(1)
     return lambda: next(asked) == n
+
+
+@dataclass(frozen=True)
+class Counting(Spread):
+    """The same judge, that tells of how many samples every score is."""
+
+    def fewer(self, n_samples):
+        return replace(self, n_samples=n_samples)
+
+    def look(self, samples):
+        assert len(samples) == self.n_samples
+        return samples
+
+    def score(self, features, metrics, intervals=False):
+        return {"spread": Score(float(len(features))), "mean": Score(float(intervals))}
+
+
+def test_trainings_that_go_on_are_judged_on_fewer_samples(setup, tmp_path):
+    setup = replace(setup, judges={"search": Counting(), "report": Counting()})
+    jobs = [replace(job, screen=40, picture_at=()) for job in jobs_of(tmp_path, n=3)]
+    for end in ends(train(setup, jobs)).values():
+        assert scores(end) == [(10, {"spread": 40.0, "mean": 0.0}), (20, {"spread": 100.0, "mean": 1.0})]
+    job = replace(jobs_of(tmp_path / "finals", n=1)[0], screen=40, split="report", score_at=(), picture_at=())
+    setup = replace(setup, verdict_metrics=("spread",))
+    assert scores(ends(train(setup, [job]))[0]) == [(20, {"spread": 100.0, "mean": 0.0})]
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_what_is_kept_of_a_watched_training_is_judged_on_the_same_terms_as_all(setup, tmp_path, keep):
+    setup = replace(setup, judges={"search": Counting(), "report": Counting()})
+    jobs = jobs_of(tmp_path, n=2, keep=keep, patience=1)  # every look is as good: it ends at the second
+    jobs = [replace(job, screen=40, picture_at=(), score_at=(2, 5, 10, 20)) for job in jobs]
+    for end in ends(train(setup, jobs)).values():
+        assert [(step, told["spread"]) for step, told in scores(end)] == [(2, 40), (5, 40), (10, 40), (20, 100)]
+
+
+def test_final_trainings_that_do_not_pay_as_one_go_back_but_for_the_first(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(group_module, "choose", lambda *_, **__: Manner("serial", 1, "it does not pay"))
+    finals = [replace(job, split="report") for job in jobs_of(tmp_path)]
+    events = train(replace(setup, fuse="measured", verdict_metrics=("spread",)), finals)
+    found = ends(events)
+    assert [found[k].outcome for k in range(4)] == [Outcome.REACHED, *[Outcome.RETURNED] * 3]
+    assert not any(job.folder.exists() and list(checkpoints(job.folder)) for job in finals[1:])
+    told = [e.trial for e in events if isinstance(e, Ended)]
+    assert told == [1, 2, 3, 0], "others may begin at once"
+    search = ends(train(replace(setup, fuse="measured"), jobs_of(tmp_path / "search")))
+    assert {end.outcome for end in search.values()} == {Outcome.REACHED}
 
 
 # Together as alone ----------------------------------------------------------------------------------------------------

@@ -78,6 +78,35 @@ def test_another_number_of_samples_is_refused(judge: ImageJudge, samples: torch.
         judge.look(samples[:-1])
 
 
+def test_fewer_samples_are_judged_as_by_a_judge_of_so_many(
+    judge: ImageJudge, samples: torch.Tensor, digits: ImageData, classifier: Extractor
+) -> None:
+    prepared = ImageJudge.prepare(digits, "search", classifier, 250, conditions=digits.prompts("search", 250))
+    fewer = judge.fewer(250)
+    assert fewer is judge.fewer(250), "what it keeps of the real images is kept"
+    assert (fewer.n_samples, fewer.metrics) == (250, prepared.metrics)
+    few = samples[:250]
+    found, expected = (one.score(one.look(few), one.metrics) for one in (fewer, prepared))
+    assert repr(found) == repr(expected)
+    assert found["fd"] != judge.score(judge.look(samples), ["fd"])["fd"]
+    with pytest.raises(MetricError, match="400 samples were given to a judge of 250"):
+        fewer.look(samples)
+    assert judge.fewer(N) is judge
+    for n in (3, N + 1):
+        with pytest.raises(MetricError, match=f"Of 400 samples {n} cannot be judged"):
+            judge.fewer(n)
+
+
+def test_the_fewest_samples_are_those_that_every_metric_needs(judge: ImageJudge) -> None:
+    for name in judge.metrics:
+        fewest = judge.fewest([name])
+        assert fewest <= N
+        assert name in judge.fewer(max(fewest, 4)).metrics
+        if fewest > 4:
+            assert name not in judge.fewer(fewest - 1).metrics
+    assert judge.fewest(judge.metrics) == max(judge.fewest([name]) for name in judge.metrics)
+
+
 def test_unknown_metrics_are_answered_with_the_nearest(judge: ImageJudge, samples: torch.Tensor) -> None:
     with pytest.raises(MetricError, match="Did you mean precision"):
         judge.score(judge.look(samples), ["precison"])

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, Budget
+from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, Budget, seconds_text
+from maestune.campaign.costs import Costs, Judging, last_end
 from maestune.campaign.reading import history_of, ranked
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
@@ -21,6 +22,7 @@ from maestune.space import Fusible, Space
 from maestune.types import Config, Proposal, Trial, TrialState
 
 REPORT_SECONDS = 2.0  # kept back for the report
+FINALS_MOST = 0.6  # share of a time budget that is kept for the finals, whatever the best configuration takes
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,24 @@ class Plan:
 
     space: Space
     recipe: Config
-    rungs: tuple[int, ...]
+    judging: Judging
     budget: Budget
     seed: int
     workers: int
     finalists: int = 2
     fusible: Fusible = field(default_factory=Fusible)  # what may differ among trials that are trained as one
     members: int = 1  # how many they may be
+    report_every: int | None = None  # steps, where not as usual
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Steps after which a training is judged."""
+        return self.judging.rungs
+
+    @property
+    def costs(self) -> Costs:
+        """What trainings take."""
+        return Costs(self.judging)
 
     @property
     def full_steps(self) -> int:
@@ -95,53 +108,105 @@ class Agenda:
         if not group:
             return 0
         budget, first = self.plan.budget, len(trials) < 2
-        begun = 0 if group[0].parent is None else self.store.trials[group[0].parent].step
-        steps = group[0].until_steps - begun
+        parents = [self.store.trials[p.parent] for p in group if p.parent is not None]
+        begun, until = parents[0].step if parents else 0, group[0].until_steps
         if budget.kind == "trials":
             return len(group) if group[0].parent is not None else max(0, int(budget.search_amount) - len(trials))
         if budget.kind == "full":
             spent = sum(t.until_steps for t in trials) / self.plan.full_steps
-            left = (budget.search_amount - spent) * self.plan.full_steps / steps
+            left = (budget.search_amount - spent) * self.plan.full_steps / (until - begun)
         else:
-            expected = self._expected_seconds(steps)
+            costs = self.plan.costs
+            expected = costs.segment(begun, until, costs.per_step(parents or self.store.trials))
             left = (self._search_deadline() - self.clock()) / expected if expected > 0 else math.inf
             # A group's architecture may be slower than those before it: of a large one there must be time for twice.
             left = left if left < 2 else left / 2
         return max(int(first), len(group) if math.isinf(left) else int(left + 1e-9))
 
     def _search_deadline(self) -> float:
-        """Campaign seconds at which the search ends: early enough for the recipe and one candidate on two seeds each."""
-        budget = self.plan.budget
-        finals = 2 * MIN_FINAL_SEEDS * self._expected_seconds(self.plan.full_steps) / max(self.plan.workers, 1)
-        return min(budget.search_amount, budget.amount - finals - REPORT_SECONDS)
+        """Campaign seconds at which the search ends: early enough for the recipe and the best so far on two seeds each.
 
-    def _expected_seconds(self, steps: int) -> float:
-        """Seconds that so many steps probably take: the mean over the trials so far."""
-        done = [t for t in self.store.trials if t.step > 0]
-        return steps * sum(t.seconds for t in done) / sum(t.step for t in done) if done else 0.0
+        The best of those whose finals leave the search enough.
+        """
+        return min(self.plan.budget.search_amount, self._latest)
 
-    def finalists(self) -> list[int]:
-        """Numbers of the search trials that are retrained: the recipe, and the best that the budget has room for.
+    @property
+    def _latest(self) -> float:
+        """Campaign seconds at which the finals have to begin."""
+        budget, costs = self.plan.budget, self.plan.costs
+        recipe, order = self._contenders()
+        mean = costs.final(self.store.trials)  # what is not known yet is like the mean of all
+        base = [costs.final([t]) if t.step > 0 else mean for t in recipe] or [mean]
+        finals = (self._together([*base, costs.final([t])], MIN_FINAL_SEEDS) for t in order)
+        most = FINALS_MOST * budget.amount
+        kept = next((seconds for seconds in finals if seconds <= most), None)
+        if kept is None:
+            kept = most if order else min(most, self._together([*base, mean], MIN_FINAL_SEEDS))
+        return budget.amount - REPORT_SECONDS - kept
 
-        Only such as keep the bounds, if any does; else the nearest to them.
+    @property
+    def overdue(self) -> bool:
+        """Whether what the search still trains must be stopped for the finals; never before there is who could be in them."""
+        return self.plan.budget.kind == "seconds" and self.clock() > self._latest and bool(self._contenders()[1])
+
+    def _contenders(self) -> tuple[list[Trial], list[Trial]]:
+        """The recipe's trial, if it has been begun, and all that could be retrained beside it, the best first.
+
+        Only such as were fully trained and keep the bounds, if any does; else the nearest to that.
         """
         history = history_of(self.store)
-        recipe = next((t for t in history.trials if t.role == "recipe"), None)
         order = [t for t in ranked(history) if t.role != "recipe"]
         complete = [t for t in order if t.state == TrialState.COMPLETE]
         within = [t for t in complete if not violation(t.rungs[-1].scores, history.constraints)]
-        candidates = (within or complete or order)[: self._n_candidates(bool(recipe))]
-        return [t.number for t in ([recipe] if recipe else []) + candidates] if candidates else []
+        return [t for t in history.trials if t.role == "recipe"][:1], within or complete or order
 
-    def _n_candidates(self, with_recipe: bool) -> int:
+    def finalists(self) -> tuple[list[int], str]:
+        """Numbers of the search trials that are retrained: the recipe, and the best that the budget has room for.
+
+        With a note where the best was passed over, because its final trainings would take longer than there is time.
+        """
+        recipe, order = self._contenders()
+        if not order:
+            return [], ""
+        best, note = order[0], ""
+        if self.plan.budget.kind == "seconds" and not self._in_time([*recipe, best], MIN_FINAL_SEEDS):
+            fitting = [t for t in order if self._in_time([*recipe, t], MIN_FINAL_SEEDS)]
+            order = fitting or order
+            if fitting:
+                more = self._finals_seconds([*recipe, best], MIN_FINAL_SEEDS) - self._left
+                note = (
+                    f"trial {best.number} was the best of the search, but its final trainings would take some {seconds_text(more)} "
+                    f"longer than the budget; trial {fitting[0].number} is retrained in its place (a larger --budget has room for it)"
+                )
+        chosen = recipe + order[: self._n_candidates(recipe, order)]
+        return [t.number for t in chosen], note
+
+    def _n_candidates(self, recipe: Sequence[Trial], order: Sequence[Trial]) -> int:
         """As many candidates as leave the verdict five seeds each; at least one."""
         budget = self.plan.budget
         if budget.kind == "seconds":
-            expected = self._expected_seconds(self.plan.full_steps) / max(self.plan.workers, 1)
-            runs = (budget.amount - REPORT_SECONDS - self.clock()) / expected if expected > 0 else 0.0
+            numbers = range(1, min(len(order), self.plan.finalists) + 1)
+            fitting = [n for n in numbers if self._in_time([*recipe, *order[:n]], GOOD_FINAL_SEEDS)]
+            room = max(fitting, default=1)
         else:
-            runs = budget.amount - budget.search_amount
-        return max(1, min(self.plan.finalists, int(runs / GOOD_FINAL_SEEDS) - with_recipe))
+            room = int((budget.amount - budget.search_amount) / GOOD_FINAL_SEEDS) - len(recipe)
+        return max(1, min(self.plan.finalists, room))
+
+    @property
+    def _left(self) -> float:
+        """Seconds until the report has to be written."""
+        return self.plan.budget.amount - REPORT_SECONDS - self.clock()
+
+    def _in_time(self, trials: Sequence[Trial], seeds: int) -> bool:
+        return self._finals_seconds(trials, seeds) <= self._left
+
+    def _finals_seconds(self, trials: Sequence[Trial], seeds: int) -> float:
+        """Time that final trainings of what these trials are take, on so many seeds each."""
+        return self._together([self.plan.costs.final([t]) for t in trials], seeds)
+
+    def _together(self, seconds: Sequence[float], seeds: int) -> float:
+        """Time that trainings of so many worker seconds take, each on so many seeds."""
+        return last_end([one for one in seconds for _ in range(seeds)], self.plan.workers)
 
     def next_final(self) -> Sequence[Trial]:
         """The next finalist on the next fresh seeds: all finalists get the same, one after the other."""
@@ -188,7 +253,7 @@ class Agenda:
             seconds = {t.source: self._final_seconds(t.source, done) for t in done if t.source is not None}
             running = [(t.source, self.running[t.number]) for t in done if t.number in self.running]
             pending = sum(max(seconds[s] - p.seconds, 0.0) for s, p in running if s is not None)
-            free = budget.amount - REPORT_SECONDS - self.clock() - pending / workers
+            free = self._left - pending / workers
             left = free / max(self._round_seconds(list(seconds.values()), workers), 1e-9)
         return max(0, min(most, int(left)))
 
@@ -197,18 +262,18 @@ class Agenda:
         taken = [t.seconds for t in done if t.source == source and t.state.final]
         if taken:
             return sum(taken) / len(taken)
-        trial = self.store.trials[source]
-        return self.plan.full_steps * trial.seconds / trial.step if trial.step else 0.0
+        return self.plan.costs.final([self.store.trials[source]])
 
     def _round_seconds(self, seconds: Sequence[float], workers: int) -> float:
         """Time that one more seed of every finalist takes, whose worker seconds are given."""
         if self._alone:  # one training at a time: any worker takes the next
             return max(max(seconds), sum(seconds) / workers)
-        # A finalist's seeds stay on one worker: the longest first, each to the worker that is free first.
-        loads = [0.0] * workers
-        for one in sorted(seconds, reverse=True):
-            loads[loads.index(min(loads))] += one
-        return max(loads)
+        return last_end(seconds, workers)  # a finalist's seeds stay on one worker
+
+    def left_over(self, trials: Sequence[Trial]) -> Trial:
+        """Of final trainings that go back to any worker, the one that takes longest: it goes first."""
+        done = [t for t in self.store.trials if t.stage == "finals"]
+        return max(trials, key=lambda t: (0.0 if t.source is None else self._final_seconds(t.source, done), -t.number))
 
     @property
     def _alone(self) -> Sequence[int]:

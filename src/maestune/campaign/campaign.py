@@ -13,12 +13,13 @@ from typing import Any, cast
 from maestune.campaign.agenda import Plan
 from maestune.campaign.best import write_best
 from maestune.campaign.budget import Budget
+from maestune.campaign.costs import Judging
 from maestune.campaign.interrupting import on_interrupt
 from maestune.campaign.length import full_steps, measure_speed
 from maestune.campaign.machine import memory_mib
 from maestune.campaign.observer import Observer
 from maestune.campaign.opening import begin, check_same
-from maestune.campaign.prepare import Prepared, prepare
+from maestune.campaign.prepare import Prepared, objective_text, prepare
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.run import Loop
@@ -51,9 +52,12 @@ MEMBERS = 16
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a dry run found: speed, time, memory, and what the budget will buy."""
+    """What a dry run found: what is to be reached, speed, time, memory, and what the budget will buy."""
 
     data_text: str
+    objectives: tuple[str, ...]
+    constraints: tuple[str, ...]
+    notes: tuple[str, ...]  # what was added to what was asked for
     parameters: int
     workers: int
     memory_mib: float
@@ -114,12 +118,13 @@ class Campaign:
             plan = Plan(
                 space=prepared.space,
                 recipe=prepared.recipe,
-                rungs=tuple(store.facts["rungs"]),
+                judging=Judging(**{**store.facts["judging"], "rungs": tuple(store.facts["rungs"])}),
                 budget=Budget.parse(settings.budget),
                 seed=settings.seed,
                 workers=workers,
                 fusible=self._fusible(training),
                 members=members,
+                report_every=store.facts.get("report_every"),
             )
             strategy = make_strategy(
                 settings.strategy,
@@ -163,7 +168,7 @@ class Campaign:
             prepared = prepare(settings, self._own(None), device, lambda _text: None)
             executor.prepare(self._setup(prepared, device))
             with tempfile.TemporaryDirectory(prefix="maestune-") as folder:
-                rate = measure_speed(executor, prepared, Path(folder) / "dry-run", settings.seed)
+                rate = measure_speed(executor, prepared, Path(folder) / "dry-run", settings.seed).steps_per_second
             memory = memory_mib([os.getpid(), *executor.pids])
         finally:
             executor.close()
@@ -171,6 +176,9 @@ class Campaign:
         steps = full_steps(settings, prepared, rate, workers)
         return Estimate(
             data_text=prepared.data.describe() if prepared.data else "the training's own data",
+            objectives=tuple(map(objective_text, prepared.goals.objectives)),
+            constraints=tuple(c.text for c in prepared.goals.constraints),
+            notes=prepared.goals.notes,
             parameters=len(prepared.space.varying),
             workers=workers,
             memory_mib=memory,

@@ -1,20 +1,100 @@
-"""How long a full training is, and at which lengths it is judged; measured where the budget is a time."""
+"""How long a full training is, at which lengths it is judged and on how many samples; measured where the budget is a time.
+
+Drawing and scoring samples may take longer than the training that they tell about: a flow draws a sample in dozens of passes of
+its network, and the first rung is a thirtieth of a full training. So rungs below the last are judged on as many samples as take
+half the time of training to the first of them, but at least `LEAST_SCREENED`, and begin where training takes as long as judging.
+
+Nor do they begin in the first `LEAST_STEPS`, which tell of initial weights and warm-up: language models of two minutes, 200 steps
+long, ended 16, 1 and 9 % below the recipe with rungs from step 67 on, and 3 % below, 19 % above and 1 % below it with rungs from step 7 on (the same three seeds).
+"""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from maestune.campaign.budget import Budget
+from maestune.campaign.costs import Judging
 from maestune.campaign.prepare import DEFAULT_STEPS, Prepared
 from maestune.campaign.settings import Settings
 from maestune.errors import SettingsError
-from maestune.execution.jobs import Ended, Executor, Job, Outcome, Progress
+from maestune.execution.jobs import REPORT_EVERY, Ended, Executor, Job, Outcome, Progress
 
 FULL_TRAININGS = 40  # a time budget's search is worth about so many full trainings, where their length is free
 MIN_STEPS = 200
 CALIBRATION_SECONDS = 1.5
+OFTEN = 10
+REPORT_SECONDS = 0.5  # of the recipe's training between two reports
 ENDLESS_STEPS = 10**7
+LEAST_SCREENED = (
+    250  # at fewer, close models are ranked hardly better than by chance: benchmarks/results/common_noise.md
+)
+LEAST_STEPS = 50
+SCREEN_SHARE = 0.5  # of the time of training to the first rung
+SCREEN_STEP = 50  # numbers of samples are rounded down to multiples
+QUICK_SECONDS = 1.0  # judging that takes no longer is measured on all samples as well
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the recipe takes of one worker: `steps_per_second` of training, and for numbers of samples that were drawn and scored
+    `judging`, the seconds that this took; nothing where samples do not decide.
+
+    >>> speed = Speed(100.0, ((250, 0.5), (1000, 1.25)))
+    >>> speed.judging_seconds(500), speed.judged_in(0.75), Speed(100.0, ((250, 0.5),)).judging_seconds(1000)
+    (0.75, 500, 2.0)
+    """
+
+    steps_per_second: float
+    judging: tuple[tuple[int, float], ...] = ()
+
+    def judging_seconds(self, n_samples: int) -> float:
+        """Seconds of drawing and scoring so many samples."""
+        fixed, each = self._line
+        return fixed + each * n_samples
+
+    def judged_in(self, seconds: float) -> int:
+        """How many samples are drawn and scored in so many seconds."""
+        fixed, each = self._line
+        return max(0, int((seconds - fixed) / each + 1e-9)) if each > 0 else 10**9
+
+    @property
+    def report_every(self) -> int | None:
+        """Steps between reports, so that slower configs than the recipe can be stopped in seconds too; None: as usual."""
+        often = round(self.steps_per_second * REPORT_SECONDS)
+        return max(1, often) if 0 < self.steps_per_second and often < REPORT_EVERY else None
+
+    @property
+    def _line(self) -> tuple[float, float]:
+        """Seconds for any, and for each."""
+        if not self.judging:
+            return 0.0, 0.0
+        (few, least), (many, most) = self.judging[0], self.judging[-1]
+        each = (most - least) / (many - few) if many > few else least / few
+        fixed = least - each * few
+        return (fixed, each) if each > 0 and fixed >= 0 else (0.0, most / many)
+
+
+def judging_of(settings: Settings, prepared: Prepared, steps: int, speed: Speed) -> Judging:
+    """Rungs and numbers of samples for full trainings of so many steps."""
+    ladder = rung_steps(steps, settings.rungs, settings.eta)
+    if speed.steps_per_second > 0:  # who counts trials has given or accepted the length of a training
+        ladder = [step for step in ladder if step >= min(LEAST_STEPS, steps)]
+    judge = prepared.setup.judges.get("search")
+    if judge is None or not prepared.setup.metrics:
+        return Judging(tuple(ladder))
+    n, screen = judge.n_samples, settings.screen_samples
+    if screen is None and speed.judging:
+        least = min(max(LEAST_SCREENED, judge.fewest(prepared.setup.metrics)), n)
+        wanted = speed.judged_in(SCREEN_SHARE * ladder[0] / speed.steps_per_second)
+        screen = min(max(wanted // SCREEN_STEP * SCREEN_STEP, least), n)
+    if screen is None or screen >= n:
+        screen = None
+    seconds = speed.judging_seconds(screen or n)
+    paying = [step for step in ladder[:-1] if not speed.judging or step / speed.steps_per_second >= seconds]
+    final = prepared.setup.judges["report"].n_samples
+    return Judging((*paying, ladder[-1]), screen, seconds, speed.judging_seconds(n), speed.judging_seconds(final))
 
 
 def rung_steps(full_steps: int, rungs: int, eta: int) -> list[int]:
@@ -43,24 +123,61 @@ def full_steps(settings: Settings, prepared: Prepared, steps_per_second: float, 
     return min(max(fitted, round(prepared.model_steps * prepared.shortest)), prepared.model_steps)
 
 
-def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> float:
-    """Steps per second of the recipe on one worker, from a short training that is thrown away.
+def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> Speed:
+    """Speed of the recipe on one worker, from short trainings that are thrown away.
 
     Raises SettingsError with what went wrong when the recipe cannot be trained.
     """
-    job = Job(
+    rate = _training_speed(executor, prepared, folder, seed)
+    judge = prepared.setup.judges.get("search")
+    if judge is None or not prepared.setup.metrics:
+        return Speed(rate)
+    few = min(max(LEAST_SCREENED, judge.fewest(prepared.setup.metrics)), judge.n_samples)
+    measured: list[tuple[int, float]] = []
+    # What is kept of the real data is made at the first time, which tells only where judging is quick.
+    for n, times in ((few, 2), (judge.n_samples, 3)):
+        quick = not measured or measured[0][1] * n / few < QUICK_SECONDS
+        if quick and (seconds := _judging_seconds(executor, prepared, folder, seed, n, times)) is not None:
+            measured.append((n, max(seconds - 1 / rate, 1e-6)))
+    return Speed(rate, tuple(measured))
+
+
+def _judging_seconds(
+    executor: Executor, prepared: Prepared, folder: Path, seed: int, n: int, times: int
+) -> float | None:
+    """Seconds of one step with drawing and scoring n samples, the last of some; None where the training ended before."""
+    score_at = tuple(range(1, times + 1))
+    executor.submit([_job(prepared, folder, seed, until=times, score_at=score_at, screen=n)])
+    while True:
+        for event in executor.events(0.5):
+            if isinstance(event, Ended):
+                shutil.rmtree(folder, ignore_errors=True)
+                told = [rung.seconds for rung in event.rungs]
+                return told[-1] - told[-2] if event.outcome == Outcome.REACHED and len(told) == times else None
+
+
+def _job(
+    prepared: Prepared, folder: Path, seed: int, until: int, score_at: tuple[int, ...] = (), screen: int | None = None
+) -> Job:
+    """A training of the recipe that is no trial."""
+    return Job(
         trial=-1,
         config=prepared.recipe,
         seed=seed,
         sample_seed=seed,
         split="search",
         folder=folder,
-        until_steps=ENDLESS_STEPS,
+        until_steps=until,
         full_steps=ENDLESS_STEPS,
-        score_at=(),
+        score_at=score_at,
         picture_at=(),
+        screen=screen,
+        report_every=OFTEN,  # fifty steps of a slow model take longer than the whole measurement
     )
-    executor.submit([job])
+
+
+def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> float:
+    executor.submit([_job(prepared, folder, seed, until=ENDLESS_STEPS)])
     first: Progress | None = None
     rate, asked = 0.0, False
     while True:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.length import full_steps, measure_speed, rung_steps
+from maestune.campaign.costs import Judging
+from maestune.campaign.length import Speed, full_steps, judging_of, measure_speed
 from maestune.campaign.machine import environment
 from maestune.campaign.prepare import Prepared
 from maestune.campaign.settings import Settings
@@ -42,6 +43,7 @@ FIXED = (
     "captions",
     "samples",
     "report_samples",
+    "screen_samples",
     "features",
     "vqa",
 )
@@ -61,23 +63,34 @@ def begin(
     budget = Budget.parse(settings.budget)
     identity = {**prepared.identity(settings), "trained as one": f"at most {members}"}
     if store.exists:
+        old = store.facts["identity"]
+        measured = {name: old[name] for name in ("steps", "screening") if name in old}
         given = {} if settings.steps is None else {"steps": str(settings.steps)}
-        _check_identity(store, {**identity, "steps": store.facts["identity"]["steps"], **given})
+        given |= {} if settings.screen_samples is None else {"screening": _screening(settings.screen_samples)}
+        _check_identity(store, {**identity, **measured, **given})
         store.set_facts(budget_text=budget.describe())
         return
-    rate = 0.0
-    if budget.kind == "seconds" and settings.steps is None:
-        rate = measure_speed(executor, prepared, store.folder / "calibration", settings.seed)
-    steps = full_steps(settings, prepared, rate, workers)
-    _write_files(store.folder, settings, prepared, steps)
-    facts = _facts(settings, prepared, steps)
-    facts |= {"identity": {**identity, "steps": str(steps)}, "environment": environment(device, workers)}
+    speed = Speed(0.0)
+    if budget.kind == "seconds":
+        speed = measure_speed(executor, prepared, store.folder / "calibration", settings.seed)
+    steps = full_steps(settings, prepared, speed.steps_per_second, workers)
+    judging = judging_of(settings, prepared, steps, speed)
+    _write_files(store.folder, settings, prepared, judging)
+    facts = _facts(settings, prepared, judging, speed.report_every)
+    identity |= {"steps": str(steps), "screening": _screening(judging.screen)}
+    facts |= {"identity": identity, "environment": environment(device, workers)}
     store.create(prepared.goals.objectives, facts)
 
 
-def _write_files(folder: Path, settings: Settings, prepared: Prepared, steps: int) -> None:
+def _screening(n_samples: int | None) -> str:
+    return "as at the end" if n_samples is None else f"{n_samples} samples"
+
+
+def _write_files(folder: Path, settings: Settings, prepared: Prepared, judging: Judging) -> None:
     try:
-        (folder / "campaign.toml").write_text(prepared.resolved(settings, steps), encoding="utf-8")
+        (folder / "campaign.toml").write_text(
+            prepared.resolved(settings, judging.rungs[-1], judging.screen), encoding="utf-8"
+        )
         (folder / "recipe.toml").write_text(toml_text(prepared.recipe) + "\n", encoding="utf-8")
         if isinstance(prepared.data, ImageData):
             real_picture(prepared.data.report.images, folder / "real.png")
@@ -85,7 +98,7 @@ def _write_files(folder: Path, settings: Settings, prepared: Prepared, steps: in
         raise disk_error(folder, error) from error
 
 
-def _facts(settings: Settings, prepared: Prepared, steps: int) -> dict[str, Any]:
+def _facts(settings: Settings, prepared: Prepared, judging: Judging, report_every: int | None) -> dict[str, Any]:
     """What is known of a campaign before its first trial."""
     data = prepared.data
     return {
@@ -98,11 +111,13 @@ def _facts(settings: Settings, prepared: Prepared, steps: int) -> dict[str, Any]
         "conditional": prepared.conditional,
         "budget_text": Budget.parse(settings.budget).describe(),
         "space": prepared.space.to_dict(),
-        "rungs": rung_steps(steps, settings.rungs, settings.eta),
+        "rungs": judging.rungs,
+        "judging": vars(judging),
+        "report_every": report_every,
         "constraints": [[c.name, c.sign, c.bound] for c in prepared.goals.constraints],
         "floor": prepared.floor,
         "search_floor": prepared.search_floor,
-        "terms": prepared.terms,
+        "terms": prepared.terms(judging.screen),
         "failure": prepared.failure,
         "class_names": data.class_names if data else (),
         "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),

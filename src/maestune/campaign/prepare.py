@@ -47,15 +47,18 @@ class Prepared:
     model_steps: int | None  # what the model says a full training is
     shortest: float  # share of it that a short budget may make it
 
-    @property
-    def terms(self) -> dict[str, dict[str, str | int]]:
-        """On what terms scores are measured, by stage; see `Terms`."""
+    def terms(self, screen: int | None) -> dict[str, dict[str, str | int]]:
+        """On what terms scores are measured, by stage; see `Terms`. `screen`: where it is not None, on how many samples first."""
         if self.data is None:
             return {}
-        stages: tuple[tuple[str, Split], ...] = (("search", "search"), ("finals", "report"))
+        stages: tuple[tuple[str, Split, int | None], ...] = (
+            *((("screen", "search", screen),) if screen is not None else ()),
+            ("search", "search", None),
+            ("finals", "report", None),
+        )
         return {
-            stage: {"samples": judge.n_samples, "reference": f"{self.data.fingerprint}, {split} part"}
-            for stage, split in stages
+            stage: {"samples": n or judge.n_samples, "reference": f"{self.data.fingerprint}, {split} part"}
+            for stage, split, n in stages
             if (judge := self.setup.judges.get(split)) is not None
         }
 
@@ -68,14 +71,17 @@ class Prepared:
             **({"constraints": ", ".join(c.text for c in self.goals.constraints)} if self.goals.constraints else {}),
             "seed": str(settings.seed),
             "strategy": settings.strategy,
-            "samples": ", ".join(f"{t['samples']} in the {stage}" for stage, t in self.terms.items()) or "none",
+            "samples": ", ".join(f"{t['samples']} in the {stage}" for stage, t in self.terms(None).items()) or "none",
             **({"features": self.setup.judges["search"].sees_with} if self.setup.judges else {}),
             "rungs": f"{settings.rungs} of eta {settings.eta}",
             **{f"parameter {param.name}": _in_words(param) for param in self.space},
         }
 
-    def resolved(self, settings: Settings, steps: int) -> str:
-        """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere."""
+    def resolved(self, settings: Settings, steps: int, screen: int | None = None) -> str:
+        """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere.
+
+        `screen`: on how many samples trainings are judged that go on, where these are fewer than at their end.
+        """
         values = settings.model_dump(mode="json", exclude_none=True, exclude={"set", "range", "out"})
         if settings.recipe is not None:
             values["recipe"] = located(settings.recipe)
@@ -89,6 +95,8 @@ class Prepared:
             "constraint": [c.text for c in self.goals.constraints],
             "steps": steps,
         }
+        if screen is not None:
+            values["screen_samples"] = screen
         if self.data is not None:
             assert self.source is not None
             values["data"] = resolved_source(self.source) if isinstance(self.data, ImageData) else located(self.source)
@@ -135,6 +143,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         verdict_metrics=metrics,
         objectives=goals.objectives,
     )
+    _check_screen(settings, setup)
     citations = list(start.citations)
     citations += [p.prior.citation for p in space if p.prior is not None and p.prior.citation]
     measured = (*metrics, *(made.measures if made else ()))
@@ -212,6 +221,19 @@ def _model_steps(own: OwnTraining | None, made: Family | None, data: Data | None
     if made is not None:
         return made.full_steps(spec_for(made, data), data.size if data else 0)
     return own.full_steps if own else None
+
+
+def _check_screen(settings: Settings, setup: Setup) -> None:
+    """Refuse a number of samples for trainings that go on, on which they cannot be judged."""
+    judge, n = setup.judges.get("search"), settings.screen_samples
+    if n is None or judge is None or not setup.metrics:
+        return
+    fewest = min(judge.fewest(setup.metrics), judge.n_samples)
+    if not fewest <= n <= judge.n_samples:
+        raise SettingsError(
+            f"screen_samples = {n}: {', '.join(setup.metrics)} can be measured on {fewest:,} … {judge.n_samples:,} samples here; give "
+            "a number among these, or more --samples."
+        )
 
 
 def _comparable(objectives: Sequence[Objective], space: Space) -> None:

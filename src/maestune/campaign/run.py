@@ -29,7 +29,6 @@ WAIT_SECONDS = 0.2
 PICTURES = 8  # sample grids over a full training
 TOO_MANY_FAILURES = 3  # when the first trials all fail with an error, the fault is not in the configs
 REPEATS_AFTER_DEATH = 1  # a killed worker is not its trial's fault; killed again at the same place, it probably is
-REPORT_SECONDS = 2.0  # kept back for the report
 
 _STATES = {
     Decision.PAUSE: TrialState.PAUSED,
@@ -50,24 +49,29 @@ class Loop:
     clock: Callable[[], float]  # campaign seconds so far, over all runs
     stop_asked: bool = False  # set by signal handlers, which must do nothing else
     interrupted: bool = False
+    cut: bool = False  # the search's trainings are stopped for the finals
     running: dict[int, Progress] = field(default_factory=dict)
     ended: dict[int, Ended] = field(default_factory=dict)  # until all of their group have
     groups: dict[int, frozenset[int]] = field(default_factory=dict)  # of each trial that was begun: those begun with it
     deaths: dict[int, int] = field(default_factory=dict)
+    agenda: Agenda = field(init=False)
+    looked_at: float = 0.0  # campaign seconds when the time was last held against what runs
     shown_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.agenda = Agenda(self.plan, self.store, self.strategy, self.clock, self.running)
 
     def run(self) -> Record:
         """Search, then finals. Returns the record; after an interruption, what there is so far."""
         self._tell(lambda o: o.start(self.record()))
         self._tidy()
-        agenda = Agenda(self.plan, self.store, self.strategy, self.clock, self.running)
         if "finals" not in self.store.facts:
             self._prune()
-            self._drive(agenda.next_search)
+            self._drive(self.agenda.next_search, searching=True)
             if not self.interrupted:
-                self._end_search(agenda)
+                self._end_search()
         if not self.interrupted:
-            self._drive(agenda.next_final)
+            self._drive(self.agenda.next_final)
             if not self.interrupted:
                 self._keep_best_checkpoints()
                 self.store.set_facts(done=True, seconds=round(self.clock(), 3))
@@ -81,7 +85,7 @@ class Loop:
 
     # The loop ----------------------------------------------------------------------------------------------------
 
-    def _drive(self, next_group: Callable[[], Sequence[Trial]]) -> None:
+    def _drive(self, next_group: Callable[[], Sequence[Trial]], searching: bool = False) -> None:
         while True:
             if self.stop_asked and not self.interrupted:
                 self._interrupt()
@@ -98,6 +102,8 @@ class Loop:
                 return
             for event in self.executor.events(WAIT_SECONDS):
                 self._handle(event)
+            if searching:
+                self._keep_time()
             self._show()
 
     def _interrupt(self) -> None:
@@ -105,6 +111,15 @@ class Loop:
         self.interrupted = True
         self.executor.interrupt()
         self._say("interrupted: writing checkpoints (once more to quit at once)")
+
+    def _keep_time(self) -> None:
+        """Stop what the search still trains, when that takes longer than could be known and the finals need the time."""
+        if self.cut or self.interrupted or self.clock() < self.looked_at + 1.0:
+            return
+        self.looked_at = self.clock()
+        if self.running and self.agenda.overdue:
+            self.cut = True
+            self.executor.interrupt()
 
     def _left_running(self) -> Sequence[Trial]:
         """Trials that should be running but are not: the campaign, or their worker, was killed."""
@@ -114,6 +129,9 @@ class Loop:
         unhurt = [t for t in left if t.number not in self.deaths]
         if len(unhurt) < len(left):
             return [t for t in left if t.number in self.deaths][:1]
+        returned = [t for t in left if t.source in self.store.facts.get("alone", [])]
+        if returned:
+            return [self.agenda.left_over(returned)]
         return [t for t in left if self._kind(t) == self._kind(left[0])][: self.plan.members]
 
     def _kind(self, trial: Trial) -> tuple[object, ...]:
@@ -165,8 +183,11 @@ class Loop:
         a crash, or the death of a worker, that may be another than it would have been.
         """
         trial = self.store.trials[ended.trial]
-        if ended.outcome == Outcome.INTERRUPTED:
-            return  # stays RUNNING: it goes on from its checkpoint
+        if ended.outcome == Outcome.INTERRUPTED and self.cut and trial.stage == "search" and not self.interrupted:
+            rungs, seconds = ended.rungs or trial.rungs, max(ended.seconds, trial.seconds)  # perhaps it had not begun
+            ended = replace(ended, outcome=Outcome.CUT, rungs=rungs, seconds=seconds)
+        elif ended.outcome in (Outcome.INTERRUPTED, Outcome.RETURNED):
+            return  # stays RUNNING: it goes on from its checkpoint, or is begun by whoever is free
         if ended.outcome == Outcome.DIED:
             self.deaths[trial.number] = self.deaths.get(trial.number, 0) + 1
             again = self.deaths[trial.number] <= REPEATS_AFTER_DEATH
@@ -187,6 +208,9 @@ class Loop:
         trial = trial.with_(rungs=ended.rungs, seconds=ended.seconds, clock_seconds=round(self.clock(), 3))
         if ended.outcome == Outcome.REACHED:
             trial = self._judge(trial)
+        elif ended.outcome == Outcome.CUT:
+            why = f"stopped at step {ended.step} of {trial.until_steps}: it took longer than expected, and the search had to end"
+            trial = trial.with_(state=TrialState.STOPPED, decision=why)
         else:
             state = TrialState.DIVERGED if ended.outcome == Outcome.DIVERGED else TrialState.CRASHED
             trial = trial.with_(state=state, decision=ended.message)
@@ -237,13 +261,15 @@ class Loop:
                 "Mend the training or the data and start a new campaign in another folder (--out)."
             )
 
-    def _end_search(self, agenda: Agenda) -> None:
+    def _end_search(self) -> None:
         for trial in self.store.trials:
             if trial.state == TrialState.PAUSED:
                 self.store.save(trial.with_(state=TrialState.STOPPED, decision=f"{trial.decision}; the search ended"))
                 self.store.drop_checkpoints(trial.number)
-        sources = agenda.finalists()
+        sources, note = self.agenda.finalists()
         self.store.set_facts(finals=sources)
+        if note:
+            self._note(note)
         if not sources:
             self._note(
                 "no configuration beside the recipe could be scored, so there are no finals and no verdict; give a larger budget"
@@ -281,6 +307,8 @@ class Loop:
             score_at=() if finals else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
             picture_at=tuple(s for s in pictures if s <= trial.until_steps),
             fused=trial.fused,
+            screen=self.plan.judging.screen,
+            report_every=self.plan.report_every,
         )
 
     def _line(self, trial: Trial) -> str:

@@ -59,6 +59,11 @@ class Settings(BaseModel):
     report_samples: int | None = Field(
         None, ge=100, description="how many samples the verdict rests on; default: up to twice as many"
     )
+    screen_samples: int | None = Field(
+        None,
+        ge=100,
+        description="how many samples are scored where a training goes on; default: fewer where it is slow",
+    )
     features: str | None = Field(
         None, description="what images are judged with: auto, classifier, ssl, autoencoder, random, dinov2:PATH …"
     )

@@ -61,6 +61,12 @@ def tune(
         int | None,
         typer.Option(min=100, help="How many samples the verdict rests on. (default: up to twice the search's)"),
     ] = None,
+    screen_samples: Annotated[
+        int | None,
+        typer.Option(
+            min=100, help="How many samples are scored where a training goes on. (default: fewer where that takes long)"
+        ),
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Published setting to start from; `maestune recipes` lists them. Or a TOML file.")
     ] = None,
@@ -118,6 +124,7 @@ def tune(
         "size": size,
         "samples": samples,
         "report_samples": report_samples,
+        "screen_samples": screen_samples,
         "recipe": recipe,
         "domain": tuple(domain) if domain else None,
         "tokens": tokens,
@@ -185,6 +192,10 @@ def _dry_run(campaign: Any, as_json: bool) -> None:
         print_json(asdict(found))
         return
     typer.echo(found.data_text)
+    bounds = f"; bounds {', '.join(found.constraints)}" if found.constraints else ""
+    typer.echo(f"objective {', '.join(found.objectives)}{bounds}")
+    for note in found.notes:
+        typer.echo(note)
     typer.echo(
         f"{found.parameters} parameters vary; {found.workers} workers; {found.memory_mib:,.0f} MiB of memory in all"
     )

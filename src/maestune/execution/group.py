@@ -70,18 +70,23 @@ class Trainer:
                     members, reason = 1, f"it cannot be fused: {one_line(trouble)}"
                 if members < 2:
                     yield Chosen(tuple(job.trial for job in left), "serial", 1, reason)
+        if len(jobs) > 1 and left and left[0].split == "report":
+            # Final trainings are few, and other workers may have nothing else to do: all but one go back.
+            for job in left[1:]:
+                yield Ended(job.trial, Outcome.RETURNED, 0, 0.0)
+            left = left[:1]
         for job in left:
             if asked.heard:  # before its turn came
                 yield Ended(job.trial, Outcome.INTERRUPTED, 0, 0.0)
             else:
-                yield from run_segment(self.training, self.setup, job, asked)
+                yield from run_segment(self.training, self.setup, job, asked, self.family)
 
     def _fused(self, family: Family, jobs: Sequence[Job], members: int, reason: str, stop: _Latch) -> Iterator[Event]:
         """Train as one. Ends without an `Ended` for those that are to be trained one by one.
 
         `reason`: why only so many `members` at a time, where it has turned out so.
         """
-        segments = {job.trial: Segment(self.setup, job) for job in jobs}
+        segments = {job.trial: Segment(self.setup, job, family) for job in jobs}
         tasks: list[Task] = []
         for segment in segments.values():
             yield from segment.guarded(segment.begin)

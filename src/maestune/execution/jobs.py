@@ -15,6 +15,7 @@ from maestune.quality import Judge
 from maestune.types import Config, Objective, Rung, Score
 
 Fuse = Literal["off", "fused", "compiled", "measured"]
+REPORT_EVERY = 50  # steps
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Setup:
     metrics: tuple[str, ...]
     full_metrics: tuple[str, ...]
     objectives: tuple[Objective, ...]
-    report_every: int = 50
+    report_every: int = REPORT_EVERY
     checkpoint_seconds: float = 30.0
     fuse: Fuse = "off"
     memory_bytes: float = math.inf
@@ -47,8 +48,9 @@ class Setup:
 class Job:
     """One segment of a trial: train on from its newest checkpoint (if any) until `until_steps`.
 
-    `fused`: it was begun with others as one, and goes on so even when it alone is left: its numbers are rounded in the
-    same way.
+    `screen`: how many samples are scored where the training goes on afterwards; None for as many as at its end. `fused`: it
+    was begun with others as one, and goes on so even when it alone is left: its numbers are rounded in the same way.
+    `report_every`: steps between reports, where not as all do.
     """
 
     trial: int
@@ -62,13 +64,17 @@ class Job:
     score_at: tuple[int, ...]
     picture_at: tuple[int, ...]
     fused: bool = False
+    screen: int | None = None
+    report_every: int | None = None
 
 
 class Outcome(StrEnum):
     """How a segment ended."""
 
     REACHED = "reached"  # until_steps
+    RETURNED = "returned"  # not begun: the group is trained one by one, for which any worker will do
     INTERRUPTED = "interrupted"  # asked to stop; a checkpoint was written
+    CUT = "cut"  # asked to stop for good: the search is over
     DIVERGED = "diverged"  # a loss or sample that is not finite
     FAILED = "failed"  # the training raised an error
     DIED = "died"  # the worker process is gone

@@ -30,15 +30,23 @@ from maestune.execution.folder import (
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
 from maestune.execution.shown import PICTURE_SAMPLES, TEXT_SAMPLES, draw, write_copies, write_texts
 from maestune.execution.watching import Watching
+from maestune.families.base import Family
+from maestune.quality import Judge
 from maestune.training.best import look_steps, watch_of
 from maestune.training.checkpoint import save_checkpoint
+from maestune.training.loop import shown_again
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung, Score
 
 
-def run_segment(training: Training, setup: Setup, job: Job, stop: Callable[[], bool]) -> Iterator[Event]:
-    """Train a trial's segment, yielding events; the last one is `Ended`. `stop` is asked at every report."""
-    segment = Segment(setup, job)
+def run_segment(
+    training: Training, setup: Setup, job: Job, stop: Callable[[], bool], family: Family | None = None
+) -> Iterator[Event]:
+    """Train a trial's segment, yielding events; the last one is `Ended`. `stop` is asked at every report.
+
+    `family`: whose models are trained, where it is known.
+    """
+    segment = Segment(setup, job, family)
     yield from segment.guarded(partial(_reported, segment, training, stop))
 
 
@@ -67,11 +75,11 @@ class Segment:
     """The running state of one segment: clock, rungs, last checkpoint. It is told of reports and answers with events.
 
     `seconds`: what the trial took of a worker so far, kept by whoever trains it. `ended`: the last event, once there
-    is one.
+    is one. `family`: where it is known, samples can be drawn of weights that were trained before.
     """
 
-    def __init__(self, setup: Setup, job: Job) -> None:
-        self.setup, self.job = setup, job
+    def __init__(self, setup: Setup, job: Job, family: Family | None = None) -> None:
+        self.setup, self.job, self.family = setup, job, family
         self.step, self.seconds = 0, 0.0
         self.rungs: list[Rung] = []
         self.state: Mapping[str, Any] | None = None
@@ -122,11 +130,12 @@ class Segment:
             return
         watching = self.watching if self.step in self.looks else None
         if watching is not None:
-            watching.looked(self.choice(report), report)
+            watching.looked(self.choice(report), report, drawn=self.drawn_at_looks or self.last(self.step))
         if self.scored:
-            rung = self.worth(report) if watching is None else watching.result(self.step, self.seconds, self.worth)
-            self.rungs.append(rung)
-            yield Scored(self.job.trial, rung)
+            last = self.last(self.step)
+            given = self.worth(report, last) if watching is None else self.result(watching, self.step)
+            self.rungs.append(given)
+            yield Scored(self.job.trial, given)
         if report.samples is not None and (self.step in self.job.picture_at or self.scored):
             self.show(report.samples)
         for name, images in report.exhibits.items():
@@ -139,6 +148,7 @@ class Segment:
             self.checkpoint(report)
             self.checkpointed = time.perf_counter()
         if early:
+            self.state = report.state and report.state()
             yield from self.end_early()
         elif reached or interrupted:
             yield self.end(Outcome.REACHED if reached else Outcome.INTERRUPTED)
@@ -149,7 +159,7 @@ class Segment:
         reached = self.rungs[-1].step if self.rungs else 0
         for step in sorted({*self.job.score_at, self.job.until_steps}):
             if step > reached:
-                self.rungs.append(self.watching.result(step, self.seconds, self.worth))
+                self.rungs.append(self.result(self.watching, step))
                 yield Scored(self.job.trial, self.rungs[-1])
         seen = self.watching.seen
         yield self.end(Outcome.REACHED, f"no improvement in {seen.since} looks since step {seen.step}")
@@ -170,39 +180,86 @@ class Segment:
         judge = self.setup.judges.get("search")
         if judge is not None and samples is not None and name in self.setup.full_metrics:
             return judge.score(judge.look(samples), [name])[name].value
-        return self.rung(report)[0].scores[name].value  # a training of the user's own: it has nothing else to choose by
+        return self.rung(report, True)[0].scores[name].value  # a training of the user's own: nothing else to choose by
 
-    def worth(self, report: Report) -> Rung:
+    def result(self, watching: Watching, step: int) -> Rung:
+        """What the weights that are kept are worth after a step."""
+        return watching.result(step, self.seconds, self.last(step), self.worth)
+
+    def worth(self, report: Report, last: bool) -> Rung:
         """What the trial's result is worth; in the finals with what its samples have copied."""
-        rung, seen = self.rung(report)
+        if report.step in self.looks and not self.last(report.step) and not self.drawn_at_looks:
+            needed = self.measured(last) or self.job.split == "report"
+            report = self.shown_again(last) if needed else report
+        rung, seen = self.rung(report, last)
         if seen is not None and self.job.split == "report":
             write_copies(self.setup, self.job, report, seen)
         return rung
+
+    def shown_again(self, last: bool) -> Report:
+        """What there is to judge of the weights that are kept, drawn now that they are the result."""
+        assert self.family is not None
+        assert self.watching is not None
+        weights = self.watching.state or self.state
+        assert weights is not None
+        judge = self.judge(last)
+        n = judge.n_samples if judge is not None and self.measured(last) else 0
+        return shown_again(self.family, self.job.config, self.run(), weights, n)
 
     @property
     def scored(self) -> bool:
         """Whether the model is scored at the present step."""
         return self.step in self.job.score_at or self.step == self.job.until_steps
 
-    def measured(self, step: int) -> tuple[str, ...]:
-        """What the judge measures of the samples after a step: what decides; all of it where the model may be the result."""
+    def last(self, step: int) -> bool:
+        """Whether a full training ends there: it is judged on other terms than one that goes on."""
+        return step >= self.job.full_steps
+
+    def judge(self, last: bool) -> Judge | None:
+        """Who scores samples: of a training that goes on fewer of them, where the job says so."""
+        judge = self.setup.judges.get(self.job.split)
+        if judge is None or last or self.job.screen is None:
+            return judge
+        return judge.fewer(self.job.screen)
+
+    def measured(self, last: bool) -> tuple[str, ...]:
+        """What the judge measures: of a training that goes on what decides about that, at its end all."""
         if self.job.split not in self.setup.judges:
             return ()
-        if step < self.job.full_steps and step not in self.looks:
+        if not last:
             return self.setup.metrics
         return self.setup.verdict_metrics if self.job.split == "report" else self.setup.full_metrics
+
+    @property
+    def drawn_at_looks(self) -> bool:
+        """Whether samples are drawn at a look: where they choose, and where nobody could draw them later."""
+        choosing = self.job.split == "search" and self.setup.objectives[0].name in self.setup.full_metrics
+        return self.family is None or choosing
+
+    def drawn(self, step: int) -> int:
+        """How many samples are drawn where the model is scored; those of a look are perhaps those of the end."""
+        look = step in self.looks and not self.last(step)
+        if look and not self.drawn_at_looks:
+            return 0
+        last = self.last(step) or look
+        if self.measured(last) and (judge := self.judge(last)) is not None:
+            return judge.n_samples
+        # Where nobody judges samples there is nothing to draw but what is shown.
+        return self.shown if self.setup.data is not None else 0
+
+    @property
+    def shown(self) -> int:
+        """How many samples people are shown."""
+        return TEXT_SAMPLES if isinstance(self.setup.data, TextData) else PICTURE_SAMPLES
 
     def run(self) -> Run:
         """What the training is asked to do."""
         job, setup = self.job, self.setup
-        shown = TEXT_SAMPLES if isinstance(setup.data, TextData) else PICTURE_SAMPLES
         scored_at = frozenset((*job.score_at, job.until_steps, *self.looks))
-        judge, chooser = setup.judges.get(job.split), setup.judges.get("search")
+        chooser = setup.judges.get("search")
         by_samples = setup.objectives[0].name in setup.full_metrics  # not a measure of the model itself
-        # Where nobody judges samples there is nothing to draw but what is shown.
-        unjudged = shown if setup.data is not None else 0
-        samples_at = dict.fromkeys(job.picture_at, shown)
-        samples_at |= {step: judge.n_samples if judge and self.measured(step) else unjudged for step in scored_at}
+        samples_at = dict.fromkeys(job.picture_at, self.shown)
+        samples_at |= {step: n for step in scored_at if (n := self.drawn(step))}
         return Run(
             until_steps=job.until_steps,
             full_steps=job.full_steps,
@@ -214,29 +271,29 @@ class Segment:
             scored_at=scored_at,
             watched_at=self.looks,
             n_choice=chooser.n_samples if chooser is not None and by_samples else 0,
-            report_every=setup.report_every,
+            report_every=job.report_every or setup.report_every,
             device=setup.device,
             data=setup.data,
             split=job.split,
         )
 
-    def rung(self, report: Report) -> tuple[Rung, Any]:
+    def rung(self, report: Report, last: bool) -> tuple[Rung, Any]:
         """What a report is worth, the judge's scores of its samples and the training's own; and what the judge saw."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
         classes: tuple[float, ...] = ()
         seen: Any = None
-        if metrics := self.measured(report.step):
-            judge = self.setup.judges[self.job.split]
+        judge, metrics = self.judge(last), self.measured(last)
+        if judge is not None and metrics:
             if report.samples is None:
                 raise MetricError(
                     f"No samples came with the report at step {report.step}; a training judged by its samples yields "
                     "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
                 )
-            full = report.step >= self.job.full_steps or report.step in self.looks  # each may be the result
-            seen = judge.look(report.samples)
+            watched = report.step in self.looks  # there were as many samples as at the end
+            seen = judge.look(report.samples[: judge.n_samples] if watched else report.samples)
             # Over samples, for the search. In the finals intervals are over seeds, which vary more and take no time.
-            scores |= judge.score(seen, metrics, intervals=full and self.job.split == "search")
-            classes = judge.classes(seen) if full else ()
+            scores |= judge.score(seen, metrics, intervals=last and self.job.split == "search")
+            classes = judge.classes(seen) if last else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:
             raise MetricError(

@@ -13,26 +13,26 @@ from maestune.types import Report, Rung
 
 @dataclass
 class Watching:
-    """The looks of one trial. `kept`: the samples and scores of the weights that are its result, until they are judged.
+    """The looks of one trial. `kept`: the samples and scores of the weights that are its result; no samples where those of a
+    look were not drawn, or are not all.
 
-    `rung`: what those weights are worth, once that is known: to judge them fully takes long, and most are soon outdone.
-    `state`: the weights themselves, where they are kept.
+    `state`: the weights themselves, where they are kept. `judged`: what they are worth, once that is known: on the terms of
+    trainings that go on, and on those of an end (True). To judge them fully takes long, and most are soon outdone.
     """
 
     watch: Watch
     seen: Seen = field(default_factory=Seen)
     kept: Report | None = None
-    rung: Rung | None = None
+    judged: dict[bool, Rung] = field(default_factory=dict[bool, Rung])
     state: Mapping[str, Any] | None = None
 
-    def looked(self, value: float, report: Report) -> None:
-        """One more look, with the value that is chosen by."""
+    def looked(self, value: float, report: Report, drawn: bool = True) -> None:
+        """One more look, with the value that is chosen by. `drawn`: whether the report's samples are what is judged."""
         self.seen = self.watch.looked(self.seen, report.step, value)
-        first = self.kept is None and self.rung is None
-        if first or self.watch.keep == "last" or self.watch.keeps(self.seen, report.step):
+        if self.kept is None or self.watch.keep == "last" or self.watch.keeps(self.seen, report.step):
             # A copy: the samples of a group's members share their memory.
-            samples = None if report.samples is None else report.samples.detach().cpu().clone()
-            self.kept, self.rung = Report(report.step, samples=samples, scores=dict(report.scores)), None
+            samples = report.samples.detach().cpu().clone() if drawn and report.samples is not None else None
+            self.kept, self.judged = Report(report.step, samples=samples, scores=dict(report.scores)), {}
             if self.watch.keep == "best":
                 self.state = None if report.state is None else report.state()
 
@@ -41,24 +41,24 @@ class Watching:
         """Whether the training ends here."""
         return self.watch.stops(self.seen)
 
-    def result(self, step: int, seconds: float, worth: Callable[[Report], Rung]) -> Rung:
-        """What the trial is worth after a step; `worth` judges samples and scores."""
-        if self.rung is None:
+    def result(self, step: int, seconds: float, last: bool, worth: Callable[[Report, bool], Rung]) -> Rung:
+        """What the trial is worth after a step, the last or not; `worth` judges samples and scores on those terms."""
+        if last not in self.judged:
             assert self.kept is not None  # there was a look
-            self.rung, self.kept = worth(self.kept), None
-        return replace(self.rung, step=step, seconds=seconds)
+            self.judged[last] = worth(self.kept, last)
+        return replace(self.judged[last], step=step, seconds=seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data and tensors, for a checkpoint."""
-        rung = None if self.rung is None else rung_data(self.rung)
         kept = self.kept and {"step": self.kept.step, "samples": self.kept.samples, "scores": dict(self.kept.scores)}
-        return {"seen": self.seen.to_dict(), "kept": kept, "rung": rung, "state": self.state}
+        judged = [[last, rung_data(rung)] for last, rung in self.judged.items()]
+        return {"seen": self.seen.to_dict(), "kept": kept, "judged": judged, "state": self.state}
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Go on from what `to_dict` wrote."""
         self.seen = Seen.from_dict(data["seen"])
         self.kept = Report(**data["kept"]) if data["kept"] else None
-        self.rung = None if data["rung"] is None else rung_from(data["rung"])
+        self.judged = {last: rung_from(rung) for last, rung in data["judged"]}
         self.state = data["state"]
 
 

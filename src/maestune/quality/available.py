@@ -53,7 +53,11 @@ def available_metrics(
             return False
         if n_samples is None:
             return True
-        dimensions = 0 if extractor is None else extractor.dimensions
-        return n_samples // 2 >= metric.least and n_samples >= metric.least_per_dimension * (dimensions + 1)
+        return n_samples >= fewest_samples(metric, 0 if extractor is None else extractor.dimensions)
 
     return tuple(name for name, metric in METRICS.items() if possible(metric))
+
+
+def fewest_samples(metric: Metric, dimensions: int) -> int:
+    """How many samples a metric needs, with an interval over halves of them, in features of so many dimensions."""
+    return max(2 * metric.least, metric.least_per_dimension * (dimensions + 1))

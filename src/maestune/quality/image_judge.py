@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maestune.data import Batch, ImageData, Images, to_float
 from maestune.errors import MetricError
-from maestune.quality.available import available_metrics
+from maestune.quality.available import available_metrics, fewest_samples
 from maestune.quality.catalogue import METRICS, find_metric
 from maestune.quality.features.captions import CaptionReader, asked_views
 from maestune.quality.features.extractor import Extractor
@@ -65,6 +65,7 @@ class ImageJudge:
     captions: tuple[str, ...] = field(default=(), repr=False)
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
     _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+    _fewer: dict[int, ImageJudge] = field(default_factory=dict[int, "ImageJudge"], repr=False, compare=False)
 
     @staticmethod
     def prepare(
@@ -116,6 +117,23 @@ class ImageJudge:
             answerer,
             captions,
         )
+
+    def fewest(self, metrics: Sequence[str]) -> int:
+        """On how few samples these metrics can be measured."""
+        return max((fewest_samples(find_metric(name), self.extractor.dimensions) for name in metrics), default=4)
+
+    def fewer(self, n_samples: int) -> ImageJudge:
+        """The judge of the first of the samples only: quicker, and on terms of its own."""
+        if not 4 <= n_samples <= self.n_samples:
+            raise MetricError(f"Of {self.n_samples} samples {n_samples} cannot be judged; give 4 … {self.n_samples}.")
+        if n_samples == self.n_samples:
+            return self
+        if n_samples not in self._fewer:
+            asked = {name: values[:n_samples] for name, values in self.conditions.items()}
+            fewer = replace(self, n_samples=n_samples, conditions=asked, captions=self.captions[:n_samples])
+            metrics = tuple(name for name in self.metrics if self.fewest([name]) <= n_samples)
+            self._fewer[n_samples] = replace(fewer, metrics=metrics, _references={}, _fewer={})
+        return self._fewer[n_samples]
 
     @property
     def asked(self) -> NDArray[np.int64] | None:

@@ -41,6 +41,14 @@ class Judge(Protocol):
         """Fingerprint of what it looks with: scores are comparable between judges of the same, and only then."""
         ...
 
+    def fewest(self, metrics: Sequence[str]) -> int:
+        """On how few samples these metrics can be measured by `fewer`."""
+        ...
+
+    def fewer(self, n_samples: int) -> Judge:
+        """A judge of the first of the samples only: quicker, and on terms of its own. MetricError below `fewest`."""
+        ...
+
     def look(self, samples: Tensor) -> Any:
         """What there is to see in samples: images (n_samples, C, H, W) float in [-1, 1] or uint8, or tokens (n_samples, T) int64.
 

@@ -51,7 +51,9 @@ def looked_at(family: Family, model: nn.Module, config: Config, hyper: Hyper, ru
     choice: Mapping[str, float] = {}
     if family.measures:
         n = (WINDOWS if isinstance(run.data, TextData) else IMAGES)[full or watched]
-        scores = _measured(family, model, config, hyper, run, n, run.split)
+        # In the finals a look only chooses: what weights are worth is told of those that turn out to be the result (`shown_again`).
+        if full or not watched or run.split == "search":
+            scores = _measured(family, model, config, hyper, run, n, run.split)
         if watched:
             choice = scores if run.split == "search" else _measured(family, model, config, hyper, run, n, "search")
     choice_samples: Tensor | None = None

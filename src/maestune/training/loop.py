@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -79,6 +80,25 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
         yield Report(step, signals, samples, look.scores, look.choice, look.choice_samples, look.exhibits, state)
         if not all(map(math.isfinite, signals.values())):
             return
+
+
+def shown_again(family: Family, config: Config, run: Run, state: Mapping[str, Any], n: int) -> Report:
+    """What the weights of a state are worth, as a report at the end of a full training tells it: n samples, and scores.
+
+    For weights of which it was not known, when they were trained, that they would be the result.
+    """
+    step = int(state["step"])
+    model = family.build(config, data_of(run).spec, run.generator("weights"))
+    try:
+        model.load_state_dict(state["model"])
+    except (KeyError, RuntimeError) as error:
+        raise foreign_state(run, error) from error
+    hyper = family.hyper(config, progress_of(step, run))
+    ending = replace(run, full_steps=step, scored_at=frozenset({step}), watched_at=frozenset())
+    with torch.no_grad():
+        samples = family.generate(model, hyper, wanted(family, config, run, n)) if n else None
+    look = looked_at(family, model, config, hyper, ending, step)
+    return Report(step, samples=samples, scores=look.scores)
 
 
 def progress_of(step: int, run: Run) -> float:

@@ -83,6 +83,16 @@ class TextJudge:
         """Fingerprint of the eyes."""
         return self.eyes.fingerprint
 
+    def fewest(self, metrics: Sequence[str]) -> int:
+        """As many as there are: fewer texts would be asked to go on from other places."""
+        return self.n_samples
+
+    def fewer(self, n_samples: int) -> TextJudge:
+        """This judge: it has no fewer."""
+        if n_samples != self.n_samples:
+            raise MetricError(f"Texts are judged {self.n_samples} at a time, as prepared; not {n_samples}.")
+        return self
+
     def look(self, samples: Tensor) -> Texts:
         """Samples (n_samples, P + length), numbers of tokens on any device, as texts: what is scored.
 

@@ -1,0 +1,68 @@
+"""What trainings take of a worker: learnt from the trials so far, and from how long judging turned out to take at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from maestune.types import Trial
+
+LEAST_TRAINING = 0.1  # share of a trial's time that was training, whatever judging is said to take
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How trainings are judged on their way: after which steps, and on how many samples before the last (None: on all).
+
+    `screen_seconds`, `full_seconds` and `final_seconds`: what that takes, there, at the end, and in the finals; 0 where it was
+    not measured.
+    """
+
+    rungs: tuple[int, ...]
+    screen: int | None = None
+    screen_seconds: float = 0.0
+    full_seconds: float = 0.0
+    final_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Worker seconds of segments and final trainings. `judging`: how trainings are judged on their way."""
+
+    judging: Judging
+
+    def per_step(self, trials: Sequence[Trial]) -> float:
+        """Seconds of training a step, the mean of trials, without what judging them took; 0 where there are none yet."""
+        begun = [t for t in trials if t.step > 0]
+        steps = sum(t.step for t in begun)
+        return sum(map(self._training, begun)) / steps if steps else 0.0
+
+    def segment(self, begin: int, until: int, per_step: float) -> float:
+        """Seconds of a segment of the search from one step to another, with its judging."""
+        return (until - begin) * per_step + self._judged(begin, until)
+
+    def final(self, trials: Sequence[Trial]) -> float:
+        """Seconds of a final training of what these trials are; it is judged once, on more samples."""
+        full = self.judging.rungs[-1]
+        return full * self.per_step(trials) + self.judging.final_seconds
+
+    def _training(self, trial: Trial) -> float:
+        return max(trial.seconds - self._judged(0, trial.step), LEAST_TRAINING * trial.seconds)
+
+    def _judged(self, begin: int, until: int) -> float:
+        """Seconds of judging after begin, until and with a step."""
+        passed = [step for step in self.judging.rungs if begin < step <= until]
+        full = sum(step == self.judging.rungs[-1] for step in passed)
+        return (len(passed) - full) * self.judging.screen_seconds + full * self.judging.full_seconds
+
+
+def last_end(seconds: Sequence[float], workers: int) -> float:
+    """When the last of some jobs ends, of so many seconds each: the longest first, each to the worker that is free first.
+
+    >>> last_end([4.0, 1.0, 1.0, 4.0], workers=2)
+    5.0
+    """
+    loads = [0.0] * max(workers, 1)
+    for one in sorted(seconds, reverse=True):
+        loads[loads.index(min(loads))] += one
+    return max(loads)
