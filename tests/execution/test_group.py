@@ -37,6 +37,9 @@ class Spread:
     def look(self, samples):
         return samples
 
+    def look_all(self, several):
+        return [self.look(samples) for samples in several]
+
     def score(self, features, metrics, intervals=False):
         mean = float(features.mean())
         if self.refuses is not None and abs(mean - self.refuses) < 1e-6:

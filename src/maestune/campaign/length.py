@@ -63,7 +63,7 @@ class Speed:
     def report_every(self) -> int | None:
         """Steps between reports, so that slower configs than the recipe can be stopped in seconds too; None: as usual."""
         often = round(self.steps_per_second * REPORT_SECONDS)
-        return max(1, often) if 0 < self.steps_per_second and often < REPORT_EVERY else None
+        return max(1, often) if self.steps_per_second > 0 and often < REPORT_EVERY else None
 
     @property
     def _line(self) -> tuple[float, float]:

@@ -6,12 +6,15 @@ there in either way.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
-from maestune.errors import StoreError
+from maestune.errors import MaestuneError, StoreError
 from maestune.execution.jobs import Chosen, Ended, Event, Job, Outcome, Setup
 from maestune.execution.segment import Segment, one_line, run_segment
 from maestune.families.base import Family
@@ -22,6 +25,7 @@ from maestune.training.loop import data_of
 from maestune.training.manner import Manner, choose, is_out_of_memory
 from maestune.training.member import Task
 from maestune.training.run import Training
+from maestune.types import Report
 
 _LAST = "the last of its group goes on as it began"
 
@@ -37,6 +41,11 @@ class Trainer:
     _programs: dict[tuple[object, ...], Programs] = field(default_factory=dict[tuple[object, ...], Programs])
     _manners: dict[tuple[object, ...], Manner] = field(default_factory=dict[tuple[object, ...], Manner])
     _compiles: bool = True  # until it has failed
+
+    def __post_init__(self) -> None:
+        if self.setup.device != "cpu":
+            judges = {split: judge.on(self.setup.device) for split, judge in self.setup.judges.items()}
+            self.setup = replace(self.setup, judges=judges)
 
     def run(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Event]:
         """Train the jobs, which share their structure; events as they come, the last of each trial is `Ended`.
@@ -113,11 +122,13 @@ class Trainer:
                 segments[key].seconds += (now - clock) / len(group.keys)  # pyright: ignore[reportArgumentType]
             clock = now
             stopping = stop()
+            seen = _looked_at(segments, reports)
+            looking = (time.perf_counter() - now) / len(reports) if seen else 0.0
             for key, report in reports.items():
                 segment = segments[key]  # pyright: ignore[reportArgumentType]
                 before = time.perf_counter()
-                yield from segment.guarded(partial(segment.take, report, stopping))
-                segment.seconds += time.perf_counter() - before
+                yield from segment.guarded(partial(segment.take, report, stopping, seen.get(key)))
+                segment.seconds += time.perf_counter() - before + looking
                 if segment.ended is not None:
                     group.drop(key)
             if stopping:  # those who wait for a place need not begin
@@ -166,6 +177,19 @@ class Trainer:
         numbers = family.fusible.numbers | family.fusible.switches
         switches = tuple(bool(task.config.get(name)) for name in sorted(family.fusible.switches))
         return tuple((name, value) for name, value in task.config.items() if name not in numbers), switches
+
+
+def _looked_at(segments: Mapping[int, Segment], reports: Mapping[Hashable, Report]) -> dict[Hashable, Any]:
+    """What judges see in the samples of members that are scored now, by member: those of equal terms in one pass."""
+    found: dict[Hashable, Any] = {}
+    told = [(key, segments[key].scoring.looking(report), report) for key, report in reports.items()]  # pyright: ignore[reportArgumentType]
+    scored = [(key, judge, report.samples) for key, judge, report in told if judge is not None]
+    for _, same in itertools.groupby(sorted(scored, key=lambda one: id(one[1])), key=lambda one: id(one[1])):
+        keys, judges, samples = zip(*same, strict=True)
+        if len(keys) > 1:
+            with suppress(MaestuneError):  # somebody's samples cannot be looked at: each then tells for itself
+                found |= zip(keys, judges[0].look_all(samples), strict=True)
+    return found
 
 
 def _trial(task: Task) -> int:

@@ -147,19 +147,50 @@ class ImageJudge:
         own = self.extractor.fingerprint
         return own if self.answerer is None else f"{own}, asked {self.answerer.fingerprint}"
 
+    def on(self, device: str) -> ImageJudge:
+        """The same judge, whose networks look on a device: scores agree within rounding."""
+        if device == self.extractor.device:
+            return self
+        second, reader = (None if one is None else one.on(device) for one in (self.second, self.reader))
+        return replace(self, extractor=self.extractor.on(device), second=second, reader=reader, _fewer={})
+
     def look(self, samples: Tensor) -> Features:
         """Features of samples (n_samples, C, H, W), float in [-1, 1] or uint8, on any device: what is scored.
 
         Raises MetricError for another number of samples, and for images that are not finite.
         """
+        return self.look_all([samples])[0]
+
+    def look_all(self, several: Sequence[Tensor]) -> list[Features]:
+        """`look` at the samples of several models. The networks see them in one pass, but on a CPU.
+
+        There a pass of twice the images takes twice the time, and what is seen of one model would depend, in its last bits, on
+        those that are looked at beside it.
+        """
+        several = [self._checked(samples).to(self.extractor.device) for samples in several]
+        if self.extractor.device == "cpu" or len(several) < 2:
+            seen = [_seen(self.extractor, self.second, samples) for samples in several]
+        else:
+            all_of_them = _seen(self.extractor, self.second, torch.cat(several))
+            rows = np.arange(len(several) * self.n_samples).reshape(len(several), -1)
+            seen = [all_of_them.take(own) for own in rows]
+        return [self._asked(one, samples) for one, samples in zip(seen, several, strict=True)]
+
+    def _asked(self, seen: Features, samples: Tensor) -> Features:
+        """What was seen in samples, with what they were to show beside it."""
+        seen = asked_views(seen, samples, self.conditions, self.reader)
+        if self.answerer is None:
+            return seen
+        return asked_about(seen, samples.cpu(), self.conditions, self.answerer, self.captions)
+
+    def _checked(self, samples: Tensor) -> Tensor:
+        """The samples, if they are as many as this judge scores."""
         if samples.shape[0] != self.n_samples:
             raise MetricError(
                 f"{samples.shape[0]} samples were given to a judge of {self.n_samples}. Scores at different numbers of "
                 f"samples cannot be compared; give exactly {self.n_samples}, or make a judge for another number."
             )
-        samples = samples.detach().cpu()
-        seen = asked_views(_seen(self.extractor, self.second, samples), samples, self.conditions, self.reader)
-        return asked_about(seen, samples, self.conditions, self.answerer, self.captions)
+        return samples.detach()
 
     def score(self, seen: Features, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
         """Scores of what `look` saw, by name of the metric.

@@ -56,6 +56,14 @@ class Judge(Protocol):
         """
         ...
 
+    def look_all(self, several: Sequence[Tensor]) -> Sequence[Any]:
+        """`look` at the samples of several models, together where that is quicker."""
+        ...
+
+    def on(self, device: str) -> Judge:
+        """The same judge, looking on a device."""
+        ...
+
     def score(self, seen: Any, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
         """Scores of what `look` saw, by name; bounds are NaN without `intervals`."""
         ...

@@ -111,6 +111,14 @@ class TextJudge:
             )
         return texts_of(self.data, samples.detach().cpu(), wanted[1] - self.length, self.eyes)
 
+    def look_all(self, several: Sequence[Tensor]) -> list[Texts]:
+        """`look` at the texts of several models, one after the other."""
+        return [self.look(samples) for samples in several]
+
+    def on(self, device: str) -> TextJudge:
+        """This judge: its eyes are small, and what takes time in texts are statistics."""
+        return self
+
     def score(self, seen: Texts, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
         """Scores of what `look` saw, by name of the metric.
 
