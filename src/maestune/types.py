@@ -215,7 +215,11 @@ class Rung:
 
 @dataclass(frozen=True)
 class Trial:
-    """One config being trained. `stage` is "search" or "finals"; `until_steps` is where its last segment ends."""
+    """One config being trained. `until_steps` is where its last segment ends.
+
+    `stage`: "search"; "drawing" for one that has the weights of another and only draws samples from them with other values;
+    or "finals".
+    """
 
     number: int
     config: Config
@@ -228,7 +232,7 @@ class Trial:
     decision: str = ""  # the reason of the last judgement or failure
     seconds: float = 0.0  # worker time spent so far, scoring included
     role: str = ""  # "recipe" for the starting config, else ""; in finals "recipe" or "candidate"
-    source: int | None = None  # in finals: the search trial whose config is retrained
+    source: int | None = None  # in finals: the trial whose config is retrained; of a drawing: the one whose weights it has
     clock_seconds: float = 0.0  # campaign time at the last change
     fused: bool = False  # the present segment was begun with others as one
 

@@ -1,69 +1,23 @@
 """What is trained next: groups of one structure, within the budget; finalists on the same seeds."""
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from maestune.campaign.agenda import Agenda, Plan
-from maestune.campaign.budget import MAX_FINAL_SEEDS, Budget
+from agendas import FUSIBLE, RECIPE, RUNGS, SPACE, Kept, agenda
+from maestune.campaign.agenda import Agenda
+from maestune.campaign.budget import MAX_FINAL_SEEDS
 from maestune.campaign.costs import Judging
 from maestune.execution.jobs import Progress
-from maestune.space import Choice, Float, Fusible, Space, structure
-from maestune.types import Config, Objective, Proposal, Rung, Score, Trial, TrialState
-
-SPACE = Space((Float("lr", 1e-5, 1.0, scale="log"), Float("noise", 0.1, 1.0, off=0.0), Choice("kind", ("a", "b"))))
-FUSIBLE = Fusible(frozenset({"lr"}), frozenset({"noise"}))
-RUNGS = (10, 30, 90)
-RECIPE = Config.of(lr=1e-3, noise=0.0, kind="a")
+from maestune.space import Fusible, structure
+from maestune.types import Proposal, Rung, Score, Trial, TrialState
 
 
 def proposals(n, kind="a", noise=0.0, until=10):
     return [Proposal(RECIPE.with_(lr=1e-4 * (k + 2), kind=kind, noise=noise), until, "drawn") for k in range(n)]
 
 
-@dataclass
-class Told:
-    """A strategy that proposes what it is told to; remembers for how many it was asked."""
-
-    asked: list[int] = field(default_factory=list)
-    next: list[Proposal] = field(default_factory=list)
-
-    def ask(self, space, history, n, rng):
-        self.asked.append(n)
-        return self.next[:n]
-
-
-@dataclass
-class Kept:
-    """A store in memory."""
-
-    trials: tuple[Trial, ...] = ()
-    facts: dict[str, object] = field(default_factory=lambda: {"rungs": RUNGS})
-    objectives: tuple[Objective, ...] = (Objective("fd"),)
-
-    def launch(self, trials, space):
-        return [self.add(t) if t.number < 0 else self.save(t) for t in trials]
-
-    def add(self, trial):
-        self.trials += (trial.with_(number=len(self.trials)),)
-        return self.trials[-1]
-
-    def save(self, trial):
-        self.trials = tuple(trial if t.number == trial.number else t for t in self.trials)
-        return trial
-
-
 @pytest.fixture
 def store():
     return Kept()
-
-
-def agenda(store, budget="40trials", now=0.0, **values):
-    plan = Plan(
-        **{"space": SPACE, "recipe": RECIPE, "judging": Judging(RUNGS), "budget": Budget.parse(budget), "seed": 5, "workers": 1,
-           "fusible": FUSIBLE, "members": 8, **values}
-    )  # fmt: skip
-    return Agenda(plan, store, Told(), lambda: now, {})
 
 
 def ended(store, trial, until=None, seconds=1.0, state=TrialState.PAUSED, value=1.0):

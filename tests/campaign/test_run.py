@@ -4,9 +4,9 @@ from collections import deque
 
 import pytest
 
-from maestune.campaign.agenda import Plan
 from maestune.campaign.budget import Budget
 from maestune.campaign.costs import Judging
+from maestune.campaign.plan import Plan
 from maestune.campaign.run import Loop
 from maestune.campaign.store import Store
 from maestune.execution.jobs import Chosen, Ended, Job, Outcome, Progress

@@ -185,6 +185,31 @@ def test_final_trainings_that_do_not_pay_as_one_go_back_but_for_the_first(setup,
     assert {end.outcome for end in search.values()} == {Outcome.REACHED}
 
 
+def test_a_drawing_has_the_weights_of_another_trial_and_its_own_way_of_drawing(setup, tmp_path):
+    (job,) = jobs_of(tmp_path, n=1, truncation=1.0)
+    (trained,) = ends(train(setup, [job])).values()
+    drawing = replace(job, trial=7, folder=tmp_path / "7", weights=job.folder, score_at=(), picture_at=())
+    events = train(setup, [drawing])
+    assert [type(e) for e in events] == [Scored, Ended]
+    end = events[-1]
+    assert (end.outcome, end.step) == (Outcome.REACHED, FULL)
+    assert scores(end) == [scores(trained)[-1]], "the same latents, drawn in the same way, are the same samples"
+    assert list((tmp_path / "7").glob("samples-*.png"))
+    assert not checkpoints(tmp_path / "7")
+    other = replace(drawing, trial=8, folder=tmp_path / "8", config=job.config.with_(truncation=0.5))
+    assert scores(train(setup, [other])[-1])[0][1]["spread"] < scores(trained)[-1][1]["spread"]
+    few = replace(setup, judges={"search": Counting(), "report": Counting()})
+    rungs = scores(train(few, [replace(drawing, folder=tmp_path / "9", screen=40)])[-1])
+    assert rungs == [(FULL, {"spread": 40.0, "mean": 1.0})], "on the terms of trainings that go on, with intervals"
+
+
+def test_a_drawing_without_weights_is_a_failure_that_says_so(setup, tmp_path):
+    (job,) = jobs_of(tmp_path, n=1)
+    end = train(setup, [replace(job, weights=tmp_path / "nowhere")])[-1]
+    assert end.outcome == Outcome.FAILED
+    assert "There is no checkpoint in" in end.message
+
+
 # Together as alone ----------------------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, Budget, seconds_text
-from maestune.campaign.costs import Costs, Judging, last_end
+from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, seconds_text
+from maestune.campaign.costs import last_end
+from maestune.campaign.drawing import Drawings, told
+from maestune.campaign.plan import Plan
 from maestune.campaign.reading import history_of, ranked
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
@@ -18,47 +20,10 @@ from maestune.execution.jobs import Progress
 from maestune.search import Strategy
 from maestune.search.groups import first_group
 from maestune.search.rungs import violation
-from maestune.space import Fusible, Space
-from maestune.types import Config, Proposal, Trial, TrialState
+from maestune.types import Proposal, Trial, TrialState
 
 REPORT_SECONDS = 2.0  # kept back for the report
 FINALS_MOST = 0.6  # share of a time budget that is kept for the finals, whatever the best configuration takes
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the loop needs to know, resolved: it does not change while the campaign runs, nor when it is resumed."""
-
-    space: Space
-    recipe: Config
-    judging: Judging
-    budget: Budget
-    seed: int
-    workers: int
-    finalists: int = 2
-    fusible: Fusible = field(default_factory=Fusible)  # what may differ among trials that are trained as one
-    members: int = 1  # how many they may be
-    report_every: int | None = None  # steps, where not as usual
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """Steps after which a training is judged."""
-        return self.judging.rungs
-
-    @property
-    def costs(self) -> Costs:
-        """What trainings take."""
-        return Costs(self.judging)
-
-    @property
-    def full_steps(self) -> int:
-        """Length of a full training."""
-        return self.rungs[-1]
-
-    @property
-    def reproducible(self) -> bool:
-        """Whether an interrupted campaign ends as the uninterrupted one: not where the clock decides."""
-        return self.budget.kind != "seconds"
 
 
 @dataclass
@@ -128,7 +93,7 @@ class Agenda:
 
         The best of those whose finals leave the search enough.
         """
-        return min(self.plan.budget.search_amount, self._latest)
+        return min(self.plan.budget.search_amount, self._latest) - self._drawings.kept_seconds
 
     @property
     def _latest(self) -> float:
@@ -147,7 +112,18 @@ class Agenda:
     @property
     def overdue(self) -> bool:
         """Whether what the search still trains must be stopped for the finals; never before there is who could be in them."""
-        return self.plan.budget.kind == "seconds" and self.clock() > self._latest and bool(self._contenders()[1])
+        if self.plan.budget.kind != "seconds" or not self._contenders()[1]:
+            return False
+        return self.clock() > self._latest - self._drawings.kept_seconds
+
+    def next_drawing(self) -> Sequence[Trial]:
+        """One more way of drawing samples from the weights of the best; none when there are enough, or no more time."""
+        in_time = self.plan.budget.kind != "seconds" or self.clock() + self._drawings.longest <= self._latest
+        return self._drawings.next() if in_time else []
+
+    @property
+    def _drawings(self) -> Drawings:
+        return Drawings(self.plan, self.store)
 
     def _contenders(self) -> tuple[list[Trial], list[Trial]]:
         """The recipe's trial, if it has been begun, and all that could be retrained beside it, the best first.
@@ -166,9 +142,13 @@ class Agenda:
         With a note where the best was passed over, because its final trainings would take longer than there is time.
         """
         recipe, order = self._contenders()
+        redrawn, note = self._drawings.better(), ""
+        if redrawn is not None:
+            source, better = redrawn
+            order, note = [better, *(t for t in order if t != source)], told(source, better)
         if not order:
             return [], ""
-        best, note = order[0], ""
+        best = order[0]
         if self.plan.budget.kind == "seconds" and not self._in_time([*recipe, best], MIN_FINAL_SEEDS):
             fitting = [t for t in order if self._in_time([*recipe, t], MIN_FINAL_SEEDS)]
             order = fitting or order
@@ -202,7 +182,12 @@ class Agenda:
 
     def _finals_seconds(self, trials: Sequence[Trial], seeds: int) -> float:
         """Time that final trainings of what these trials are take, on so many seeds each."""
-        return self._together([self.plan.costs.final([t]) for t in trials], seeds)
+        return self._together([self._final_cost(t) for t in trials], seeds)
+
+    def _final_cost(self, trial: Trial) -> float:
+        """Worker seconds of a final training of what a trial is; a drawing takes what its weights took."""
+        source = trial if trial.stage != "drawing" or trial.source is None else self.store.trials[trial.source]
+        return self.plan.costs.final([source])
 
     def _together(self, seconds: Sequence[float], seeds: int) -> float:
         """Time that trainings of so many worker seconds take, each on so many seeds."""
@@ -242,11 +227,11 @@ class Agenda:
         most = min(self.plan.members, MAX_FINAL_SEEDS - begun)
         if begun < MIN_FINAL_SEEDS:
             return min(most, MIN_FINAL_SEEDS - begun)
-        budget = self.plan.budget
+        budget, trained = self.plan.budget, [t for t in self.store.trials if t.stage != "drawing"]
         if budget.kind == "trials":
-            left = (budget.amount - len(self.store.trials)) / size
+            left = (budget.amount - len(trained)) / size
         elif budget.kind == "full":
-            spent = sum(t.until_steps for t in self.store.trials) / self.plan.full_steps
+            spent = sum(t.until_steps for t in trained) / self.plan.full_steps
             left = (budget.amount - spent + 1e-9) / size
         else:
             workers = max(self.plan.workers, 1)
@@ -262,7 +247,7 @@ class Agenda:
         taken = [t.seconds for t in done if t.source == source and t.state.final]
         if taken:
             return sum(taken) / len(taken)
-        return self.plan.costs.final([self.store.trials[source]])
+        return self._final_cost(self.store.trials[source])
 
     def _round_seconds(self, seconds: Sequence[float], workers: int) -> float:
         """Time that one more seed of every finalist takes, whose worker seconds are given."""

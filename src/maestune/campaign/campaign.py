@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from maestune.campaign.agenda import Plan
 from maestune.campaign.best import write_best
 from maestune.campaign.budget import Budget
 from maestune.campaign.costs import Judging
@@ -19,6 +18,7 @@ from maestune.campaign.length import full_steps, measure_speed
 from maestune.campaign.machine import memory_mib
 from maestune.campaign.observer import Observer
 from maestune.campaign.opening import begin, check_same
+from maestune.campaign.plan import Plan
 from maestune.campaign.prepare import Prepared, objective_text, prepare
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
@@ -125,6 +125,7 @@ class Campaign:
                 fusible=self._fusible(training),
                 members=members,
                 report_every=store.facts.get("report_every"),
+                drawn_with=self._drawn_with(training, prepared),
             )
             strategy = make_strategy(
                 settings.strategy,
@@ -226,6 +227,11 @@ class Campaign:
         """What may differ among trials that are trained as one."""
         family = self._family(training)
         return Fusible() if family is None or self.settings.fuse == "off" else family.fusible
+
+    def _drawn_with(self, training: Training | Family | None, prepared: Prepared) -> frozenset[str]:
+        """What may be changed of a trained model, where samples decide."""
+        family = self._family(training)
+        return family.drawn_with if family is not None and prepared.setup.metrics else frozenset()
 
     def _members(self, training: Training | Family | None) -> int:
         return (self.settings.members or MEMBERS) if self._fusible(training) != Fusible() else 1

@@ -138,4 +138,4 @@ class Record:
     @property
     def full_trainings(self) -> float:
         """Training done so far, in full trainings."""
-        return sum(t.step for t in self.trials) / self.rungs[-1]
+        return sum(t.step for t in self.trials if t.stage != "drawing") / self.rungs[-1]

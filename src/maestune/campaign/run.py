@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from maestune.campaign.agenda import Agenda, Plan
+from maestune.campaign.agenda import Agenda
 from maestune.campaign.observer import Observer
+from maestune.campaign.plan import Plan
 from maestune.campaign.reading import history_of, record_of
 from maestune.campaign.record import Record
 from maestune.campaign.seeds import derive_seed
@@ -68,6 +70,8 @@ class Loop:
         if "finals" not in self.store.facts:
             self._prune()
             self._drive(self.agenda.next_search, searching=True)
+            if not self.interrupted:
+                self._drive(self.agenda.next_drawing)
             if not self.interrupted:
                 self._end_search()
         if not self.interrupted:
@@ -129,7 +133,7 @@ class Loop:
         unhurt = [t for t in left if t.number not in self.deaths]
         if len(unhurt) < len(left):
             return [t for t in left if t.number in self.deaths][:1]
-        returned = [t for t in left if t.source in self.store.facts.get("alone", [])]
+        returned = [t for t in left if t.stage == "finals" and t.source in self.store.facts.get("alone", [])]
         if returned:
             return [self.agenda.left_over(returned)]
         return [t for t in left if self._kind(t) == self._kind(left[0])][: self.plan.members]
@@ -227,6 +231,8 @@ class Loop:
     def _judge(self, trial: Trial) -> Trial:
         if trial.stage == "finals":
             return trial.with_(state=TrialState.COMPLETE, decision="retrained in full")
+        if trial.stage == "drawing":
+            return trial.with_(state=TrialState.COMPLETE, decision="drawn, not trained")
         history = history_of(self.store)
         trials = tuple(trial if t.number == trial.number else t for t in history.trials)
         judgement = self.strategy.judge(replace(history, trials=trials), trial)
@@ -304,12 +310,18 @@ class Loop:
             folder=self.store.trial_folder(trial.number),
             until_steps=trial.until_steps,
             full_steps=full,
-            score_at=() if finals else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
-            picture_at=tuple(s for s in pictures if s <= trial.until_steps),
+            score_at=() if trial.stage != "search" else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
+            picture_at=() if trial.stage == "drawing" else tuple(s for s in pictures if s <= trial.until_steps),
             fused=trial.fused,
             screen=self.plan.judging.screen,
             report_every=self.plan.report_every,
+            weights=self._weights(trial),
         )
+
+    def _weights(self, trial: Trial) -> Path | None:
+        """Where the weights lie that a trial only draws from."""
+        drawn = trial.stage == "drawing" and trial.source is not None
+        return self.store.trial_folder(trial.source) if drawn and trial.source is not None else None
 
     def _line(self, trial: Trial) -> str:
         name = self.store.objectives[0].name

@@ -50,7 +50,8 @@ class Job:
 
     `screen`: how many samples are scored where the training goes on afterwards; None for as many as at its end. `fused`: it
     was begun with others as one, and goes on so even when it alone is left: its numbers are rounded in the same way.
-    `report_every`: steps between reports, where not as all do.
+    `report_every`: steps between reports, where not as all do. `weights`: the folder of the trial whose newest checkpoint samples
+    are drawn from, in place of training.
     """
 
     trial: int
@@ -66,6 +67,7 @@ class Job:
     fused: bool = False
     screen: int | None = None
     report_every: int | None = None
+    weights: Path | None = None
 
 
 class Outcome(StrEnum):

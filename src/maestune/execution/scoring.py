@@ -123,7 +123,9 @@ class Scoring:
             self.rung(report, True, 0.0)[0].scores[name].value
         )  # a training of the user's own: nothing else to choose by
 
-    def rung(self, report: Report, last: bool, seconds: float, seen: Any = None) -> tuple[Rung, Any]:
+    def rung(
+        self, report: Report, last: bool, seconds: float, seen: Any = None, intervals: bool = False
+    ) -> tuple[Rung, Any]:
         """What a report is worth, the judge's scores of its samples and the training's own; and what the judge saw."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
         classes: tuple[float, ...] = ()
@@ -138,7 +140,7 @@ class Scoring:
             if seen is None:
                 seen = judge.look(report.samples[: judge.n_samples] if watched else report.samples)
             # Over samples, for the search. In the finals intervals are over seeds, which vary more and take no time.
-            scores |= judge.score(seen, metrics, intervals=last and self.job.split == "search")
+            scores |= judge.score(seen, metrics, intervals=intervals or (last and self.job.split == "search"))
             classes = judge.classes(seen) if last else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:

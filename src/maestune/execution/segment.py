@@ -10,13 +10,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from maestune.data import TextData
-from maestune.errors import MaestuneError, StoreError
+from maestune.errors import CheckpointError, MaestuneError, StoreError
 from maestune.execution.folder import (
     checkpoint_path,
     checkpoints,
@@ -29,7 +31,7 @@ from maestune.execution.folder import (
 from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
 from maestune.execution.scoring import Scoring, not_finite
 from maestune.execution.shown import draw, write_copies, write_texts
-from maestune.execution.watching import Watching
+from maestune.execution.watching import Watching, kept_state
 from maestune.families.base import Family
 from maestune.training.best import look_steps, watch_of
 from maestune.training.checkpoint import save_checkpoint
@@ -108,6 +110,9 @@ class Segment:
     def begin(self) -> Iterator[Event]:
         """Take up the newest checkpoint; tells the scores that it holds."""
         self.job.folder.mkdir(parents=True, exist_ok=True)
+        if self.job.weights is not None:
+            yield from self.draw_from(self.job.weights)
+            return
         saved = newest_checkpoint(self.job.folder, self.job.until_steps)
         if saved is not None:
             self.state, self.step, self.seconds = saved["state"], saved["step"], saved["seconds"]
@@ -120,6 +125,23 @@ class Segment:
             yield self.end(Outcome.REACHED)
         elif self.watching is not None and self.watching.stops:  # it had ended early, and was promoted nevertheless
             yield from self.end_early()
+
+    def draw_from(self, folder: Path) -> Iterator[Event]:
+        """Draw samples from the weights of another trial, and judge them on the terms of trainings that go on."""
+        begun = time.perf_counter()
+        saved = newest_checkpoint(folder, self.job.full_steps)
+        judge, family = self.scoring.judge(last=False), self.scoring.family
+        if saved is None or judge is None or family is None:
+            raise CheckpointError(f"There is no checkpoint in {folder} to draw samples from.")
+        report = shown_again(family, self.job.config, self.run(), kept_state(saved), judge.n_samples)
+        self.step = self.job.until_steps
+        rung, _ = self.scoring.rung(report, False, 0.0, intervals=True)
+        if report.samples is not None:
+            self.show(report.samples)
+        self.seconds = time.perf_counter() - begun
+        self.rungs = [replace(rung, step=self.step, seconds=self.seconds)]
+        yield Scored(self.job.trial, self.rungs[-1])
+        yield self.end(Outcome.REACHED)
 
     def run(self) -> Run:
         """What the training is asked to do from here."""

@@ -86,6 +86,11 @@ class Family(Protocol):
         ...
 
     @property
+    def drawn_with(self) -> frozenset[str]:
+        """Parameters that matter only when samples are drawn: other values of them need no other training."""
+        return frozenset()
+
+    @property
     def objectives(self) -> tuple[str, ...]:
         """Names of the scores that are improved where nobody says otherwise."""
         return ("fd",)

@@ -105,6 +105,20 @@ class FamilySuite:
         elsewhere = {p.name for other in self.other_spaces(family, data.spec) for p in other}
         assert named <= names | common | schedule | elsewhere, "fusible names parameters that no space has"
 
+    def test_what_samples_are_drawn_with_leaves_training_alone(
+        self, family: Family, data: Data, configs: list[Config]
+    ) -> None:
+        """Other values of `drawn_with` lead to the same weights, and weights of the one config serve the other."""
+        space = family.space(data.spec)
+        names = family.drawn_with & {param.name for param in space.varying}
+        rng = np.random.default_rng(1)
+        for config in configs:
+            other = config.with_(**{n: space[n].from_unit(float(rng.random())) for n in sorted(names & set(config))})
+            first, second = (_serially(family, one, _run(data)) for one in (config, other))
+            assert _same([state for _, state in first], [state for _, state in second])
+            model = family.build(other, data.spec, _generator(0))
+            assert model.state_dict().keys() == family.build(config, data.spec, _generator(0)).state_dict().keys()
+
     def other_spaces(self, family: Family, spec: DataSpec) -> Sequence[Space]:
         """Spaces of the family for other data or networks than those of this suite."""
         larger = replace(spec, shape=(3, 32, 32)) if spec.shape else spec

@@ -43,6 +43,11 @@ class Flow(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
+    def drawn_with(self) -> frozenset[str]:
+        """What samples are drawn with, once a model is trained."""
+        return frozenset({"guidance", "solver", "solver_steps"})
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """The error of the velocity on held-out images."""
         return ("flow_loss",)

@@ -44,6 +44,11 @@ class GAN(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
+    def drawn_with(self) -> frozenset[str]:
+        """What samples are drawn with, once a model is trained."""
+        return frozenset({"truncation"})
+
+    @property
     def recipe(self) -> str:
         """The published setting at the centre of its space."""
         return "dcgan"

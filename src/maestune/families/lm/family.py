@@ -76,6 +76,11 @@ class LM(Family):
     modality: Modality = "text"
 
     @property
+    def drawn_with(self) -> frozenset[str]:
+        """What texts are drawn with, once a model is trained."""
+        return DECODING
+
+    @property
     def recipe(self) -> str:
         """The published setting at the centre of its space."""
         return "nanogpt-cpu"

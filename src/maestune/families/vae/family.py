@@ -33,6 +33,11 @@ class VAE(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
+    def drawn_with(self) -> frozenset[str]:
+        """What samples are drawn with, once a model is trained."""
+        return frozenset({"temperature"})
+
+    @property
     def recipe(self) -> str:
         """The VAE of pytorch/examples, on dense networks or convolutions."""
         return "vae-mlp"

@@ -1,0 +1,154 @@
+"""Other ways of drawing samples from weights that are trained already: guidance, solver, truncation, temperature.
+
+What matters only when samples are drawn needs no training to be tuned. When the search is over, samples of the best trained
+model are drawn in some more ways from the same latents, on the terms on which trainings are screened: with shared latents two
+ways of drawing from one network are ranked rightly nearly always, even on few samples
+(benchmarks/results/common_noise.md). The best way goes into the finals, where it is retrained and judged as all are.
+
+Two waves, so that nothing depends on who is finished first: the trained model as it is and ways all over the ranges, then ways
+near the best of those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maestune.campaign.plan import Plan
+from maestune.campaign.reading import history_of, ranked
+from maestune.campaign.seeds import derive_rng, derive_seed
+from maestune.campaign.store import Store
+from maestune.search.rungs import ranking, rung_losses, violation
+from maestune.space import Space
+from maestune.types import Config, Constraint, Score, Trial, TrialState, Value
+
+FIRST = 8
+SECOND = 4
+MOST = 0.1  # share of a time budget
+NEAR = 0.1  # of a range: the spread of the second wave
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """The drawings of a campaign, as its store has them."""
+
+    plan: Plan
+    store: Store
+
+    @property
+    def done(self) -> list[Trial]:
+        """All that were begun."""
+        return [t for t in self.store.trials if t.stage == "drawing"]
+
+    @property
+    def longest(self) -> float:
+        """Seconds that one more may take."""
+        return max([self.plan.judging.screen_seconds, *(t.seconds for t in self.done)])
+
+    @property
+    def kept_seconds(self) -> float:
+        """Time that is kept for them, of a time budget."""
+        if not self.plan.drawn_with:
+            return 0.0
+        seconds = self.plan.judging.screen_seconds * (FIRST + SECOND) / max(self.plan.workers, 1)
+        return min(seconds, MOST * self.plan.budget.amount)
+
+    def next(self) -> Sequence[Trial]:
+        """One more, begun; none while the first wave is awaited, and when there are enough."""
+        source, done = self._trained(), self.done
+        first = done[:FIRST]
+        if source is None or len(done) >= FIRST + SECOND:
+            return []
+        best: Config | None = None
+        if len(done) >= FIRST:
+            scored = self._ordered(first)
+            if not scored or not all(t.state.final for t in first):
+                return []
+            best = scored[0].config
+        rng = derive_rng(self.plan.seed, "drawing", int(best is not None))
+        way = variation(self.plan.space, self.plan.drawn_with, source.config, best, len(done), rng)
+        trial = Trial(
+            number=-1,
+            config=way,
+            seed=derive_seed(self.plan.seed, "search"),
+            stage="drawing",
+            state=TrialState.RUNNING,
+            until_steps=self.plan.full_steps,
+            reason=f"samples from the weights of trial {source.number}",
+            source=source.number,
+        )
+        return self.store.launch([trial], self.plan.space)
+
+    def better(self) -> tuple[Trial, Trial] | None:
+        """The trained model, and the drawing that is better than drawing from it as it is; None without one."""
+        source, best = self._trained(), self._ordered(self.done)[:1]
+        return (source, best[0]) if source is not None and best and best[0].config != source.config else None
+
+    def _trained(self) -> Trial | None:
+        """The best fully trained model of the search, whose weights are kept; None where nothing of it can be varied."""
+        trained = [t for t in ranked(history_of(self.store)) if t.state == TrialState.COMPLETE]
+        varying = {param.name for param in self.plan.space.varying} & self.plan.drawn_with
+        return trained[0] if trained and varying & set(trained[0].config) else None
+
+    def _ordered(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that have been scored, the best first."""
+        history = history_of(self.store)
+        scored = [t for t in trials if t.rungs and not t.state.failed]
+        losses = np.asarray([rung_losses(t.rungs[-1], history.objectives) for t in scored])
+        bounds = history.constraints
+        broken = np.asarray([violation(cautious(t.rungs[-1].scores, bounds), bounds) for t in scored])
+        return [scored[i] for i in ranking(losses, broken)[0]] if scored else []
+
+
+def cautious(scores: Mapping[str, Score], bounds: Sequence[Constraint]) -> dict[str, Score]:
+    """Scores of which those that are bounded are as bad as their intervals leave open.
+
+    The best within bounds is mostly one that only just keeps them; trained with another seed and judged on other images it would
+    break them as often as not.
+    """
+    found = dict(scores)
+    for bound in bounds:
+        score = scores.get(bound.name)
+        worst = math.nan if score is None else score.low if bound.at_least else score.high
+        if not math.isnan(worst):
+            found[bound.name] = Score(worst)
+    return found
+
+
+def variation(
+    space: Space, names: Collection[str], config: Config, best: Config | None, number: int, rng: np.random.Generator
+) -> Config:
+    """The config with other values of some parameters: way `number` of drawing, of which 0 is the config itself.
+
+    `best`: the best of the first wave; None while that is drawn. `rng`: the same for all of a wave.
+    """
+    if number == 0:
+        return config
+    varied = [param for param in space.varying if param.name in names and param.name in config]
+    size = FIRST - 1 if best is None else SECOND
+    # A Latin hypercube: each parameter has a value in every stretch of its range.
+    points = np.stack([(rng.permutation(size) + rng.random(size)) / size for _ in varied], axis=1)
+    if best is None:
+        now = np.array([param.to_unit(config[param.name]) for param in varied])
+        nearest = np.argsort(
+            ((points - now) ** 2).sum(axis=1), kind="stable"
+        )  # first, for there may be no time for all
+        point = points[nearest[number - 1]]
+        return config.with_(**{p.name: p.from_unit(float(u)) for p, u in zip(varied, point, strict=True)})
+    units = np.array([p.to_unit(best[p.name]) for p in varied])
+    near = np.clip(units + NEAR * (2 * points[number - FIRST] - 1), 0.0, 1.0)
+    return best.with_(**{p.name: p.from_unit(float(u)) for p, u in zip(varied, near, strict=True)})
+
+
+def told(source: Trial, best: Trial) -> str:
+    """What other ways of drawing brought, in words."""
+    changed = [name for name in best.config if source.config.get(name) != best.config[name]]
+    changes = ", ".join(f"{name} {_value(source.config[name])} → {_value(best.config[name])}" for name in changed)
+    return f"from the weights of trial {source.number} samples are better drawn with {changes} (trial {best.number})"
+
+
+def _value(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

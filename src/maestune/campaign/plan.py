@@ -1,0 +1,49 @@
+"""What the loop of a campaign needs to know, resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from maestune.campaign.budget import Budget
+from maestune.campaign.costs import Costs, Judging
+from maestune.space import Fusible, Space
+from maestune.types import Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop needs to know, resolved: it does not change while the campaign runs, nor when it is resumed."""
+
+    space: Space
+    recipe: Config
+    judging: Judging
+    budget: Budget
+    seed: int
+    workers: int
+    finalists: int = 2
+    fusible: Fusible = field(default_factory=Fusible)  # what may differ among trials that are trained as one
+    members: int = 1  # how many they may be
+    report_every: int | None = None  # steps, where not as usual
+    drawn_with: frozenset[str] = (
+        frozenset()
+    )  # what may be changed of a trained model; empty where samples decide nothing
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Steps after which a training is judged."""
+        return self.judging.rungs
+
+    @property
+    def costs(self) -> Costs:
+        """What trainings take."""
+        return Costs(self.judging)
+
+    @property
+    def full_steps(self) -> int:
+        """Length of a full training."""
+        return self.rungs[-1]
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether an interrupted campaign ends as the uninterrupted one: not where the clock decides."""
+        return self.budget.kind != "seconds"
