@@ -16,7 +16,7 @@ def read_digits(size: int | None = None) -> Collection:
     side = 8 if size is None else size
     return Collection(
         name="digits",
-        images=Part(fit_pixels(pixels, side), labels.astype(np.int64)),
+        images=Part(fit_pixels(pixels, side), np.asarray(labels, dtype=np.int64)),
         class_names=tuple("0123456789"),
         note=fit_note({(8, 8): len(pixels)}, side),
     )
