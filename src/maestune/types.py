@@ -232,7 +232,7 @@ class Trial:
     decision: str = ""  # the reason of the last judgement or failure
     seconds: float = 0.0  # worker time spent so far, scoring included
     role: str = ""  # "recipe" for the starting config, else ""; in finals "recipe" or "candidate"
-    source: int | None = None  # in finals: the trial whose config is retrained; of a drawing: the one whose weights it has
+    source: int | None = None  # of a final: the trial that is retrained; of a drawing: the one whose weights it has
     clock_seconds: float = 0.0  # campaign time at the last change
     fused: bool = False  # the present segment was begun with others as one
 
