@@ -11,7 +11,7 @@ from typing import Any
 
 from maestune.campaign import Campaign, Observer, Record
 from maestune.campaign.reading import read_record
-from maestune.campaign.settings import resolve_device
+from maestune.campaign.settings import default_workers, resolve_device
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.folder import disk_error
 from maestune.execution.model import is_family, own_model_name
@@ -118,6 +118,7 @@ def score(
     modality: str | None = None,
     vqa: Path | str | None = None,
     device: str | None = None,
+    workers: int | None = None,
     out: Path | str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ScoreResult:
@@ -140,6 +141,7 @@ def score(
         modality=modality,
         vqa=vqa,
         device=resolve_device(device or "auto"),
+        workers=default_workers("cpu") if workers is None else workers,
         progress=progress,
     )
     if out is not None:

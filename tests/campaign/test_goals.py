@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestune.campaign.goals import Goals, goals_of
-from maestune.campaign.presets import PRESETS, expanded, presets_for
+from maestune.campaign.goals import SEE_VARIETY, Goals, goals_of
+from maestune.campaign.presets import FLOORS_OF_VARIETY, PRESETS, expanded, presets_for
 from maestune.campaign.settings import SIGNS, Settings, parse_constraint
 from maestune.data import load_data
 from maestune.errors import SettingsError
 from maestune.execution.model import OwnTraining, family
-from maestune.quality import DESCRIBED
+from maestune.quality import DESCRIBED, ImageJudge, prepare_extractor
+from maestune.quality.features import learning
+from maestune.quality.features.fitting import fit_named
 from maestune.types import Constraint, Objective
 
 
@@ -21,8 +26,13 @@ def digits():
     return load_data("digits", "image", size=None, tokens=None, captions=(), progress=lambda _text: None)
 
 
-def asked(digits, model="gan", **values):
-    return goals_of(Settings.make(model=model, **values), None, family(model), digits, conditional=False)
+@pytest.fixture(scope="module")
+def captioned():
+    return load_data("digits-captions", "image", size=None, tokens=None, captions=(), progress=lambda _text: None)
+
+
+def asked(digits, model="gan", conditional=False, **values):
+    return goals_of(Settings.make(model=model, **values), None, family(model), digits, conditional=conditional)
 
 
 # Bounds ---------------------------------------------------------------------------------------------------------------
@@ -137,3 +147,109 @@ def test_a_persons_own_bound_takes_the_place_of_the_presets(monkeypatch, digits)
     assert [c.text for c in goals.constraints] == ["coverage>0.6", "kid<=0.5"]
     with pytest.raises(SettingsError, match="no preset 'bounded' for data of the kind 'text', only for image"):
         expanded(["bounded"], "text")
+
+
+# Variety beside adherence ---------------------------------------------------------------------------------------------
+
+
+def test_adherence_brings_a_floor_of_variety_and_says_so(digits):
+    goals = asked(digits, conditional=True, objective=("adherence",))
+    assert goals.objectives == (Objective("adherence", higher_is_better=True),)
+    assert [c.text for c in goals.constraints] == ["asked_diversity>=0.6"]
+    assert goals.names == ("adherence", "asked_diversity")
+    [note] = goals.notes
+    for part in ("(adherence) is best for the same right picture", "asked_diversity>=0.6 is kept", "--constraint"):
+        assert part in note
+
+
+def test_what_was_brought_is_a_persons_own_when_it_is_written_down(digits):
+    first = asked(digits, conditional=True, objective=("adherence",))
+    written = tuple(c.text for c in first.constraints)
+    again = asked(digits, conditional=True, objective=("adherence:max",), constraint=written)
+    assert (again.objectives, again.constraints, again.notes) == (first.objectives, first.constraints, ())
+
+
+@pytest.mark.parametrize("name", ["adherence", "r_precision", "clip_like"])
+def test_every_score_of_adherence_that_one_right_picture_satisfies_is_accompanied(captioned, name):
+    def goals(*constraints, beside=()):
+        objective = (name, *beside)
+        return asked(captioned, model="flow", conditional=True, objective=objective, constraint=constraints)
+
+    assert [c.text for c in goals().constraints] == ["asked_diversity>=0.6"]
+    # A floor of one's own under any score that sees variety takes its place.
+    for own in ("asked_diversity>=0.2", "coverage>=0.5", "fd<=20.5", "ndb<0.4"):
+        assert [c.text for c in goals(own).constraints] == [own]
+        assert goals(own).notes == ()
+    # What does not see it does not, and neither does a bound on the other side.
+    for own in ("modes>=9.5", "modes_js<=0.1", "precision>=0.5", "coverage<=0.9", "fd>=1.5"):
+        assert [c.text for c in goals(own).constraints] == [own, "asked_diversity>=0.6"]
+    for beside in ("fd", "coverage", "cas"):
+        assert goals(beside=(beside,)).constraints == ()
+    for beside in ("precision", "modes", "fd:max"):
+        assert [c.text for c in goals(beside=(beside,)).constraints] == ["asked_diversity>=0.6"]
+
+
+def test_where_nothing_is_asked_for_twice_another_score_sees_variety(captioned):
+    parts = {part: replace(getattr(captioned, part), labels=None) for part in ("train", "search", "report")}
+    goals = asked(replace(captioned, **parts), model="flow", conditional=True, objective=("clip_like",))
+    assert [c.text for c in goals.constraints] == ["recall>=0.1"]
+    assert "recall>=0.1 is kept" in goals.notes[0]
+
+
+def test_scores_that_see_variety_themselves_are_left_alone(digits):
+    for objective in (("cas",), ("fd",), ("fd", "coverage")):
+        assert asked(digits, conditional=True, objective=objective).constraints == ()
+    bounded = asked(digits, conditional=True, constraint=("adherence>=0.9",))
+    assert [c.text for c in bounded.constraints] == ["adherence>=0.9"]
+
+
+def test_adherence_is_refused_where_nothing_sees_variety():
+    own = OwnTraining(lambda config, run: iter(()), None, None, ("adherence:max",), 10)
+
+    def goals(*constraints):
+        settings = Settings.make(model="own.py:train", constraint=constraints)
+        return goals_of(settings, own, None, None, conditional=False)
+
+    with pytest.raises(SettingsError, match=r"same right picture again and again, and nothing .*--data .*recall>=0\.1"):
+        goals()
+    with pytest.raises(SettingsError, match="nothing that sees variety"):
+        goals("size<3")
+    assert [c.text for c in goals("recall>=0.3").constraints] == ["recall>=0.3"]
+
+
+def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real_images(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(learning, "MOST_SHOWN", 5000)  # eyes that have learnt little are enough for that
+    order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(0))
+    known, unseen = (digits.train.take(part) for part in order.chunk(2))
+    data = replace(digits, train=known, fingerprint="half")
+    rows = {int(k): torch.nonzero(unseen.labels == k).flatten() for k in unseen.labels.unique()}
+    turn = torch.arange(400) % len(rows)
+    extractor = prepare_extractor(data, cache=tmp_path)
+    judge = ImageJudge.prepare(
+        data,
+        "report",
+        extractor,
+        len(turn),
+        conditions={"label": turn},
+        second=fit_named("random", data, torch.Generator().manual_seed(0)),
+    )
+
+    def scores(most):
+        """Of so many different pictures of each class at most."""
+        chosen = [rows[k][:most][i // len(rows) % len(rows[k][:most])] for i, k in enumerate(turn.tolist())]
+        names = [*SEE_VARIETY, "adherence", "modes", "modes_js", "modes_kl", "precision"]
+        return judge.score(judge.look(unseen.images[torch.stack(chosen)]), names, intervals=True)
+
+    real, three, one = scores(100), scores(3), scores(1)
+
+    def worse(name, score, than):
+        up = DESCRIBED[name].higher_is_better
+        return score.high < than.low if up else score.low > than.high
+
+    for name in SEE_VARIETY:
+        assert worse(name, three[name], real[name]), name
+        assert worse(name, one[name], real[name]), name
+    for name in ("adherence", "modes", "modes_js", "modes_kl", "precision"):
+        assert not worse(name, one[name], real[name]), name
+    floors = [parse_constraint(text) for text in FLOORS_OF_VARIETY]
+    assert all(c.met(real[c.name].value) and not c.met(one[c.name].value) for c in floors)

@@ -107,12 +107,12 @@ def goals(folder, **values):
 
 def test_it_decides_where_it_is_asked_for_and_never_alone(folder):
     for alone in (("vqa_score",), ("vqa_score", "precision")):
-        with pytest.raises(SettingsError, match=r"floor of variety beside it.*asked_diversity"):
-            goals(folder, objective=alone)
+        assert goals(folder, objective=alone).names == (*alone, "asked_diversity")
     assert goals(folder, objective=("vqa_score", "fd")).names == ("vqa_score", "fd")
-    for bound in ("asked_diversity>=0.8", "coverage>=0.5", "fd<=20"):
+    for bound in ("asked_diversity>=0.8", "coverage>=0.5", "fd<=20.5"):
         found = goals(folder, objective=("vqa_score",), constraint=(bound,))
         assert found.objectives[0].higher_is_better
+        assert [c.text for c in found.constraints] == [bound]
     assert goals(folder, constraint=("vqa_score>=0.2",)).names[-1] == "vqa_score"
     with pytest.raises(SettingsError, match="Unknown objective 'vqa_score'"):
         goals(None, objective=("vqa_score",), vqa=None)

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 import maestune
+from maestune.campaign.settings import default_workers
 from maestune.cli.score import score
 from maestune.errors import DataError, MetricError, SettingsError, StoreError
 
@@ -90,6 +91,24 @@ def test_python_tells_the_same_numbers(folders, here):
     assert (here / "page.html").is_file()
     with pytest.raises(AttributeError):
         result.seed = 3
+
+
+def test_workers_are_as_many_as_asked_for_and_change_nothing(folders, here, monkeypatch):
+    real, fake = folders
+    asked = []
+    scored = maestune.api.score_samples
+
+    def counting(*given, workers, **more):
+        asked.append(workers)
+        return scored(*given, workers=workers, **more)
+
+    monkeypatch.setattr("maestune.api.score_samples", counting)
+    told = [
+        run("--real", real, "--fake", fake, "--metrics", "fd,coverage", "--json", *more).stdout
+        for more in ((), ("--workers", 1), ("--workers", 3))
+    ]
+    assert asked == [default_workers("cpu"), 1, 3]
+    assert told[0] == told[1] == told[2]
 
 
 def test_networks_look_where_they_are_asked_to(folders, here, monkeypatch):

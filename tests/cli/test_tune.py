@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from maestune.errors import MaestuneError
+from maestune.quality.features import learning
 
 SYNTHETIC = str(Path(__file__).parents[1] / "campaign" / "synthetic.py")
 
@@ -88,6 +89,16 @@ def test_dry_run(run, tmp_path):
     assert not out.exists()
     data = json.loads(run("tune", SYNTHETIC, "--budget", "10m", "--workers", 0, "--dry-run", "--json").stdout)
     assert data["parameters"] == 3
+    assert (data["objectives"], data["constraints"], data["notes"]) == (["miss:min"], [], [])
+
+
+def test_a_dry_run_tells_what_was_added_to_what_was_asked_for(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("MAESTUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(learning, "MOST_SHOWN", 5000)  # nothing here rests on what is seen
+    asked = ("tune", "gan", "--set", "condition=projection", "--objective", "adherence", "--features", "classifier")
+    text = run(*asked, "--samples", 100, "--workers", 0, "--dry-run").stdout
+    assert "objective adherence:max; bounds asked_diversity>=0.6" in text
+    assert "asked_diversity>=0.6 is kept beside it" in text
 
 
 @pytest.mark.parametrize(

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from maestune.campaign.presets import expanded, presets_for
+from maestune.campaign.presets import FLOORS_OF_VARIETY, expanded, presets_for
 from maestune.campaign.settings import Settings, parse_constraint, parse_objective
 from maestune.data import Data, ImageData, TextData
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.model import OwnTraining
 from maestune.families.base import Family
 from maestune.families.lm import LM
-from maestune.quality import DESCRIBED, Metric, available_metrics
+from maestune.quality import DESCRIBED, available_metrics
 from maestune.quality.text import TEXT_METRICS
 from maestune.types import Constraint, Objective
 
-SEE_VARIETY = ("fd", "fd_inf", "kid", "mind", "fld")  # beside the scores of diversity: docs/metrics.md
+# What tells one right picture of each class, again and again, from real images; the classes found and their balance do not.
+SEE_VARIETY = (
+    *("asked_diversity", "coverage", "recall", "clipped_coverage", "vendi", "rke", "bins_js", "ndb"),
+    *("fd", "fd_second", "fd_inf", "kid", "mind", "c2st", "fld", "spatial_fd", "cas"),
+)
 
 
 @dataclass(frozen=True)
 class Goals:
-    """What is improved, within which bounds."""
+    """What is improved, within which bounds; `notes`: what was added to what was asked for, in sentences."""
 
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,10 +58,10 @@ def goals_of(
         _check([o.name for o in objectives], "objective", [*known, *presets_for(modality)], known)
         _check([c.name for c in constraints], "score in a constraint:", known, known)
     _improvable(objectives)
-    _varied(objectives, constraints)
     if len({o.name for o in objectives}) < len(objectives):
         raise SettingsError(f"An objective was given twice: {', '.join(texts)}.")
-    return Goals(objectives, constraints)
+    floor, notes = _floor_of_variety(objectives, constraints, known)
+    return Goals(objectives, _constraints(settings.constraint, (*brought, *floor)), notes)
 
 
 def measurable(data: Data | None, conditional: bool, made: Family | None, answers: bool = False) -> tuple[str, ...]:
@@ -90,24 +95,34 @@ def _improvable(objectives: Sequence[Objective]) -> None:
             )
 
 
-def _varied(objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> None:
-    """Refuse to improve answers about captions with nothing beside them that sees variety.
+def _floor_of_variety(
+    objectives: Sequence[Objective], constraints: Sequence[Constraint], known: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The bound that comes with scores of adherence, since the same right picture again and again is best, and a note on it.
 
-    The same right picture for every prompt of a kind scores best.
+    None where a score that sees variety is improved or kept up beside them. Raises SettingsError where none can be measured.
     """
-    asked = [o.name for o in objectives if isinstance(m := DESCRIBED.get(o.name), Metric) and m.needs_answers]
-    beside = [goal.name for goal in (*objectives, *constraints)]
-    if asked and not any(
-        name in SEE_VARIETY or DESCRIBED[name].axis == "diversity" for name in beside if name in DESCRIBED
-    ):
+    described = [DESCRIBED[o.name] for o in objectives if o.name in DESCRIBED]
+    blind = [m for m in described if m.axis == "adherence" and m.name not in SEE_VARIETY]
+    beside = [(o.name, o.higher_is_better) for o in objectives] + [(c.name, c.at_least) for c in constraints]
+    if not blind or any(name in SEE_VARIETY and DESCRIBED[name].higher_is_better == up for name, up in beside):
+        return (), ()
+    what = f"{blind[0].label} ({blind[0].name}) is best for the same right picture again and again"
+    bound = next((text for text in FLOORS_OF_VARIETY if parse_constraint(text).name in known), None)
+    if bound is None:
         raise SettingsError(
-            f"{DESCRIBED[asked[0]].label} ({asked[0]}) is best for the same picture again and again; set a floor of variety "
-            'beside it (--constraint "asked_diversity>=0.8" or "coverage>=0.5"), or improve fd as well.'
+            f"{what}, and nothing that sees variety is measured beside it. Give --data to judge samples by, or a floor under a "
+            'score of variety that the training itself tells (--constraint "recall>=0.1"), or improve fd as well.'
         )
+    note = (
+        f'{what}: {bound} is kept beside it. A bound of your own on a score that sees variety (--constraint "coverage>=0.5") '
+        "takes its place."
+    )
+    return (bound,), (note,)
 
 
 def _constraints(asked: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:
-    """The bounds: a person's own before those that a preset brings for the same side of the same score."""
+    """The bounds: a person's own before those that objectives bring for the same side of the same score."""
     own = [parse_constraint(text) for text in asked]
     for i, one in enumerate(own):
         for other in own[:i]:

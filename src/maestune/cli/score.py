@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +66,10 @@ def score(
     device: Annotated[
         str | None, typer.Option(help="Where networks look at samples: auto, cpu, cuda or cuda:N. (default: auto)")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads that look at images and measure; text takes one. (default: one per core)"),
+    ] = None,
     modality: Annotated[str | None, typer.Option(help="image or text, where the content does not tell.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Page with values and pictures. (default: score.html; none with --json)")
@@ -74,6 +79,8 @@ def score(
     ] = False,
 ) -> None:
     """Score samples against real data: values with intervals, floor, and what is worst and most copied."""
+    # Threads of PyTorch that wait for work spin otherwise, and beside a busy process all of them wait for the slowest.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when its library is loaded
     from maestune.api import score as scored
 
     page = out if out is not None or as_json else DEFAULT_PAGE
@@ -93,12 +100,14 @@ def score(
             modality=modality,
             vqa=vqa,
             device=device,
+            workers=workers,
             out=page,
             progress=_tell,
         )
     except KeyboardInterrupt:
         sys.stderr.write("stopped; nothing was written\n")
-        raise typer.Exit(130) from None
+        sys.stderr.flush()
+        os._exit(130)  # what is being measured in other threads would be waited for
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return

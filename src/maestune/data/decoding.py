@@ -68,16 +68,23 @@ class Decoders:
     def decode(self, pixels: Pixels, tell: Tell) -> list[Read]:
         """What came of each picture; those that can be used fill pixels (n, 3, side, side) in order, without gaps."""
         reads: list[Read] = []
-        n_good = told = 0
-        every = max(PROGRESS_EVERY, self._n // 20)
-        for some, decoded in self._batches(range(self._n), pixels.shape[-1]):
+        n_good = 0
+        for some, decoded in self.decoded(pixels.shape[-1], tell):
             pixels[n_good : n_good + len(decoded)] = decoded
             reads += some
             n_good += len(decoded)
-            while len(reads) - told >= every:
+        return reads
+
+    def decoded(self, side: int, tell: Tell) -> Iterator[Batch]:
+        """The same a few pictures at a time, in order, with the pixels (n, 3, side, side) of those among them that can be used."""
+        done = told = 0
+        every = max(PROGRESS_EVERY, self._n // 20)
+        for some, pixels in self._batches(range(self._n), side):
+            yield some, pixels
+            done += len(some)
+            while done - told >= every:
                 told += every
                 tell(f"{told:,} of {self._n:,} images read")
-        return reads
 
     def _batches(self, positions: Sequence[int], side: int | None) -> Iterator[Batch]:
         # Twice as many batches under way as there are workers: enough that none waits, and a bound on memory.

@@ -2,7 +2,8 @@
 
 Four pure functions: `stream_init`, `stream_update`, `stream_merge`, `stream_compute`. Every sample has a number, given by
 whoever makes the samples, under which it is known wherever it is seen. Neither the order of batches, nor their size, nor who
-saw which of them changes what comes out: merging is associative and commutative (sums of moments within rounding).
+saw which of them changes what comes out: merging is associative and commutative (sums of moments within rounding). So
+`maestune score` looks at folders of images (`scoring.looking`).
 
 - The Fréchet distance needs moments only: every sample counts, and none is kept.
 - Everything else needs features: those of at most `limit` samples are kept (all of them without a limit), a choice at random

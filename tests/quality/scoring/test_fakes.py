@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maestune.errors import DataError
-from maestune.quality.scoring import fakes
+from maestune.quality.scoring import fakes, pixels
 from maestune.quality.scoring.fakes import Fakes, read_fakes
 
 Write = Callable[..., Path]
@@ -165,7 +165,7 @@ def test_what_does_not_fit_in_memory_is_read_all_the_same(
 ) -> None:
     write_images(tmp_path, images)
     here = read(tmp_path), read(tmp_path, COLOUR)
-    monkeypatch.setattr(fakes, "fits", lambda *_: False)
+    monkeypatch.setattr(pixels, "fits", lambda *_: False)
     there = read(tmp_path), read(tmp_path, COLOUR)
     for one, other in zip(here, there, strict=True):
         assert torch.equal(one.images, other.images)

@@ -10,6 +10,7 @@ import torch
 from maestune.data import ImageData, load_images, to_float
 from maestune.errors import DataError, MetricError, SettingsError
 from maestune.quality.features.damages import blurred
+from maestune.quality.scoring import eyes
 from maestune.quality.scoring import images as scoring
 from maestune.quality.scoring.result import ScoreResult
 from maestune.quality.scoring.samples import score_samples
@@ -138,6 +139,48 @@ def test_a_folder_scores_as_the_same_images_in_memory(
     assert result.real.source == str(real_folder)
 
 
+def test_how_many_workers_there_are_changes_nothing(
+    real: ImageData, fresh: torch.Tensor, fresh_classes: np.ndarray, tmp_path: Path, write_images: Write
+) -> None:
+    folder = write_images(tmp_path, fresh[:, 0].numpy(), fresh_classes)
+    (folder / "3" / "broken.png").write_bytes(b"no image")
+    one, two = (score_samples(real, folder, workers=workers) for workers in (1, 2))
+    assert one.to_dict() == two.to_dict()
+    assert {"fd", "fld", "cas", "novelty"} <= set(one.scores)
+    assert set(one.floor) == set(one.scores)
+    assert one.fake.skipped == ("3/broken.png: not an image, or damaged at its beginning",)
+    assert one.fake.used == len(fresh) == one.fake.found - 1
+    for a, b in zip((*one.shown.worst, *one.shown.copied), (*two.shown.worst, *two.shown.copied), strict=True):
+        assert torch.equal(a.image, b.image)
+    with pytest.raises(SettingsError, match="workers: 0 can do nothing"):
+        score_samples(real, folder, workers=0)
+
+
+def test_what_was_asked_for_is_told_by_those_that_could_be_read(
+    real: ImageData, fresh: torch.Tensor, fresh_classes: np.ndarray, tmp_path: Path, write_images: Write
+) -> None:
+    folder = write_images(tmp_path, fresh[:100, 0].numpy(), fresh_classes[:100])
+    (folder / "loose.png").write_bytes(b"")  # of no class, and no image either
+    result = score_samples(real, folder, workers=2)
+    assert result.scores["adherence"].value > 0.85
+    assert any("Folders name the class" in note for note in result.notes)
+
+
+def test_a_folder_is_never_all_in_memory_where_features_are_enough(
+    real: ImageData, fresh: torch.Tensor, tmp_path: Path, write_images: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_images(tmp_path, fresh[:50, 0].numpy())
+    table = tmp_path / "asked.csv"
+    table.write_text("file,class\n" + "".join(f"{i:04d}.png,{i % 10}\n" for i in range(50)))
+    read: list[str] = []
+    all_at_once = scoring.read_fakes
+    monkeypatch.setattr(scoring, "read_fakes", lambda *given: read.append("all") or all_at_once(*given))
+    score_samples(real, folder, metrics=["fd"])
+    assert read == []
+    score_samples(real, folder, metrics=["fd"], prompts=table)
+    assert read == ["all"]
+
+
 def test_the_plain_data_are_json_with_a_stable_schema(perfect: ScoreResult) -> None:
     data = json.loads(json.dumps(perfect.to_dict(), allow_nan=False))
     assert data["schema"] == "maestune.score/1"
@@ -248,12 +291,12 @@ def test_captions_can_be_asked_for_where_the_real_images_have_some(
 def test_a_judge_that_fails_is_refused_unless_it_was_named(
     real: ImageData, fresh: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = scoring.self_test
+    test = eyes.self_test
 
     def failing(*args: object, **kwargs: object) -> object:
         return replace(test(*args, **kwargs), passed=False, sentence="It is blind.")
 
-    monkeypatch.setattr(scoring, "self_test", failing)
+    monkeypatch.setattr(eyes, "self_test", failing)
     with pytest.raises(MetricError, match=r"It is blind\. .*insist on these with --features classifier"):
         score_samples(real, fresh[:50], metrics=["fd"])
     result = score_samples(real, fresh[:50], metrics=["fd"], features="classifier")
@@ -312,7 +355,7 @@ def test_wrong_settings_name_the_repair(
 
 def test_values_are_those_of_the_finals_of_a_campaign(real: ImageData, fresh: torch.Tensor) -> None:
     result = scored(real, fresh, ("fd", "recall"))
-    extractor = scoring.choose("auto", real)
+    extractor = eyes.choose("auto", real)
     judge = scoring.ImageJudge.prepare(real, "report", extractor, len(fresh))
     assert result.scores == judge.score(judge.look(to_float(fresh)), ["fd", "recall"], intervals=True)
     assert result.sight.fingerprint == extractor.fingerprint

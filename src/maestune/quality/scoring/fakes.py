@@ -1,7 +1,7 @@
 """Samples of images as somebody else left them: in a folder, an .npz file or any other set, brought to the form of the real ones.
 
 They are brought to the size of the real images by the same antialiased decoding, and to their channels. Files that cannot be
-read are named and left out.
+read are named and left out. Those of a folder can be gone through a few at a time, so that they are never all in memory.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -10,9 +10,8 @@ read are named and left out.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,40 +20,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maestune.data import to_uint8
-from maestune.data.collection import Collection, Part, Pixels, content_keys
-from maestune.data.decode import Read
-from maestune.data.decoding import Decoders, reading_note
+from maestune.data.collection import Collection, Part, content_keys
+from maestune.data.decoding import reading_note
 from maestune.data.folder import SUFFIXES
 from maestune.data.hub import is_hub, read_hub
 from maestune.data.idx import is_idx, read_idx
-from maestune.data.kept import fits, scratch
 from maestune.data.load import BUILT_IN
-from maestune.data.machine import cache_folder
 from maestune.data.npz import read_npz
 from maestune.errors import DataError, did_you_mean
+from maestune.quality.scoring.folders import Folder, find_images, read_again, read_parts
 from maestune.quality.scoring.measuring import FEWEST, Tell, listed
+from maestune.quality.scoring.pixels import colour_note, in_channels, part_size, room
 
 MOST_SCORED = 50_000  # images, unless another number is asked for: as many as published distances rest on
-AT_A_TIME = 1024
-LUMA = np.array([299, 587, 114])  # thousandths of red, green and blue in grey (ITU-R BT.601), as in decoding
 
 Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class Fakes:
-    """Samples (N, C, H, W) uint8 with the name of each, of `found` in all; `labels`: what the source itself says of each.
+    """Samples with the name of each, of `found` in all; `labels`: what the source itself says of each.
 
+    `images` (N, C, H, W) uint8; None where they lie in files, at `paths`, and are not kept in memory. `shape`: (C, H, W).
     `keys` (N,): hashes of their pixels.
     """
 
-    images: Tensor
+    images: Tensor | None
     names: tuple[str, ...]
     found: int
+    shape: tuple[int, int, int]
     keys: Keys
     labels: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -62,8 +61,15 @@ class Fakes:
     @property
     def fingerprint(self) -> str:
         """Changes with the content of any of them, not with their names or order."""
-        shape = str(tuple(self.images.shape)).encode()
+        shape = str((len(self), *self.shape)).encode()
         return hashlib.blake2b(shape + np.sort(self.keys).astype(">u8").tobytes(), digest_size=8).hexdigest()
+
+    def pictures(self, rows: Sequence[int]) -> Tensor:
+        """Some of the images (n, C, H, W), read again where they are not in memory; DataError where that cannot be done."""
+        if self.images is not None:
+            return self.images[torch.tensor(rows, dtype=torch.int64)]
+        pixels = read_again([self.paths[i] for i in rows], self.shape[1])
+        return torch.from_numpy(in_channels(pixels, self.shape[0])[0])
 
 
 def read_fakes(
@@ -74,15 +80,47 @@ def read_fakes(
     `source`: a folder of images, whatever the names of its sub-folders; any other set that `load_images` reads; images (N, C,
     H, W), uint8 or float in [-1, 1]. Raises DataError for what is not there, cannot be read, or is fewer than 12.
     """
+    folder = find_folder(source, samples, seed)
+    if folder is not None:
+        return _all_of(folder, shape, tell)
     rng = np.random.default_rng(seed)
     if isinstance(source, Tensor):
         found = _of_tensor(source, shape, samples, rng)
-    elif _is_plain_folder(source):
-        found = _of_folder(Path(source).expanduser(), shape, samples, rng, tell)
     else:
         found = _of_collection(source, shape, samples, rng, tell)
     check_enough(len(found), "images", found.skipped)
     return found
+
+
+def find_folder(source: str | Path | Tensor, samples: int | None, seed: int) -> Folder | None:
+    """The files of a folder that are to be scored; None where the source is something else. DataError where they are too few."""
+    if isinstance(source, Tensor) or not _is_plain_folder(source):
+        return None
+    root = Path(source).expanduser()
+    files = find_images(root)
+    check_enough(len(files), "images", ())
+    return Folder(root, files, *_order(len(files), samples, np.random.default_rng(seed)))
+
+
+def go_through(folder: Folder, shape: tuple[int, int, int], tell: Tell) -> Generator[Tensor, None, Fakes]:
+    """Samples in the form (C, H, W) of the real images, as many at a time as extractors look at; returns what was read.
+
+    Raises DataError where fewer than 12 can be read.
+    """
+    tell(f"Reading samples from {folder.root} ({len(folder.files):,} files)")
+    reading = yield from read_parts(folder, shape, part_size(shape[1]), tell)
+    check_enough(len(reading.taken), "images", reading.skipped)
+    notes = (folder.note, reading_note(reading.reads, shape[1]), colour_note(reading.coloured))
+    return Fakes(
+        images=None,
+        names=tuple(map(folder.name, reading.taken)),
+        found=len(folder.files),
+        shape=shape,
+        keys=reading.keys,
+        skipped=reading.skipped,
+        notes=tuple(filter(None, notes)),
+        paths=tuple(map(folder.path, reading.taken)),
+    )
 
 
 def check_enough(n: int, what: str, skipped: tuple[str, ...]) -> None:
@@ -101,46 +139,19 @@ def _is_plain_folder(source: str | Path) -> bool:
     return not built_in and path.is_dir() and not is_hub(source) and not any(is_idx(entry) for entry in path.iterdir())
 
 
-def _of_folder(
-    root: Path, shape: tuple[int, int, int], samples: int | None, rng: np.random.Generator, tell: Tell
-) -> Fakes:
-    names = sorted(_find(root))
-    if not names:
-        raise DataError(
-            f"{root}: no images found; expected files ending in {' '.join(SUFFIXES)}, in it or in its sub-folders. Give the "
-            "folder that the samples are in."
-        )
-    tell(f"Reading samples from {root} ({len(names):,} files)")
-    order, limit, note = _order(len(names), samples, rng)
-    room = _room(min(limit, len(names)), 3, shape[1])
-    reads: list[Read] = []
-    taken: list[int] = []
-    skipped: list[str] = []
-    begun = 0
-    while len(taken) < limit and begun < len(order):  # whoever cannot be read is replaced by others, if there are any
-        batch = np.sort(order[begun : begun + limit - len(taken)])
-        begun += len(batch)
-        paths = [str(root.joinpath(*names[i])) for i in batch]
-        with Decoders(lambda positions, paths=paths: [paths[i] for i in positions], len(batch)) as decoders:
-            some = decoders.decode(room[len(taken) : len(taken) + len(batch)], tell)
-        together = list(zip(batch.tolist(), some, strict=True))
-        taken += [i for i, read in together if not read.reason]
-        skipped += [f"{_printable(names[i])}: {read.reason}" for i, read in together if read.reason]
-        reads += some
-    if not taken:
-        raise DataError(
-            f"{root}: none of the {len(reads):,} image files could be read ({listed(skipped)}). Copy or convert them again."
-        )
-    pixels, coloured = _in_channels(room[: len(taken)], shape[0])
-    notes = (note, reading_note(reads, shape[1]), _colour_note(coloured))
-    return Fakes(
-        images=torch.from_numpy(pixels),
-        names=tuple(_printable(names[i]) for i in taken),
-        found=len(names),
-        keys=content_keys(Part(pixels)),
-        skipped=tuple(skipped),
-        notes=tuple(filter(None, notes)),
-    )
+def _all_of(folder: Folder, shape: tuple[int, int, int], tell: Tell) -> Fakes:
+    """The samples of a folder with their pixels."""
+    pixels = room(min(folder.limit, len(folder.files)), shape[0], shape[1])
+    read: list[Fakes] = []
+
+    def parts() -> Iterator[Tensor]:
+        read.append((yield from go_through(folder, shape, tell)))
+
+    n = 0
+    for part in parts():
+        pixels[n : n + len(part)] = part.numpy()
+        n += len(part)
+    return replace(read[0], images=torch.from_numpy(pixels[:n]))
 
 
 def _of_collection(
@@ -155,15 +166,16 @@ def _of_collection(
     if collection.class_names and all(part.labels is not None for part in parts):
         codes = np.concatenate([part.labels for part in parts if part.labels is not None])[rows]
         labels = tuple(collection.class_names[code] for code in codes)
-    pixels, coloured = _in_channels(pixels[rows], shape[0])
+    pixels, coloured = in_channels(pixels[rows], shape[0])
     return Fakes(
         images=torch.from_numpy(np.ascontiguousarray(pixels)),
         names=tuple(map(str, rows.tolist())),
         found=len(order),
+        shape=shape,
         keys=content_keys(Part(pixels)),
         labels=labels,
         skipped=collection.skipped,
-        notes=tuple(filter(None, (note, collection.note, _colour_note(coloured)))),
+        notes=tuple(filter(None, (note, collection.note, colour_note(coloured)))),
     )
 
 
@@ -184,7 +196,7 @@ def _of_tensor(images: Tensor, shape: tuple[int, int, int], samples: int | None,
     some = images.detach().cpu()[torch.from_numpy(rows)]
     whole = some if some.dtype == torch.uint8 else to_uint8(some)
     keys = content_keys(Part(whole.numpy()))
-    return Fakes(whole, tuple(map(str, rows.tolist())), len(images), keys, notes=tuple(filter(None, (note,))))
+    return Fakes(whole, tuple(map(str, rows.tolist())), len(images), shape, keys, notes=tuple(filter(None, (note,))))
 
 
 def _collection(source: str | Path, side: int, tell: Tell) -> Collection:
@@ -216,50 +228,3 @@ def _order(found: int, samples: int | None, rng: np.random.Generator) -> tuple[N
         note = f"{samples:,} samples were asked for, and there are {found:,}." if samples and samples > found else ""
         return np.arange(found), max(found, 1), note
     return rng.permutation(found), limit, f"{limit:,} of {found:,} samples are scored, drawn by the seed."
-
-
-def _find(root: Path) -> Iterator[tuple[str, ...]]:
-    # Links to files are followed, links to folders are not: one of them may lead back to a folder above.
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        above = Path(folder).relative_to(root).parts
-        yield from ((*above, name) for name in files if not name.startswith(".") and name.lower().endswith(SUFFIXES))
-
-
-def _room(n: int, channels: int, side: int) -> Pixels:
-    """Room for pixels (n, channels, side, side): in memory, or on disk where they do not fit."""
-    if fits(n, side, None):
-        return np.empty((n, channels, side, side), np.uint8)
-    folder = cache_folder() / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    return scratch(folder / "samples", n, side)[:, :channels]
-
-
-def _in_channels(pixels: Pixels, channels: int) -> tuple[Pixels, int]:
-    """Pixels (N, 1 or 3, H, W) with so many channels, and how many images lost their colours by that."""
-    n, own, _, side = pixels.shape
-    if own == channels:
-        return pixels, 0
-    if channels == 3:
-        return np.ascontiguousarray(np.repeat(pixels, 3, axis=1)), 0
-    grey = _room(n, 1, side)
-    coloured = 0
-    for start in range(0, n, AT_A_TIME):
-        some = pixels[start : start + AT_A_TIME]
-        odd = (some != some[:, :1]).any(axis=(1, 2, 3))
-        grey[start : start + len(some)] = some[:, :1]
-        mixed = np.einsum("nchw,c->nhw", some[odd].astype(np.int64), LUMA)
-        grey[start + np.flatnonzero(odd), 0] = ((mixed + 500) // 1000).astype(np.uint8)
-        coloured += int(odd.sum())
-    return grey, coloured
-
-
-def _colour_note(coloured: int) -> str:
-    if not coloured:
-        return ""
-    return f"{coloured:,} samples have colours and the real images have none: they were made grey, and their colours are not judged."
-
-
-def _printable(parts: tuple[str, ...]) -> str:
-    # Names that are not UTF-8 must not break a report later on.
-    return os.fsencode("/".join(parts)).decode("utf-8", "replace")

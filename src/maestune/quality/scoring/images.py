@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -14,20 +17,23 @@ from torch import Tensor
 from maestune.data import ImageData, load_images
 from maestune.data.load import resolved_source
 from maestune.data.spec import Batch
-from maestune.errors import DataError, MetricError, SettingsError
+from maestune.errors import DataError, SettingsError
+from maestune.quality.available import available_metrics
 from maestune.quality.catalogue import METRICS
-from maestune.quality.features.captions import CaptionReader
-from maestune.quality.features.choice import AUTO, choose, choose_reader, choose_second, parse_features
-from maestune.quality.features.extractor import Extractor
-from maestune.quality.features.self_test import SelfTest, self_test
-from maestune.quality.features.vqa import Answerer, check_vqa, choose_answerer
+from maestune.quality.features.choice import AUTO, parse_features
+from maestune.quality.features.vqa import check_vqa
 from maestune.quality.image_judge import ImageJudge
 from maestune.quality.metric import Features
-from maestune.quality.scoring.fakes import Fakes, read_fakes
+from maestune.quality.scoring.eyes import Eyes, choose_eyes
+from maestune.quality.scoring.fakes import Fakes, find_folder, go_through, read_fakes
+from maestune.quality.scoring.folders import Folder
+from maestune.quality.scoring.looking import NO_IMAGES, described, floor_seen, looked, parts_of
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, number_notes, skipped_note
 from maestune.quality.scoring.pictures import not_new, shown_images
 from maestune.quality.scoring.prompts import asked_by_names, asked_by_table, captions_by_table, read_prompts
-from maestune.quality.scoring.result import ClassShares, Measured, ScoreResult, Side, Sight
+from maestune.quality.scoring.result import ClassShares, Measured, ScoreResult, Side
+from maestune.quality.scoring.working import one_thread_of_blas
+from maestune.types import Score
 
 
 @dataclass(frozen=True)
@@ -45,38 +51,7 @@ class ImageRequest:
     captions: tuple[str, ...] = ()
     vqa: str | None = None
     device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class _Eyes:
-    # What is looked with: the extractor and the test it took, another one for a second opinion, who reads captions, and who
-    # is asked about them.
-    extractor: Extractor
-    second: Extractor
-    test: SelfTest
-    reader: CaptionReader | None
-    answerer: Answerer | None
-
-    @property
-    def sight(self) -> Sight:
-        eyes = self.extractor
-        return Sight(eyes.kind, eyes.fingerprint, eyes.description, self.test.passed, self.test.sentence)
-
-    @property
-    def asked(self) -> Sight | None:
-        one = self.answerer
-        return None if one is None else Sight("vqa", one.fingerprint, one.description, one.able, one.warning)
-
-    @property
-    def warnings(self) -> list[str]:
-        told = "" if self.answerer is None else self.answerer.warning
-        return list(filter(None, ("" if self.test.passed else self.test.sentence, told)))
-
-    @property
-    def notes(self) -> list[str]:
-        read = "" if self.reader is None else f"Captions are read by {self.reader.description}."
-        asked = "" if self.answerer is None else f"About captions is asked {self.answerer.description}."
-        return [read, asked]
+    workers: int = 1
 
 
 def score_images(request: ImageRequest, tell: Tell) -> ScoreResult:
@@ -86,26 +61,33 @@ def score_images(request: ImageRequest, tell: Tell) -> ScoreResult:
     parse_features(request.features or AUTO)
     if request.vqa is not None:
         check_vqa(request.vqa)
+    with one_thread_of_blas():
+        return _scored(request, tell)
+
+
+def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
     data = _real(request, tell)
-    fakes = read_fakes(request.fake, data.shape, request.samples, request.seed, tell)
-    conditions, captions, asked_note = _asked(request, fakes, data)
-    eyes = _eyes(request, data, conditions, tell)
+    given = _given(request, data, tell)
+    conditions, captions, asked_note = _asked(request, given.names, given.labels, data)
+    if request.vqa is not None and "caption" not in conditions:
+        raise SettingsError(
+            "vqa: nothing can be asked about samples that were asked for no captions; give --prompts FILE with a column "
+            "caption, or leave --vqa out."
+        )
+    eyes = choose_eyes(request.features, data, "caption" in conditions, request.vqa, request.device, tell)
     # The part for the verdict, as in the finals of a campaign: values can be held beside its own.
     judge = ImageJudge.prepare(
-        data, "report", eyes.extractor, len(fakes), conditions=conditions, second=eyes.second, reader=eyes.reader,
+        data, "report", eyes.extractor, len(given), conditions=conditions, second=eyes.second, reader=eyes.reader,
         answerer=eyes.answerer, captions=captions,
     )  # fmt: skip
     names = chosen(request.metrics, judge.metrics, lambda name: _why_not(name, judge, conditions))
-    tell(f"Looking at {len(fakes):,} samples")
-    seen = judge.look(fakes.images)
-    values, floors, notes = measure(
-        names,
-        {name: METRICS[name].kind.name for name in names},
-        lambda group: judge.score(seen, group, intervals=True),
-        lambda group: judge.floor(group, torch.Generator().manual_seed(request.seed)),
-        named=bool(request.metrics),
-        tell=tell,
-    )
+    fakes, seen = _looked(given, data, eyes, request.workers, tell)
+    if fakes.names != given.names:  # of a folder not all could be read
+        conditions, captions, asked_note = _asked(request, fakes.names, fakes.labels, data)
+        judge = _judge_of(judge, len(fakes), conditions, data)
+        names = chosen(request.metrics, judge.metrics, lambda name: _why_not(name, judge, conditions))
+    seen = described(judge, seen, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
+    values, floors, notes = _measured(request, judge, names, seen, tell)
     tell("Choosing what to show")
     warnings = [*eyes.warnings, *not_new(fakes, data.report, data.train)]
     read = (data.note, skipped_note("real images", data.skipped), *fakes.notes, skipped_note("samples", fakes.skipped))
@@ -123,6 +105,54 @@ def score_images(request: ImageRequest, tell: Tell) -> ScoreResult:
         shown=shown_images(judge, seen, fakes, data.train),
         warnings=tuple(warnings),
         notes=tuple(filter(None, notes)),
+    )
+
+
+def _given(request: ImageRequest, data: ImageData, tell: Tell) -> Fakes | Folder:
+    """The samples; of a folder that no table tells about, where nothing but features will be needed, the files to be gone through."""
+    folder = find_folder(request.fake, request.samples, request.seed) if request.prompts is None else None
+    return folder or read_fakes(request.fake, data.shape, request.samples, request.seed, tell)
+
+
+def _looked(given: Fakes | Folder, data: ImageData, eyes: Eyes, workers: int, tell: Tell) -> tuple[Fakes, Features]:
+    """The samples, and their features."""
+    if isinstance(given, Fakes):
+        assert given.images is not None
+        tell(f"Looking at {len(given):,} samples")
+        return given, looked(parts_of(given.images), eyes.extractor, eyes.second, workers)
+    read: list[Fakes] = []
+
+    def parts() -> Iterator[Tensor]:
+        read.append((yield from go_through(given, data.shape, tell)))
+
+    seen = looked(parts(), eyes.extractor, eyes.second, workers)
+    return read[0], seen
+
+
+def _measured(
+    request: ImageRequest, judge: ImageJudge, names: Sequence[str], seen: Features, tell: Tell
+) -> tuple[dict[str, Score], dict[str, Score], list[str]]:
+    """Values, floors, and notes on what could not be measured."""
+    tell("Looking at real images in place of the samples")
+    real = floor_seen(judge, names, torch.Generator().manual_seed(request.seed), request.workers)
+    asking = Lock()  # a model that is asked about images is large, and there is one of it
+
+    def score(group: Sequence[str], features: Features) -> Mapping[str, Score]:
+        with asking if METRICS[group[0]].needs_answers else nullcontext():
+            return judge.score(features, group, intervals=True)
+
+    def floor(group: Sequence[str]) -> Mapping[str, Score]:
+        parts = ([n for n in group if METRICS[n].sees_copies == fresh] for fresh in (False, True))
+        return {name: one for own in parts if own for name, one in score(own, real[own[0]]).items()}
+
+    return measure(
+        names,
+        {name: METRICS[name].kind.name for name in names},
+        lambda group: score(group, seen),
+        floor,
+        named=bool(request.metrics),
+        tell=tell,
+        workers=request.workers,
     )
 
 
@@ -151,12 +181,14 @@ def _real(request: ImageRequest, tell: Tell) -> ImageData:
     return data
 
 
-def _asked(request: ImageRequest, fakes: Fakes, data: ImageData) -> tuple[Batch, tuple[str, ...], str]:
-    """What samples were asked for, captions as they were written, and a sentence on it."""
+def _asked(
+    request: ImageRequest, names: tuple[str, ...], labels: tuple[str, ...] | None, data: ImageData
+) -> tuple[Batch, tuple[str, ...], str]:
+    """What samples were asked for, captions as they were written, and a sentence on it; `labels`: what their source says."""
     if request.prompts is None:
-        asked, note = asked_by_names(fakes.names, fakes.labels, data)
+        asked, note = asked_by_names(names, labels, data)
         return asked, (), note
-    rows = read_prompts(request.prompts, fakes.names)
+    rows = read_prompts(request.prompts, names)
     asked = asked_by_table(rows, request.prompts, data)
     return (
         asked,
@@ -165,27 +197,17 @@ def _asked(request: ImageRequest, fakes: Fakes, data: ImageData) -> tuple[Batch,
     )
 
 
-def _eyes(request: ImageRequest, data: ImageData, conditions: Batch, tell: Tell) -> _Eyes:
-    """What is looked with; MetricError where an extractor that nobody insisted on fails its test."""
-    if request.vqa is not None and "caption" not in conditions:
-        raise SettingsError(
-            "vqa: nothing can be asked about samples that were asked for no captions; give --prompts FILE with a column "
-            "caption, or leave --vqa out."
-        )
-    name = request.features or AUTO
-    extractor = choose(name, data, tell).on(request.device)
-    second = choose_second(extractor, data, tell).on(request.device)
-    tell("Testing the extractor on real images made worse")
-    test = self_test(extractor, data, second=second)
-    if not test.passed and request.features in (None, AUTO):
-        raise MetricError(
-            f"{test.sentence} Values would rest on what it cannot see. Choose other eyes (--features ssl, random, or "
-            f"dinov2:PATH), give more real images, or insist on these with --features {extractor.kind}."
-        )
-    reader = choose_reader(name, data, tell) if "caption" in conditions else None
-    reader = None if reader is None else reader.on(request.device)
-    answerer = None if request.vqa is None else choose_answerer(request.vqa, data, request.device, tell)
-    return _Eyes(extractor, second, test, reader, answerer)
+def _judge_of(judge: ImageJudge, n: int, conditions: Batch, data: ImageData) -> ImageJudge:
+    """The same judge, of other samples that were asked for no captions."""
+    metrics = available_metrics(
+        data,
+        judge.extractor,
+        conditional="label" in conditions,
+        second=judge.second is not None,
+        places=judge.real.held_out.places is not None,
+        n_samples=n,
+    )
+    return replace(judge, n_samples=n, conditions=conditions, metrics=metrics, _references={}, _fewer={})
 
 
 def _why_not(name: str, judge: ImageJudge, conditions: Batch) -> str:

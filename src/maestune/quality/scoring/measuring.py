@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from maestune.errors import MetricError, did_you_mean
 from maestune.quality.catalogue import DESCRIBED
 from maestune.quality.metric import Measure
+from maestune.quality.scoring.working import in_order
 from maestune.types import Score
 
 SCREEN, COMPARE, REPORT = 1_000, 5_000, 10_000  # images: to see what is no good, to compare models, to publish
@@ -47,36 +49,54 @@ def measure(
     *,
     named: bool,
     tell: Tell,
+    workers: int = 1,
 ) -> tuple[dict[str, Score], dict[str, Score], list[str]]:
     """Values and floors of metrics, those of a kind together, and notes on what could not be measured.
 
-    `kinds`: the kind of each. `named`: somebody asked for just these, so that what cannot be measured is an error.
+    `kinds`: the kind of each. `named`: somebody asked for just these, so that what cannot be measured is an error. `workers`:
+    how many threads measure a kind each; with one, floors are measured together, which is quicker where real data have to be
+    made ready for them.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(kinds[name], []).append(name)
+    tasks = [partial(_tried, score, group) for group in groups.values()]
+    if workers > 1:  # floors too, so that nobody waits for the last of the values
+        tasks += [partial(_tried, floor, group) for group in groups.values()]
+    results = in_order(tasks, workers)
     values: dict[str, Score] = {}
+    floors: dict[str, Score] = {}
     notes: list[str] = []
     for i, group in enumerate(groups.values(), start=1):
         tell(f"Measuring {', '.join(group)} ({i} of {len(groups)})")
-        try:
-            values |= score(group)
-        except MetricError as error:
+        found = next(results)
+        if isinstance(found, MetricError):
             if named:
-                raise
-            notes.append(f"Not measured: {', '.join(group)}. {error}")
+                raise found
+            notes.append(f"Not measured: {', '.join(group)}. {found}")
+        else:
+            values |= found
     tell("Measuring the floor: real data in place of the samples")
-    floors: dict[str, Score] = {}
-    left = [group for group in groups.values() if group[0] in values]
-    try:
-        floors |= floor([name for group in left for name in group])
-    except MetricError:  # of one of them: the others have theirs
-        for group in left:
-            try:
-                floors |= floor(group)
-            except MetricError as error:
-                notes.append(f"No floor for {', '.join(group)}: {error}")
+    if workers == 1:
+        together = _tried(floor, [name for name in names if name in values])
+        if not isinstance(together, MetricError):
+            return values, together, notes
+        results = (
+            _tried(floor, group) for group in groups.values()
+        )  # one of them has none, and the others have theirs
+    for group, found in zip(groups.values(), results, strict=True):
+        if isinstance(found, MetricError):
+            notes += [f"No floor for {', '.join(group)}: {found}"] if group[0] in values else []
+        elif group[0] in values:
+            floors |= found
     return values, floors, notes
+
+
+def _tried(measuring: Measuring, group: Sequence[str]) -> dict[str, Score] | MetricError:
+    try:
+        return dict(measuring(group))
+    except MetricError as error:
+        return error
 
 
 def number_notes(n: int, reference: int) -> list[str]:

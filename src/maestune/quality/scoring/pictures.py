@@ -23,20 +23,22 @@ def shown_images(judge: ImageJudge, seen: Features, fakes: Fakes, train: Images)
     far = relative(nearest(seen.values, held_out)[1], neighbour_radii(held_out, 1))
     order = np.argsort(far, kind="stable")
 
-    def picture(i: int) -> Picture:
-        return Picture(fakes.names[i], float(far[i]), fakes.images[i].clone())
+    found = copied_images(judge, seen)
+    copies = () if found is None else found.nearest
+    worst, best = order[::-1][:WORST].tolist(), order[:BEST].tolist()
+    rows = list(dict.fromkeys([*worst, *best, *(near.row for near in copies)]))
+    images = dict(zip(rows, fakes.pictures(rows), strict=True))
 
-    worst = tuple(picture(i) for i in order[::-1][:WORST])
-    best = tuple(picture(i) for i in order[:BEST])
+    def picture(i: int) -> Picture:
+        return Picture(fakes.names[i], float(far[i]), images[i])
 
     def copied(near: NearImage) -> Picture:
-        image, beside = fakes.images[near.row], train.images[near.nearest]
+        image, beside = images[near.row], train.images[near.nearest]
         counts = "nearer than all but 1 % of held-out images" if near.counts else ""
         note = "the same, pixel for pixel" if torch.equal(image, beside) else counts
-        return Picture(fakes.names[near.row], near.distance, image.clone(), beside.clone(), note)
+        return Picture(fakes.names[near.row], near.distance, image, beside.clone(), note)
 
-    found = copied_images(judge, seen)
-    return Shown(worst, best, () if found is None else tuple(map(copied, found.nearest)))
+    return Shown(tuple(map(picture, worst)), tuple(map(picture, best)), tuple(map(copied, copies)))
 
 
 def not_new(fakes: Fakes, held_out: Images, train: Images) -> list[str]:

@@ -42,6 +42,7 @@ def score_samples(
     modality: str | None = None,
     vqa: str | Path | None = None,
     device: str = "cpu",
+    workers: int = 1,
     progress: Tell | None = None,
 ) -> ScoreResult:
     """How good samples are, held against real data.
@@ -53,12 +54,13 @@ def score_samples(
     `features`: what the judge sees with, as `choose` spells it; one that fails its self-test is refused unless it was named.
     `samples`: how many are scored, drawn by the `seed`. `captions`: templates that make captions of the class names of real
     images. `modality`: image or text, where it is not clear. `vqa`: folder of a model that is asked whether images show their
-    captions. `device`: where networks look ("cpu", "cuda", "cuda:1"); values agree within rounding. `progress` is called with
-    sentences on the way.
+    captions. `device`: where networks look ("cpu", "cuda", "cuda:1"); values agree within rounding. `workers`: how many
+    threads look at images and measure them; values are the same, and text is scored by one. `progress` is called with sentences
+    on the way.
 
     Raises DataError, MetricError and SettingsError, each with its repair.
     """
-    _check(samples, seed, modality)
+    _check(samples, seed, modality, workers)
     kind = modality or _modality(real, fake)
     given: dict[str, Any] = {
         "metrics": tuple(name.strip() for name in metrics if name.strip()),
@@ -74,7 +76,7 @@ def score_samples(
     if kind == "text":
         result = _texts(source, fake, given, [f"--{name}" for name, value in of_images.items() if value], tell)
     elif isinstance(fake, str | Path | Tensor):
-        result = score_images(ImageRequest(source, fake, **given, **of_images), tell)
+        result = score_images(ImageRequest(source, fake, **given, **of_images, workers=workers), tell)
     else:
         raise DataError("Images to be scored: expected a path or a tensor (N, C, H, W), and a sequence was given.")
     options: dict[str, Any] = {
@@ -104,9 +106,11 @@ def _texts(
     return score_texts(TextRequest(real, fake, **given), tell)
 
 
-def _check(samples: int | None, seed: int, modality: str | None) -> None:
+def _check(samples: int | None, seed: int, modality: str | None, workers: int) -> None:
     if samples is not None and samples < FEWEST:
         raise SettingsError(f"samples: {samples} is too few; at least {FEWEST} are needed for intervals, better 1000.")
+    if workers < 1:
+        raise SettingsError(f"workers: {workers} can do nothing; give at least 1.")
     if seed < 0:
         raise SettingsError(f"seed: {seed} is negative; give a whole number from 0.")
     if modality is not None and modality not in MODALITIES:

@@ -1,0 +1,108 @@
+"""Features of images that come in parts, so that only the parts under way are in memory: a stream for each, merged as they come."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# torch publishes partly unknown types; our own signatures stay strict.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from maestune.data import Images
+from maestune.data.spec import Batch
+from maestune.errors import MetricError
+from maestune.quality.catalogue import METRICS
+from maestune.quality.features.captions import asked_views
+from maestune.quality.features.extractor import Extractor
+from maestune.quality.features.vqa import asked_about
+from maestune.quality.image_judge import ImageJudge
+from maestune.quality.metric import Features
+from maestune.quality.scoring.pixels import part_size
+from maestune.quality.scoring.working import in_order, one_thread_of_torch
+from maestune.quality.streaming import Stream, stream_init, stream_merge, stream_update
+
+NO_IMAGES = torch.empty(0)
+
+
+def looked(parts: Iterable[Tensor], extractor: Extractor, second: Extractor, workers: int) -> Features:
+    """Features of images, with those of the second extractor beside them; they come in parts (n, C, H, W), in order.
+
+    So many threads look at a part each; on a device one does. How many they are changes nothing, to the last bit. Raises
+    MetricError where there are no images.
+    """
+    coming = iter(parts)
+    first = next(coming, None)
+    if first is None:
+        raise MetricError("No images were given to look at; at least one is needed.")
+    on_cpu = extractor.device == "cpu"
+    threads = workers if on_cpu else 1
+    with one_thread_of_torch() if on_cpu else nullcontext():
+        seen = _seen(extractor, second, first)  # by this thread: what is loaded on first use is then there for all
+        nothing = stream_init(seen.values.mean(axis=0))
+
+        def look(part: Tensor, number: int) -> Stream:
+            return stream_update(nothing, _seen(extractor, second, part), number)
+
+        merged = [stream_update(nothing, seen, 0)]
+        for stream in in_order(_numbered(coming, len(first), look), threads, ahead=2 * threads):
+            merged.append(stream)
+            while len(merged) > 1 and len(merged[-2]) <= len(merged[-1]):  # like with like: none is copied often
+                merged[-2:] = [stream_merge(*merged[-2:])]
+    while len(merged) > 1:
+        merged[-2:] = [stream_merge(*merged[-2:])]
+    kept = merged[0].kept
+    assert kept is not None  # the first part was seen
+    return kept
+
+
+def parts_of(images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+    """Images (N, C, H, W), or those in some rows, a few at a time, as `looked` wants them."""
+    for some in (torch.arange(len(images)) if rows is None else rows).split(part_size(images.shape[-1])):
+        yield images[some]
+
+
+def described(
+    judge: ImageJudge, seen: Features, images: Tensor, conditions: Batch, captions: Sequence[str] = ()
+) -> Features:
+    """What was seen in images, with what they were to show beside it; `images` may be empty where nobody reads or is asked."""
+    seen = asked_views(seen, images, conditions, judge.reader)
+    return asked_about(seen, images, conditions, judge.answerer, captions)
+
+
+def floor_seen(
+    judge: ImageJudge, names: Sequence[str], generator: torch.Generator, workers: int
+) -> Mapping[str, Features]:
+    """What a perfect model would show, as the judge sees it, for each metric: real images, drawn as `ImageJudge.floor` does."""
+    fresh = [name for name in names if METRICS[name].sees_copies]
+    found: dict[str, Features] = {}
+    for images, own in ((judge.train, [name for name in names if name not in fresh]), (judge.others, fresh)):
+        if own:
+            seen = _floor_of(judge, images, generator, workers)
+            found |= dict.fromkeys(own, seen)
+    return found
+
+
+def _floor_of(judge: ImageJudge, images: Images, generator: torch.Generator, workers: int) -> Features:
+    assert judge.second is not None
+    rows = torch.randperm(len(images), generator=generator)[: judge.n_samples]
+    seen = looked(parts_of(images.images, rows), judge.extractor, judge.second, workers)
+    conditions = {name: values[rows] for name, values in images.conditions.items()}
+    shown = NO_IMAGES if judge.reader is None and judge.answerer is None else images.images[rows]
+    return described(judge, seen, shown, conditions)
+
+
+def _numbered(
+    parts: Iterable[Tensor], number: int, look: Callable[[Tensor, int], Stream]
+) -> Iterator[Callable[[], Stream]]:
+    for part in parts:
+        yield partial(look, part, number)
+        number += len(part)
+
+
+def _seen(extractor: Extractor, second: Extractor, images: Tensor) -> Features:
+    return replace(extractor.extract(images), second=second.extract(images).values)
