@@ -47,7 +47,11 @@ def test_a_model_that_knows_classes_is_asked_for_them(run, tmp_path):
     fixed = ("--set", "condition=projection", "--set", "width=64", "--set", "batch_size=16")
     small = ("--budget", "3trials", "--steps", 20, "--samples", 100, "--workers", 0)
     result = run("tune", "gan", *small, *fixed, "--objective", "adherence", "--out", out, "--json")
-    assert 0 <= json.loads(result.stdout)["recipe"]["scores"]["adherence"]["value"] <= 1
+    told = json.loads(result.stdout)
+    assert 0 <= told["recipe"]["scores"]["adherence"]["value"] <= 1
+    assert [(row["score"], row["sign"], row["bound"]) for row in told["constraints"]] == [
+        ("asked_diversity", ">=", 0.6)
+    ]
     files = {}
     for prompts in ((), ("3",), ("3", "7")):
         path = tmp_path / f"{len(prompts)}.png"

@@ -12,12 +12,13 @@ import records
 from maestune.campaign.record import Record
 from maestune.campaign.verdict import verdict, winner
 from maestune.report.comparing import compared, finalist, recipe_trial
-from maestune.report.console import head_lines, trials_csv
+from maestune.report.console import head_lines
 from maestune.report.environment_views import environment_view
 from maestune.report.front_views import front
 from maestune.report.html import page
 from maestune.report.summary import summary
 from maestune.report.trial_views import trials_view
+from maestune.report.trials_text import trials_csv
 from maestune.report.verdict_views import bounds_view, verdict_view
 from maestune.types import Constraint, Objective, Score
 

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import csv
 import io
-import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,24 +13,16 @@ from rich.console import Console as Terminal
 
 from maestune.campaign.record import Record
 from maestune.report import console, formats
-from maestune.report.comparing import best_trial, recipe_trial, scores_of
-from maestune.report.console import (
-    LiveConsole,
-    PlainConsole,
-    dashboard,
-    make_console,
-    sparkline,
-    trials_csv,
-    trials_json,
-    trials_table,
-)
-from maestune.report.trial_views import state_counts
-from maestune.types import Config, Objective
+from maestune.report.comparing import best_trial, scores_of
+from maestune.report.console import LiveConsole, PlainConsole, make_console
+from maestune.report.dashboard import dashboard
+from maestune.report.trials_text import trials_table
+from maestune.types import Objective
 
 
-def _terminal(width: int = 120, force: bool = False) -> tuple[Terminal, io.StringIO]:
+def _terminal(width: int = 120, force: bool = False, height: int | None = None) -> tuple[Terminal, io.StringIO]:
     stream = io.StringIO()
-    return Terminal(file=stream, width=width, force_terminal=force, color_system=None), stream
+    return Terminal(file=stream, width=width, height=height, force_terminal=force, color_system=None), stream
 
 
 def _best_fd(record: Record) -> str:
@@ -39,8 +30,8 @@ def _best_fd(record: Record) -> str:
     return formats.number(scores_of(record, best_trial(record))["fd"].value)
 
 
-def _printed(renderable: object, width: int = 120) -> str:
-    terminal, stream = _terminal(width)
+def _printed(renderable: object, width: int = 120, height: int = 40) -> str:
+    terminal, stream = _terminal(width, height=height)
     terminal.print(renderable)
     return stream.getvalue()
 
@@ -78,35 +69,6 @@ def test_plain_lines_of_a_campaign_without_results(folder: Path) -> None:
     plain.finish(record)
     assert "No verdict yet" in stream.getvalue().splitlines()[-1]
     assert "going on" not in stream.getvalue()
-
-
-def test_the_live_display_shows_where_it_stands(full: Record) -> None:
-    text = _printed(dashboard(full, 45.0, 75.0, ["worker 1: [bold]trial 41[/]"]))
-    for part in (
-        "45 s",
-        "1 min 15 s left",
-        " · ".join(f"{n} {state}" for state, n in state_counts(full).items()) + " · finals 15 of 15",
-        f"Fréchet distance: best {_best_fd(full)}",
-        f"recipe {formats.number(scores_of(full, recipe_trial(full))['fd'].value)}",
-        "worker 1: [bold]trial 41[/]",
-        f"★{full.best}",
-        "recipe: reached its full training",
-    ):
-        assert part in text
-    assert any(spark in text for spark in console.SPARKS)
-
-
-@pytest.mark.parametrize("left", [None, 0.0, float("inf")])
-def test_the_live_display_bears_every_time_left(folder: Path, left: float | None) -> None:
-    assert "trial" in _printed(dashboard(records.empty(folder), 0.0, left, ()))
-
-
-def test_a_narrow_terminal_cuts_reasons_and_not_numbers(full: Record) -> None:
-    text = _printed(trials_table(full, limit=10), width=70)
-    assert full.best is not None
-    assert formats.score(full.trial(full.best).score("fd")) in text
-    assert "complete" in text
-    assert max(map(len, text.splitlines())) <= 70
 
 
 def test_the_live_console_draws_at_most_twice_a_second(full: Record, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,41 +111,32 @@ def test_hostile_text_is_shown_as_text(full: Record) -> None:
     assert "[red]own" in head
 
 
-def test_the_whole_table_has_every_trial(full: Record) -> None:
-    assert trials_table(full).row_count == 55
-    assert trials_table(full, limit=10).row_count == 10
-
-
-def test_csv_has_a_row_a_trial_and_a_column_a_parameter(full: Record) -> None:
-    rows = list(csv.DictReader(io.StringIO(trials_csv(full))))
-    assert [int(row["number"]) for row in rows] == list(range(55))
-    assert {"state", "reason", "decision", "fd", "fd_low", "fd_high", "own_score"} < set(rows[0])
-    assert set(full.space.centre()) < set(rows[0])
-    assert rows[3]["reason"] == full.trials[3].reason
-    assert float(rows[0]["lr"]) == 2e-4
-    assert rows[0]["own_score_low"] == ""
-    diverged = next(t for t in full.search_trials if t.state == "diverged")
-    assert rows[diverged.number]["fd"] == ""
-
-
-def test_json_has_every_rung_and_no_nan(full: Record) -> None:
-    broken = full.trials[0].with_(config=Config.of(lr=float("nan")))
-    data = json.loads(trials_json(replace(full, trials=(broken, *full.trials[1:]))))
-    assert len(data) == 55
-    assert [rung["step"] for rung in data[0]["rungs"]] == [111, 333, 1000]
-    assert data[0]["config"] == {"lr": None}
-    assert data[0]["rungs"][0]["scores"]["own_score"]["low"] is None
-    assert data[1]["config"] == dict(full.trials[1].config)
-
-
-def test_sparkline_shows_the_last_values_and_bears_anything() -> None:
-    assert sparkline([]) == ""
-    assert sparkline([1.0, float("nan"), 1.0]) == "▁▁"
-    assert len(sparkline(range(1, 1000), width=60)) == 60
-    assert sparkline([1.0, 10.0, 100.0, 1000.0]) == sparkline([1.0, 2.0, 3.0, 4.0])
-
-
 def test_the_terminal_needs_neither_plotly_nor_scikit_learn() -> None:
     code = "import sys, maestune.report.console; print([m for m in ('plotly', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_was_said_of_the_data_is_not_said_again(full: Record, live: bool) -> None:
+    terminal, stream = _terminal(width=300, force=True)
+    told = LiveConsole(terminal) if live else PlainConsole(stream)
+    told.event(full.data_text)
+    told.start(full)
+    told.finish(full)
+    assert stream.getvalue().count("1,257 to learn from") == 1
+    assert "maestune: gan" in stream.getvalue()
+
+
+def test_a_run_that_ends_early_leaves_the_terminal_its_cursor(full: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(console.atexit, "register", at_exit.append)
+    terminal, stream = _terminal(force=True)
+    live = LiveConsole(terminal)
+    live.start(full)
+    live.update(full, 1.0, 2.0)
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    assert stream.getvalue().rfind(hidden) > stream.getvalue().rfind(shown)
+    for close in at_exit:
+        close()
+    assert stream.getvalue().rfind(shown) > stream.getvalue().rfind(hidden)

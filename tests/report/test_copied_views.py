@@ -82,7 +82,7 @@ def test_torn_files_are_passed_over(record: Record) -> None:
 def test_the_page_marks_what_was_copied_and_takes_no_markup_from_it(record: Record) -> None:
     leave(record, "best", TEXTS)
     leave(record, "recipe", NOTHING)
-    body = samples_section(record, "better")[1]
+    body = samples_section(record)[1]
     assert "What is copied" in body
     assert "Passages of 40 characters or more that stand in the training text" in body
     assert (
@@ -101,11 +101,11 @@ def test_the_page_marks_what_was_copied_and_takes_no_markup_from_it(record: Reco
 
 def test_one_text_holds_and_two_hold(record: Record) -> None:
     leave(record, "best", [replace(TEXTS[0], copying=1)])
-    assert "1 of 200 texts (0.50 %) holds such a passage" in samples_section(record, "better")[1]
+    assert "1 of 200 texts (0.50 %) holds such a passage" in samples_section(record)[1]
 
 
 def test_images_stand_above_what_they_are_nearest_to(record: Record) -> None:
-    before = samples_section(record, "better")[1]
+    before = samples_section(record)[1]
     leave(record, "best", IMAGES)
     leave(record, "recipe", [replace(IMAGES[0], copying=0)])
     views = copied_views(record)
@@ -113,7 +113,7 @@ def test_images_stand_above_what_they_are_nearest_to(record: Record) -> None:
     assert isinstance(best, CopiedImagesView)
     assert (best.samples, best.copying, best.nearest) == (2000, 40, IMAGES[0].nearest)
     assert best.picture is not None
-    body = samples_section(record, "better")[1]
+    body = samples_section(record)[1]
     assert body.startswith(before)
     assert "40 of 2,000 images (2.0 %) are as near to a training image as the nearest 1.1 % of held-out images." in body
     assert "Nothing is copied: none of 1,000 images is as near" in body
@@ -126,7 +126,7 @@ def test_a_picture_that_is_gone_leaves_the_numbers(record: Record) -> None:
     leave(record, "best", IMAGES)
     for path in record.folder.rglob("copied-*.png"):
         path.unlink()
-    assert "40 of 2,000 images" in samples_section(record, "better")[1]
+    assert "40 of 2,000 images" in samples_section(record)[1]
 
 
 def test_json_tells_it_too(record: Record) -> None:

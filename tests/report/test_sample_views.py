@@ -62,7 +62,7 @@ def test_the_newest_of_each_kind_of_other_pictures_is_shown(folder: Path) -> Non
     with_exhibits(record, 0, "walk-00000333", "walk-00001000", "reconstructions-00001000", "walk-00000100")
     view = samples_view(best)
     assert [(name, grid.step) for name, grid in view.exhibits] == [("reconstructions", 1000), ("walk", 1000)]
-    page = samples_section(best, "better")[1]
+    page = samples_section(best)[1]
     assert "Held-out images above what encoder and decoder make of them" in page
     assert page.count("<img ") == page.count('alt="Grid of images.')
 
@@ -123,7 +123,7 @@ def test_texts_of_recipe_and_best_go_on_from_the_same(said: Record) -> None:
 
 
 def test_a_page_shows_texts_in_pairs_and_takes_no_markup_from_them(said: Record) -> None:
-    lead, body = samples_section(said, "better")
+    lead, body = samples_section(said)
     assert "from the same beginnings" in lead
     assert "<img" not in body
     assert body.count("The best found") == body.count("The recipe") == 4
@@ -142,7 +142,7 @@ def test_texts_of_other_beginnings_or_torn_files_are_not_compared(said: Record, 
     for text in (whole[:-5], "null", '[["a"]]', json.dumps([("another beginning", "x")])):
         path.write_text(text, encoding="utf-8")
         assert samples_view(said).texts == (), text
-        assert "There are no pictures yet" in samples_section(said, "better")[1]
+        assert "There are no pictures yet" in samples_section(said)[1]
     search = speaking(records.build(folder, n=9, finals=False), {0: [("a", "b")]})
     ((before, after),) = samples_view(replace(search, best=0)).texts
     assert before == after == Passage("a", "b")

@@ -262,6 +262,17 @@ def test_what_overlaps_its_floor_is_no_better_than_what_stands_beside_it() -> No
     assert "precision 0.500, where real data reaches 0.900" in view.sentences[0]
 
 
+def test_a_few_texts_of_gibberish_are_not_as_good_as_real() -> None:
+    # What sixty texts of a model that was hardly trained scored: the floor of the distance reaches up to them.
+    distance = measured("text_fd", 115.0, 58.0, width=54.0)
+    view = score_view(made(measured("oracle_gap", 3.0, 0.05, width=0.1), distance))
+    assert view.headline == "Far from real"
+    assert "oracle" in view.sentences[0]
+    fluent = measured("oracle_gap", 0.08, 0.05, width=0.1)
+    assert score_view(made(fluent, measured("text_fd", 20.0, 19.0, width=6.0))).level == 0
+    assert score_view(made(fluent, measured("mauve", 0.05, 0.98, width=0.02))).level == 1
+
+
 def test_intervals_that_overlap_the_floor_are_no_worse() -> None:
     assert score_view(made(measured("fd", 9.0, 1.0, width=5.0))).level == 0
     assert score_view(made(measured("fd", 0.5, 1.0))).level == 0

@@ -9,7 +9,7 @@ def test_trials_view_has_every_trial_and_says_what_finals_are(full: Record) -> N
     rows = trials_view(full).rows
     assert [row.number for row in rows] == list(range(55))
     assert rows[0].title == "recipe"
-    assert rows[0].changes == ""
+    assert rows[0].changes == ()
     assert rows[40].title == "final of the recipe"
     assert rows[41].title == f"final of trial {full.finalists[1].trial}"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 import records
 
 from maestune.campaign.record import Record
-from maestune.report import formats
+from maestune.report import formats, html
+from maestune.report.comparing import best_name, best_trial, chosen, recipe_trial
 from maestune.report.verdict_views import verdict_view
 
 
@@ -63,3 +65,30 @@ def test_while_the_finals_run_nothing_is_decided(folder: Path) -> None:
 def test_without_scores_the_verdict_names_what_happened(folder: Path) -> None:
     assert "No trial has a score so far (5 diverged)" in verdict_view(records.all_diverged(folder)).text
     assert verdict_view(records.empty(folder)).text.startswith("No verdict yet. No trial has a score so far.")
+
+
+def test_a_worse_best_is_no_headline_and_no_best(full: Record) -> None:
+    worse = replace(full, verdicts=(replace(full.verdicts[0], decision="worse"),))
+    assert verdict_view(worse).headline == "Nothing better than the recipe"
+    assert (best_name(full), best_name(worse)) == ("best", "best candidate")
+    assert best_name(replace(worse, done=False)) == "best"
+    assert (chosen(full), chosen(worse)) == (best_trial(full), recipe_trial(full))
+    page = html.page(worse)
+    assert "What changed most, best candidate against recipe:" in page
+    assert '<th scope="col" class="n">Best candidate</th>' in page
+    assert '<tr data-state="complete" class=best><td data-v="0">' in page
+    outside = replace(full, verdicts=(replace(full.verdicts[0], decision="worse", recipe_outside=0.1),))
+    assert verdict_view(outside).headline == verdict_view(full).headline
+
+
+def test_the_bar_of_an_interval_keeps_its_letters_on_a_narrow_page(full: Record) -> None:
+    figure = re.findall(r'<figure class="interval">.*?</figure>', html.page(full), re.DOTALL)[0]
+    assert "viewBox" not in figure
+    (zero,) = re.findall(r'class="zero" x1="([\d.]+)%"', figure)
+    low, high = (float(x) for x in re.findall(r'class="bar" x1="([\d.]+)%" x2="([\d.]+)%"', figure)[0])
+    assert 0 < low < high < float(zero) < 100, "all of the interval is below no difference"
+    twice = {"relative": 1.0, "relative_low": -0.5, "relative_high": 1.0}
+    wide = replace(full, verdicts=(replace(full.verdicts[0], **twice),))
+    figure = re.findall(r'<figure class="interval">.*?</figure>', html.page(wide), re.DOTALL)[0]
+    (zero,) = re.findall(r'class="zero" x1="([\d.]+)%"', figure)
+    assert float(zero) == pytest.approx(50.0, abs=0.1), "half and twice are equally far"

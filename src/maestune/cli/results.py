@@ -74,7 +74,7 @@ def trials(
     from rich.console import Console
 
     from maestune.api import open_campaign
-    from maestune.report.console import trials_csv, trials_json, trials_table
+    from maestune.report.trials_text import trials_csv, trials_json, trials_table
 
     record = open_campaign(folder).record
     if as_csv:

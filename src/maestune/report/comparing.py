@@ -20,6 +20,23 @@ def best_trial(record: Record) -> Trial | None:
     return None if record.best is None else record.trial(record.best)
 
 
+def trained(record: Record, trial: Trial | None) -> Trial | None:
+    """The search trial whose training a trial rests on: itself, or the one whose weights a drawing has."""
+    if trial is None or trial.stage != "drawing" or trial.source is None:
+        return trial
+    return record.trial(trial.source)
+
+
+def chosen(record: Record) -> Trial | None:
+    """The trial to use: the best, or the recipe where the verdict says to keep that; None before there is one."""
+    return recipe_trial(record) if record.verdicts and record.verdicts[0].keep_recipe else best_trial(record)
+
+
+def best_name(record: Record) -> str:
+    """What the best is called: no more than the best candidate where the verdict does not find it better."""
+    return "best candidate" if record.done and any(v.decision != "better" for v in record.verdicts[:1]) else "best"
+
+
 def finalist(record: Record, trial: Trial | None) -> Finalist | None:
     """The finalist that a search trial became, or None."""
     return None if trial is None else next((f for f in record.finalists if f.trial == trial.number), None)
@@ -76,6 +93,9 @@ def terms_text(record: Record, stage: str) -> str:
         return ""
     other = "finals" if stage == "search" else "search"
     told = f" Each score rests on {formats.count(record.terms[stage].samples, 'sample')}"
+    if stage == "search" and "screen" in record.terms:
+        n = formats.count(record.terms["screen"].samples, "sample")
+        told = f"{told}, those after less than a full training on {n} (compare them with each other only)"
     if other not in record.terms:
         return f"{told}."
     n = formats.count(record.terms[other].samples, "sample")

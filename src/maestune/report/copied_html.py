@@ -25,8 +25,9 @@ def copied_part(record: Record, names: Mapping[str, str]) -> str:
         body = "".join(_texts(name, view) for name, view in texts)
     elif images:
         lead = (
-            "The samples of a final training that are nearest to a training image, and below each that image. 1 is how far held-out "
-            "images usually are from theirs, 0 is the same. Being nearest of all is no copy yet: look."
+            "Above, the samples of one final training that come nearest to a training image; below each, that training image. "
+            "A distance of 0 is the same image, 1 is as far as held-out real images usually are from their nearest one. Some sample "
+            "is always the nearest: whether it is a copy, your eyes must say."
         )
         body = "".join(_images(name, view) for name, view in images)
     else:

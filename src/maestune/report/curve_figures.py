@@ -29,12 +29,14 @@ def curves(view: CurvesView, metrics: Sequence[str]) -> tuple[Drawing, ...]:
     others = [name for name in view.signals if name not in grouped][:OTHER_SIGNALS]
     for i, name in enumerate(others):
         title = labels.sentence_case(labels.signal_name(name))
-        drawings.append(_signal_curves(view, [name], f"signal-{i}", title, plain(title), small=True))
+        drawings.append(_signal_curves(view, [name], f"signal-{i}", title, "", small=True))
     return tuple(drawings)
 
 
 def _curve_colour(curve: Curve) -> str:
-    return {"best": GREEN, "recipe": ORANGE, "best (the recipe)": ORANGE}.get(curve.title, VERMILION)
+    if curve.title.endswith("recipe") or curve.title.endswith("(the recipe)"):
+        return ORANGE
+    return GREEN if curve.title.startswith("best") else VERMILION
 
 
 def _score_curves(view: CurvesView, metric: str) -> Drawing:
@@ -54,7 +56,7 @@ def _score_curves(view: CurvesView, metric: str) -> Drawing:
             hovertext=[f"trial {curve.number}, {step:,} steps: {formats.score(score)}" for step, score in points],
             hoverinfo="text",
         )
-    caption = f"Score at every rung that a trial reached, with 95 % interval. {plain(labels.metric_meaning(metric))}"
+    caption = f"Score at every rung that a trial reached, with 95 % interval where it has one. {plain(labels.metric_meaning(metric))}"
     return Drawing(f"scores-{metric}", f"{labels.sentence_case(name)} over training", caption.strip(), figure)
 
 
@@ -71,7 +73,7 @@ def _signal_curves(
             figure.add_scatter(
                 x=[step for step, _ in points],
                 y=[value if math.isfinite(value) else None for _, value in points],
-                mode="lines",
+                mode="lines" if len(points) > 1 else "markers",  # a line needs two
                 line={"color": _curve_colour(curve), "dash": dashes[name], "width": 1.5},
                 name=_curve_name(curve),
                 # One entry a trial: the colour is the trial, the caption tells the dashes.
@@ -84,9 +86,10 @@ def _signal_curves(
     if frame is not None:
         figure.update_yaxes(range=frame)
     told = ", ".join(f"{DASHES[dash]} {plain(labels.signal_name(name))}" for name, dash in dashes.items())
-    caption = f"{labels.sentence_case(told)}; " if len(names) > 1 else ""
-    caption = f"{caption}one colour a trial, and a line that leaves the frame has run away."
-    return Drawing(key, title, "" if small else labels.sentence_case(caption), figure, small)
+    told = f"{told}; one colour a trial" if len(names) > 1 else "one line a trial, in its colour"
+    away = "" if frame is None else ", and a line that leaves the frame has run away"
+    caption = labels.sentence_case(f"{told}{away}.")
+    return Drawing(key, title, "" if small else caption, figure, small)
 
 
 def _curve_name(curve: Curve) -> str:

@@ -53,6 +53,9 @@ def template(dark: bool) -> dict[str, Any]:
         "ticks": "outside",
         "ticklen": 4,
         "automargin": True,
+        "exponentformat": "power",
+        "minexponent": 5,
+        "separatethousands": True,
         "title": {"standoff": 10, "font": {"size": 13}},
     }
     return {

@@ -8,7 +8,11 @@ from maestune.campaign.record import Manner, Record
 from maestune.report import formats, labels
 from maestune.report.bounds import bound_text
 
-_STAGES = {"search": "Scores of the search", "finals": "Scores of the verdict"}
+_STAGES = {
+    "screen": "Scores of the search, where a training goes on",
+    "search": "Scores of the search",
+    "finals": "Scores of the verdict",
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ def environment_view(record: Record) -> EnvironmentView:
         ("Objective", ", ".join(f"{labels.metric_name(o.name)} ({labels.direction(o)})" for o in record.objectives)),
         *((("Bounds", ", ".join(map(bound_text, record.constraints))),) if record.constraints else ()),
         *(
-            (_STAGES[stage], f"{terms.samples:,} samples against {terms.reference}")
+            (_STAGES[stage], f"{terms.samples:,} samples against the {_reference(terms.reference)}")
             for stage, terms in record.terms.items()
         ),
         ("Strategy", record.strategy),
@@ -39,22 +43,31 @@ def environment_view(record: Record) -> EnvironmentView:
         ("Parameters", f"{len(record.space.varying)} vary of {len(record.space)}"),
         ("Folder", str(record.folder)),
     )
+    drawings = sum(t.stage == "drawing" for t in record.trials)
     cost = (
         ("Wall time", formats.duration(record.seconds)),
         ("Worker time", formats.duration(sum(t.seconds for t in record.trials))),
         ("Configurations", f"{len(record.search_trials):,}"),
+        *((("Ways of drawing", f"{drawings:,}"),) if drawings else ()),
         ("Final trainings", f"{sum(t.stage == 'finals' for t in record.trials):,}"),
         ("Full trainings", formats.number(record.full_trainings)),
     )
     return EnvironmentView(settings, cost, tuple(record.environment.items()))
 
 
+def _reference(reference: str) -> str:
+    """The part of the data that scores are held against, before the fingerprint of all.
+
+    >>> _reference("93ba664e48c5f54e, search part")
+    'search part of data 93ba664e48c5f54e'
+    """
+    fingerprint, comma, part = reference.partition(", ")
+    return f"{part} of data {fingerprint}" if comma else f"data {fingerprint}"
+
+
 def _manner(manner: Manner) -> str:
-    groups = formats.count(manner.groups, "group")
+    trials = f"{formats.count(manner.trials, 'trial')} in {formats.count(manner.groups, 'group')}"
     if manner.members == 1:
-        return f"{groups} of together {formats.count(manner.trials, 'trial')}: {manner.reason}"
+        return f"{trials}: {manner.reason}"
     compiled = ", compiled" if manner.name == "compiled" else ""
-    return (
-        f"{groups} of together {formats.count(manner.trials, 'trial')}, up to {manner.members} at a time{compiled}; "
-        f"the newest: {manner.reason}"
-    )
+    return f"{trials}, up to {manner.members} at a time{compiled}; the newest: {manner.reason}"

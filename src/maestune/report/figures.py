@@ -1,8 +1,8 @@
-"""The figures of the search: history, finals, importance, slices, front. Each a pure drawing of a view."""
+"""The figures of the search: history, finals, classes, front. Each a pure drawing of a view."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 from maestune.report import formats, labels
@@ -24,11 +24,8 @@ from maestune.report.drawing import (
 )
 from maestune.report.front_views import ParetoView
 from maestune.report.history_views import FinalsView, HistoryView
-from maestune.report.importance_views import ImportanceView
-from maestune.report.slice_views import SliceView
 from maestune.report.training_views import ClassesView
 
-IMPORTANCES_SHOWN = 12
 CLASSES_NAMED = 40  # names of more would overlap
 CLASS_LETTERS = 14
 
@@ -53,7 +50,7 @@ def history(view: HistoryView) -> Drawing:
             name="best so far",
             hoverinfo="skip",
         )
-    for rung, colour in zip(view.rungs, _rung_colours(len(view.rungs)), strict=True):
+    for rung, (colour, symbol) in zip(view.rungs, rung_marks(len(view.rungs)), strict=True):
         points = [p for p in view.points if p.step == rung]
         if points:
             figure.add_scatter(
@@ -62,7 +59,12 @@ def history(view: HistoryView) -> Drawing:
                 error_y=error_bars([p.score for p in points]),
                 mode="markers",
                 # Trials that had less training are less certain, and paler.
-                marker={"color": colour, "size": 7, "opacity": 1.0 if rung == view.rungs[-1] else 0.75},
+                marker={
+                    "color": colour,
+                    "symbol": symbol,
+                    "size": 7,
+                    "opacity": 1.0 if rung == view.rungs[-1] else 0.75,
+                },
                 name=f"{rung:,} steps",
                 hovertext=[
                     f"trial {p.number}: {metric} {formats.score(p.score)}<br>{p.step:,} steps, {p.state}"
@@ -71,7 +73,7 @@ def history(view: HistoryView) -> Drawing:
                 ],
                 hoverinfo="text",
             )
-    for number, name, colour in ((view.recipe, "recipe", ORANGE), (view.best, "best", GREEN)):
+    for number, name, colour in ((view.recipe, "recipe", ORANGE), (view.best, view.best_name, GREEN)):
         marked = [p for p in view.points if p.number == number]
         if marked:
             figure.add_scatter(
@@ -92,22 +94,36 @@ def history(view: HistoryView) -> Drawing:
         figure.update_layout(showlegend=False)
         caption = "The same points, in the same colours, at the time when each was last judged."
         return Drawing("history-seconds", "Objective over time", caption, figure)
+    floor = "" if view.floor is None else ", the dotted floor what real data score against real data"
+    intervals = any(math.isfinite(p.score.high - p.score.low) for p in view.points)
     caption = (
-        "Each point is one configuration after its longest training, with its 95 % interval; the green line is the "
-        f"best fully trained one so far, {labels.direction(view.objective)}, and the dotted floor is what real images "
-        f"score against real images.{view.terms}"
+        f"Each point is one configuration after its longest training{', with its 95 % interval where it has one' if intervals else ''}; "
+        f"the green line is the best so far of those that trained longest ({labels.direction(view.objective)}), the dashed one "
+        f"the recipe{floor}.{view.terms}"
     )
     return Drawing("history-trial", "Objective over trials", caption, figure)
 
 
-def _rung_colours(n: int) -> list[str]:
-    return [PINK] * max(n - 2, 0) + [SKY] * min(n - 1, 1) + [BLUE]
+def rung_marks(n: int) -> list[tuple[str, str]]:
+    """Colour and symbol of the points of each rung, from the shortest training to the longest.
+
+    >>> rung_marks(2)
+    [('#56B4E9', 'circle'), ('#0072B2', 'circle')]
+    """
+    shorter = [("#9197C8", "diamond"), (PINK, "square"), (GREY, "triangle-up")]
+    marks = [(BLUE, "circle"), (SKY, "circle"), *shorter, *[(GREY, "triangle-down")] * n]
+    return marks[:n][::-1]
 
 
 def finals(view: FinalsView) -> Drawing:
     """The finalists side by side, every seed a thin line."""
     titles = [column.title for column in view.columns]
     figure = new_figure("", labels.axis_title(view.objective))
+    shown = [
+        view.floor,
+        *(v for c in view.columns for v in (c.mean.low, c.mean.value, c.mean.high, *(s for _, s in c.seeds))),
+    ]
+    scale_y(figure, [v for v in shown if v is not None and math.isfinite(v)])
     by_seed: dict[int, dict[int, float]] = {}
     for i, column in enumerate(view.columns):
         for seed, value in column.seeds:
@@ -141,7 +157,7 @@ def finals(view: FinalsView) -> Drawing:
     level(figure, view.floor, "floor", [-0.4, len(titles) - 0.6], GREY)
     figure.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, range=[-0.5, len(titles) - 0.5])
     caption = (
-        "Every finalist was trained again on the same fresh seeds (thin lines join equal seeds) and scored on images "
+        "Every finalist was trained again on the same fresh seeds (thin lines join equal seeds) and scored on data "
         f"that nothing had seen; large points are means with 95 % intervals.{view.terms}"
     )
     return Drawing("finals", "The finals", caption, figure)
@@ -156,7 +172,7 @@ def classes(view: ClassesView) -> Drawing:
                 x=list(range(len(view.names))),
                 y=[100 * share for share in view.shares[who]],
                 marker={"color": colour},
-                name=who,
+                name=view.best_name if who == "best" else who,
                 hovertext=[
                     f"{plain(name)}: {formats.number(100 * share, 2)} % of {who}"
                     for name, share in zip(view.names, view.shares[who], strict=True)
@@ -169,89 +185,10 @@ def classes(view: ClassesView) -> Drawing:
     )
     figure.update_layout(barmode="group", bargap=0.3)
     caption = (
-        "How often each class of the data is seen in the samples, by the judge's classifier: green beside grey is as it "
+        "How often each class of the data is seen in the samples, by the judge's classifier: green as high as grey is as it "
         "should be, and a class without a bar is a mode that the model has lost."
     )
     return Drawing("classes", "Which classes it makes", caption, figure)
-
-
-def importance(view: ImportanceView) -> Drawing:
-    """Bars of importance, the largest at the top."""
-    rows = view.rows[:IMPORTANCES_SHOWN][::-1]
-    figure = new_figure("importance (loss of held-out R² when shuffled)", "", height=90 + 26 * len(rows))
-    figure.add_bar(
-        x=[row.value for row in rows],
-        y=[plain(row.name) for row in rows],
-        error_x={"type": "data", "array": [row.error for row in rows], "thickness": 1, "width": 3, "color": GREY},
-        orientation="h",
-        marker={"color": BLUE},
-        hovertext=[f"{plain(r.name)}: {formats.number(r.value, 2)} ± {formats.number(r.error, 2)}" for r in rows],
-        hoverinfo="text",
-    )
-    figure.update_layout(bargap=0.4, showlegend=False)
-    trust = (
-        "it predicts little, so read the order as a hint at most"
-        if view.explained < 0.2
-        else "the more, the more the order can be trusted"
-    )
-    share = f"{max(view.explained, 0.0) * 100:.0f} %"
-    caption = (
-        f"How much worse a forest fitted to {view.trials} trials predicts the others when it may not know a parameter, "
-        f"± one standard error; it explains {share} of the variation it has not seen: {trust}."
-    )
-    return Drawing("importance", "What mattered", caption, figure)
-
-
-def slices(views: Sequence[SliceView]) -> tuple[Drawing, ...]:
-    """One small figure a parameter."""
-    return tuple(_slice(view, i) for i, view in enumerate(views))
-
-
-def _slice(view: SliceView, index: int) -> Drawing:
-    name = plain(view.name)
-    scored = [(p, p.objective) for p in view.points if p.objective is not None]
-    notes = ", ".join(
-        note for note in (view.unit, f"{view.scale} scale" if view.scale in ("log", "logit") else "") if note
-    )
-    x_title = f"{name} ({plain(notes)})" if notes else name
-    figure = new_figure(x_title, labels.metric_name(view.objective.name), height=260, showlegend=False)
-    scale_y(figure, [value for _, value in scored])
-    full = max((p.step for p, _ in scored), default=0)
-    for chosen, colour, size in ((False, SKY, 6), (True, BLUE, 7)):
-        part = [(p, value) for p, value in scored if (p.step == full) is chosen]
-        figure.add_scatter(
-            x=[p.position for p, _ in part],
-            y=[value for _, value in part],
-            mode="markers",
-            marker={"color": colour, "size": size, "opacity": 0.9},
-            hovertext=[
-                f"trial {p.number}: {name} {plain(formats.setting(p.setting))}<br>{formats.number(value)} after "
-                f"{p.step:,} steps"
-                for p, value in part
-            ],
-            hoverinfo="text",
-        )
-    for mark, colour in (("recipe", ORANGE), ("best", GREEN)):
-        marked = [(p, value) for p, value in scored if p.mark == mark]
-        figure.add_scatter(
-            x=[p.position for p, _ in marked],
-            y=[value for _, value in marked],
-            mode="markers",
-            marker={"symbol": "circle-open", "color": colour, "size": 13, "line": {"width": 2.5}},
-            hoverinfo="skip",
-        )
-    failed = [p for p in view.points if p.objective is None]
-    if failed:
-        failed_strip(figure, [p.position for p in failed], [f"trial {p.number} failed" for p in failed])
-    ticks = {"tickvals": [t for t, _ in view.ticks], "ticktext": [plain(text) for _, text in view.ticks]}
-    figure.update_xaxes(range=[-0.04, 1.04], tickangle=0, **ticks)
-    return Drawing(f"slice-{index}", view.name, "", figure, small=True)
-
-
-SLICES_CAPTION = (
-    "Each panel is one parameter on its own scale against the objective; deep blue points had the longest "
-    "training, light blue ones less, crosses at the upper edge failed; the orange ring is the recipe, the green ring the best."
-)
 
 
 def pareto(view: ParetoView) -> Drawing:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from maestune.campaign.record import Record
-from maestune.report.comparing import recipe_trial, terms_text
+from maestune.report.comparing import best_name, best_trial, recipe_trial, terms_text, trained
 from maestune.types import Objective, Score, TrialState
 
 
@@ -39,6 +39,7 @@ class HistoryView:
     best_so_far: tuple[tuple[float, float], ...]
     failed: tuple[tuple[int, float], ...]
     best: int | None
+    best_name: str
     recipe: int | None
     recipe_value: float | None
     floor: float | None
@@ -61,6 +62,7 @@ def history_view(record: Record, over: Literal["trial", "seconds"] = "trial") ->
     recipe = recipe_trial(record)
     recipe_score = None if recipe is None else recipe.score(objective.name)
     floor = record.search_floor.get(objective.name)  # on the terms of the points
+    best = trained(record, best_trial(record))
     return HistoryView(
         objective,
         over,
@@ -68,7 +70,8 @@ def history_view(record: Record, over: Literal["trial", "seconds"] = "trial") ->
         tuple(points),
         _best_so_far(points, objective),
         tuple(failed),
-        record.best,
+        None if best is None else best.number,
+        best_name(record),
         None if recipe is None else recipe.number,
         None if recipe_score is None or not math.isfinite(recipe_score.value) else recipe_score.value,
         None if floor is None else floor.value,

@@ -22,6 +22,7 @@ from maestune.report.importance_views import importance_view
 from maestune.report.metric_html import scores_section
 from maestune.report.sample_html import samples_section
 from maestune.report.search_html import curves_section, history_section, reasons_section
+from maestune.report.sources import sources
 from maestune.report.training_views import curves_view
 from maestune.report.trial_html import trials_section
 from maestune.report.verdict_html import verdict_card
@@ -52,7 +53,7 @@ def page(record: Record) -> str:
     drawings: list[Drawing] = []
     sections = [
         verdict_card(record, verdict),
-        section("pictures", "What it makes", *samples_section(record, verdict.decision)),
+        section("pictures", "What it makes", *samples_section(record)),
         scores_section(record, drawings),
         history_section(record, drawings),
         curves_section(record, curves, drawings),
@@ -93,7 +94,7 @@ def _header(record: Record) -> str:
     links = ("Pictures", "Scores", "History", "Curves", "Reasons", "Trials", "Configuration", "Environment")
     nav = "".join(f'<a href="#{link.lower()}">{link}</a>' for link in links)
     return (
-        f"<header><h1>maestune · {escape(record.model)} on {escape(record.data_text)}</h1>"
+        f'<header><h1>maestune · {escape(record.model)} <span class="soft">on {escape(record.data_text)}</span></h1>'
         f'<nav aria-label="Sections">{nav}</nav></header>'
     )
 
@@ -105,7 +106,7 @@ def _best(record: Record) -> str:
     text = escape(path.read_text(encoding="utf-8", errors="replace"))
     body = (
         '<div class="tools"><button type="button" class="copy" data-copies="best-toml">Copy</button></div>'
-        f'<pre id="best-toml" tabindex="0">{text}</pre>'
+        f'<pre id="best-toml" class="folds" tabindex="0">{text}</pre>'
     )
     return section("configuration", "The configuration", "best.toml of the campaign folder, ready to use.", body)
 
@@ -122,7 +123,7 @@ def _environment(record: Record) -> str:
 def _footer(record: Record) -> str:
     parts = [
         f'<h2 id="{title.lower()}">{title}</h2><ul class="plain">{"".join(f"<li>{escape(t)}</li>" for t in texts)}</ul>'
-        for title, texts in (("Notes", record.notes), ("Sources", record.citations))
+        for title, texts in (("Notes", record.notes), ("Sources", sources(record.citations)))
         if texts
     ]
     return f"<footer>{''.join(parts)}</footer>"

@@ -12,6 +12,7 @@ from maestune.campaign.record import Record
 from maestune.space import Param
 
 ENOUGH_TRIALS = 12  # for importance: fewer say nothing about twenty parameters
+LEAST_EXPLAINED = 0.05  # of the variation, for an order of parameters to mean anything
 FOLDS = 5
 TREES = 60
 SHUFFLES = 4
@@ -52,11 +53,18 @@ def importance_view(record: Record) -> ImportanceView:
     trials, features, targets = _observations(record, params)
     n_trials = len(set(trials))
     if n_trials < ENOUGH_TRIALS:
-        why = f"Importance needs {ENOUGH_TRIALS} trials with a result; there are {n_trials} so far."
+        so_far = "" if record.done else " so far"
+        why = f"It takes {ENOUGH_TRIALS} trials with a result to tell which parameters mattered; there are {n_trials}{so_far}."
         return ImportanceView((), math.nan, n_trials, why)
     if not params or np.ptp(targets) == 0:
         return ImportanceView((), math.nan, n_trials, "All trials have the same result, so no parameter stands out.")
     explained, drops = _shuffled_losses(np.array(trials), features, targets, len(params))
+    if explained < LEAST_EXPLAINED:
+        why = (
+            f"Which parameters mattered cannot be told from these {n_trials} trials: a forest fitted to them does not predict "
+            "those that it has not seen."
+        )
+        return ImportanceView((), explained, n_trials, why)
     mean, error = drops.mean(axis=0), drops.std(axis=0, ddof=1) / math.sqrt(len(drops))
     rows = [Importance(p.name, float(m), float(e)) for p, m, e in zip(params, mean, error, strict=True)]
     return ImportanceView(tuple(sorted(rows, key=lambda r: -r.value)), explained, n_trials)

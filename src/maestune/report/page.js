@@ -5,6 +5,7 @@
   const drawings = read("drawings");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(pointer: coarse)");
+  const narrow = matchMedia("(max-width: 620px)");
   const config = { displayModeBar: false, displaylogo: false, responsive: true };
 
   function draw(useDark) {
@@ -12,11 +13,18 @@
       const layout = { ...figure.layout, template: templates[useDark ? "dark" : "light"] };
       // On touch screens a finger on a figure scrolls the page.
       if (touch.matches) layout.dragmode = false;
+      if (narrow.matches && layout.showlegend !== false) {
+        // Two entries side by side, and room for their rows above what is drawn.
+        layout.legend = { entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 11 } };
+        const entries = figure.data.filter((trace) => trace.showlegend !== false).length;
+        layout.height += 20 * Math.max(Math.ceil(entries / 2) - 1, 0);
+      }
       Plotly.react("plot-" + key, figure.data, layout, config);
     }
   }
   draw(dark.matches);
   dark.addEventListener("change", () => draw(dark.matches));
+  narrow.addEventListener("change", () => draw(dark.matches));
   addEventListener("beforeprint", () => draw(false));
   addEventListener("afterprint", () => draw(dark.matches));
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from maestune.campaign.record import Record
 from maestune.report import labels
+from maestune.report.comparing import best_name
 from maestune.report.copied_html import copied_part
 from maestune.report.formats import escape, escape_lines
 from maestune.report.html_parts import picture_uri
 from maestune.report.sample_views import Grid, Passage, SamplesView, samples_view
 
 
-def samples_section(record: Record, decision: str) -> tuple[str, str]:
-    """Lead and body of the section; `decision`: the verdict's."""
+def samples_section(record: Record) -> tuple[str, str]:
+    """Lead and body of the section."""
     view = samples_view(record)
-    best = "The best candidate" if decision in ("worse", "inconclusive") else "The best found"
+    best = "The best found" if best_name(record) == "best" else "The best candidate"
     copied = copied_part(record, {"recipe": "The recipe", "best": best})
     if view.texts:
         lead = (
@@ -25,10 +26,10 @@ def samples_section(record: Record, decision: str) -> tuple[str, str]:
     shown = [_picture(grid, title, note) for grid, title, note in items if grid is not None]
     if not shown:
         return "", f"<p>There are no pictures yet.</p>{copied}"
-    body = f'<div class="pictures">{"".join(shown)}</div>{_rows(view)}'
+    body = f'<div class="pictures main">{"".join(shown)}</div>{_rows(view)}'
     if view.training:
         strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
-        body += f'<h3 class="apart">The best over its training</h3><div class="strip">{strip}</div>'
+        body += f'<h3 class="apart">{best} over its training</h3><div class="strip">{strip}</div>'
     if view.exhibits:
         named = ((labels.exhibit(name), grid) for name, grid in view.exhibits)
         shown = [_picture(grid, title, f"{meaning} {best}, {grid.step:,} steps.") for (title, meaning), grid in named]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maestune.campaign.record import Record
-from maestune.report.comparing import best_trial, finalist, recipe_trial
+from maestune.report.comparing import best_trial, finalist, recipe_trial, trained
 from maestune.types import Trial
 
 GRIDS_OVER_TRAINING = 6
@@ -62,7 +62,7 @@ def samples_view(record: Record) -> SamplesView:
     else:
         recipe_grids, best_grids = _grids(record, recipe), _grids(record, best)
     final = bool(final_recipe and final_best)
-    over_training = max(best_grids, _grids(record, best), key=len)
+    over_training = max(best_grids, _grids(record, trained(record, best)), key=len)
     return SamplesView(
         Grid(real) if real.is_file() else None,
         recipe_grids[-1] if recipe_grids else None,

@@ -16,6 +16,7 @@ from maestune.report.formats import escape
 from maestune.report.score_samples import passages, pictures, short
 from maestune.report.score_tables import classes_bars, measures_table
 from maestune.report.score_views import ScoreView, command, counted, score_view
+from maestune.report.sources import sources
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 TONES = ("better", "better", "inconclusive", "worse")
@@ -101,7 +102,7 @@ def _how(result: ScoreResult) -> str:
         f'<div class="card"><h3>{title}</h3><dl class="pairs">{_pairs(pairs)}</dl></div>'
         for title, pairs in (("What was held against what", computed), ("Versions", versions().items()))
     )
-    repeat = f'<p>To do it again:</p><pre class="command" tabindex="0">{escape(command(result))}</pre>'
+    repeat = f'<p>To do it again:</p><pre class="folds" tabindex="0">{escape(command(result))}</pre>'
     return _section("how", "How it was computed", "", f'{repeat}<div class="columns">{cards}</div>')
 
 
@@ -110,10 +111,10 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _footer(result: ScoreResult) -> str:
-    citations = dict.fromkeys(each.metric.citation for each in result.measured if each.metric.citation)
+    citations = sources(each.metric.citation for each in result.measured if each.metric.citation)
     parts = [
         f'<h2 id="{title.lower()}">{title}</h2><ul class="plain">{"".join(f"<li>{escape(t)}</li>" for t in texts)}</ul>'
-        for title, texts in (("Notes", result.notes), ("Sources", tuple(citations)))
+        for title, texts in (("Notes", result.notes), ("Sources", citations))
         if texts
     ]
     return f"<footer>{''.join(parts)}</footer>"

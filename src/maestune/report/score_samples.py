@@ -33,8 +33,9 @@ def pictures(shown: Shown) -> tuple[str, str]:
         )
     if shown.copied:
         parts.append(
-            '<h3 class="apart">Most copied</h3><p class="lead">Samples (left) nearest to a training image (right); 1 is how far '
-            "held-out images usually are from theirs, 0 is the same. Being nearest of all is no copy yet: look.</p>"
+            '<h3 class="apart">Most copied</h3><p class="lead">The samples (left) that come nearest to a training image (right). A '
+            "distance of 0 is the same image, 1 is as far as held-out real images usually are from their nearest one. Some sample is "
+            "always the nearest: whether it is a copy, your eyes must say.</p>"
             f'<div class="gallery pairs-of">{_figures(shown.copied)}</div>'
         )
     return "Chosen by distances in the judge's features.", "".join(parts)

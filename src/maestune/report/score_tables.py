@@ -38,14 +38,15 @@ def _row(each: Measured) -> str:
     unit = f'<div class="soft">{escape(each.metric.unit)}</div>' if each.metric.unit else ""
     name = f'{escape(sentence_case(each.metric.label))}<div class="soft"><code>{escape(each.metric.name)}</code></div>'
     return (
-        f'<tr><th scope="row">{name}</th>{_score_cell(each.score, unit)}{_score_cell(each.floor)}'
-        f'<td class="bar">{_bar(each)}</td><td>{better(each)}</td><td>{escape(each.metric.meaning)}</td></tr>'
+        f'<tr><th scope="row">{name}</th>{_score_cell(each.score, "Value", unit)}{_score_cell(each.floor, "Floor")}'
+        f'<td class="bar">{_bar(each)}</td><td class="way">{better(each)}</td><td>{escape(each.metric.meaning)}</td></tr>'
     )
 
 
-def _score_cell(score: Score | None, unit: str = "") -> str:
+def _score_cell(score: Score | None, of: str, unit: str = "") -> str:
+    """A cell; `of` says what it is where a narrow page has no room for columns with headings."""
     value, _, interval = formats.score(score).partition(" ")
-    return f'<td class="n">{value}<div class="soft">{interval.strip("()")}</div>{unit}</td>'
+    return f'<td class="n" data-of="{of}">{value}<div class="soft">{interval.strip("()")}</div>{unit}</td>'
 
 
 def _bar(each: Measured) -> str:

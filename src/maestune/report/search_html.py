@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from maestune.campaign.record import Record
-from maestune.report import curve_figures, figures
-from maestune.report.comparing import decisive
+from maestune.report import curve_figures, figures, reason_figures
+from maestune.report.comparing import best_name, decisive
 from maestune.report.drawing import Drawing
 from maestune.report.formats import escape
 from maestune.report.front_views import pareto_view
@@ -42,7 +42,7 @@ def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) ->
         f"<li>trial {curve.number}: {escape(note)}</li>" for curve in view.curves for note in curve.notes[-5:]
     )
     notes = f'<ul class="plain">{notes}</ul>' if notes else ""
-    lead = "Green is the best, orange the recipe, vermilion one that went wrong or was stopped."
+    lead = f"Green is the {best_name(record)}, orange the recipe, vermilion one that went wrong or was stopped."
     return section("curves", "How they trained", lead, plots(shown) + notes)
 
 
@@ -52,11 +52,12 @@ def reasons_section(record: Record, view: ImportanceView, drawings: list[Drawing
     if view.why_not:
         parts.append(f"<p>{escape(view.why_not)}</p>")
     else:
-        shown = figures.importance(view)
+        shown = reason_figures.importance(view)
         drawings.append(shown)
         parts.append(plots([shown]))
-    slices = figures.slices(slice_views(record, view))
+    slices = reason_figures.slices(slice_views(record, view))
     drawings += slices
     if slices:
-        parts.append(f'<p class="lead apart">{figures.SLICES_CAPTION}</p>{plots(slices)}')
+        caption = reason_figures.SLICES_CAPTION.format(best=best_name(record))
+        parts.append(f'<p class="lead apart">{caption}</p>{plots(slices)}')
     return section("reasons", "Why", "", "".join(parts))

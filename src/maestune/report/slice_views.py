@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 from maestune.campaign.record import Record
 from maestune.report import formats
 from maestune.report.changes import changes_between
-from maestune.report.comparing import best_trial, recipe_trial
+from maestune.report.comparing import best_trial, recipe_trial, trained
 from maestune.report.importance_views import ImportanceView
 from maestune.space import Choice, Float, Int, Param
 from maestune.types import Objective, Value
 
 SLICES = 6
 TICKS = 5
+LEAST_GAP = 0.13  # of the axis, between labels side by side in a small panel
+TICK_LETTERS = 14
+ENOUGH_TRIALS = 4  # in a panel; fewer show no shape
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,14 @@ def slice_views(record: Record, importance: ImportanceView) -> tuple[SliceView, 
     names = [row.name for row in importance.rows]
     if not names and recipe is not None and best is not None:
         names = [c.name for c in changes_between(record.space.varying, recipe.config, best.config, {})]
-    names = list(dict.fromkeys([*names, *(p.name for p in record.space.varying)]))
-    return tuple(_slice(record, record.space[name]) for name in names[:SLICES])
+    names = dict.fromkeys([*names, *(p.name for p in record.space.varying)])
+    slices = (_slice(record, record.space[name]) for name in names)
+    return tuple(itertools.islice((s for s in slices if len(s.points) >= ENOUGH_TRIALS), SLICES))
 
 
 def _slice(record: Record, param: Param) -> SliceView:
     objective = record.objectives[0]
-    recipe = recipe_trial(record)
+    recipe, best = recipe_trial(record), trained(record, best_trial(record))
     points: list[SlicePoint] = []
     for trial in record.search_trials:
         score = trial.score(objective.name)
@@ -64,7 +69,7 @@ def _slice(record: Record, param: Param) -> SliceView:
         setting = trial.config[param.name]
         value = None if score is None or trial.state.failed or not math.isfinite(score.value) else score.value
         mark = "recipe" if recipe is not None and trial.number == recipe.number else ""
-        mark = "best" if trial.number == record.best else mark
+        mark = "best" if best is not None and trial.number == best.number else mark
         points.append(SlicePoint(trial.number, param.to_unit(setting), setting, value, trial.step, mark))
     scale = "" if isinstance(param, Choice) else param.scale
     return SliceView(param.name, param.unit, scale, objective, _ticks(param), tuple(points))
@@ -72,11 +77,15 @@ def _slice(record: Record, param: Param) -> SliceView:
 
 def _ticks(param: Param) -> tuple[tuple[float, str], ...]:
     if isinstance(param, Choice):
-        return tuple((param.to_unit(v), formats.setting(v)) for v in param.values)
+        return tuple((param.to_unit(v), formats.shortened(formats.setting(v), TICK_LETTERS)) for v in param.values)
     off = [(param.to_unit(param.off), "off")] if isinstance(param, Float) and param.off is not None else []
     values = [v for v in _round_values(param) if param.low <= v <= param.high]
-    values = values[:: math.ceil(len(values) / TICKS)]  # labels side by side in a small panel
-    return (*off, *((param.to_unit(v), _tick_text(v)) for v in values))
+    values = values[:: math.ceil(len(values) / TICKS)]
+    ticks = list(off)
+    for tick in ((param.to_unit(v), _tick_text(v)) for v in values):
+        if not ticks or tick[0] - ticks[-1][0] >= LEAST_GAP:
+            ticks.append(tick)
+    return tuple(ticks)
 
 
 def _tick_text(value: float) -> str:

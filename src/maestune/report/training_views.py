@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maestune.campaign.record import Record
-from maestune.report.comparing import best_trial, finalist, recipe_trial
+from maestune.report.comparing import best_name, best_trial, finalist, recipe_trial, trained
 from maestune.types import Score, Trial, TrialState
 
 POINTS_A_CURVE = 400  # more cannot be seen, and would only make the page heavy
@@ -63,10 +63,10 @@ class CurvesView:
 def curves_view(record: Record) -> CurvesView:
     """Learning curves of best, recipe and one failed (or else stopped) trial, where there are such."""
     chosen: dict[int, str] = {}
-    recipe, best = recipe_trial(record), best_trial(record)
+    recipe, best = recipe_trial(record), trained(record, best_trial(record))
     if best is not None:
         is_recipe = recipe is not None and recipe.number == best.number
-        chosen[best.number] = "best (the recipe)" if is_recipe else "best"
+        chosen[best.number] = f"{best_name(record)} (the recipe)" if is_recipe else best_name(record)
     if recipe is not None:
         chosen.setdefault(recipe.number, "recipe")
     curves = [_curve(record, number, title) for number, title in chosen.items()]
@@ -123,6 +123,7 @@ class ClassesView:
 
     names: tuple[str, ...]
     shares: Mapping[str, tuple[float, ...]]
+    best_name: str = "best"
 
 
 def classes_view(record: Record) -> ClassesView | None:
@@ -133,7 +134,7 @@ def classes_view(record: Record) -> ClassesView | None:
         if found:
             shares[who] = found
     known = record.real_classes and len(shares) > 1
-    return ClassesView(record.class_names, shares) if known else None
+    return ClassesView(record.class_names, shares, best_name(record)) if known else None
 
 
 def _classes_of(record: Record, trial: Trial | None) -> tuple[float, ...]:

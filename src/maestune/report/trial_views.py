@@ -31,7 +31,7 @@ class TrialRow:
     origin: str
     decision: str
     seconds: float
-    changes: str
+    changes: tuple[str, ...]
     config: Config
 
 
@@ -52,9 +52,9 @@ def trials_view(record: Record, trials: Sequence[Trial] | None = None) -> Trials
 
 def _row(record: Record, recipe: Trial | None, trial: Trial) -> TrialRow:
     if recipe is None or trial.role == "recipe":
-        changes = ""
+        changes = ()
     else:
-        changes = ", ".join(c.text for c in changes_between(record.space.params, recipe.config, trial.config, {}))
+        changes = tuple(c.text for c in changes_between(record.space.params, recipe.config, trial.config, {}))
     return TrialRow(
         number=trial.number,
         stage=trial.stage,
@@ -75,7 +75,7 @@ def _row(record: Record, recipe: Trial | None, trial: Trial) -> TrialRow:
 def _title(trial: Trial) -> str:
     if trial.stage == "finals":
         return "final of the recipe" if trial.role == "recipe" else f"final of trial {trial.source}"
-    return trial.role
+    return f"drawn from trial {trial.source}" if trial.stage == "drawing" else trial.role
 
 
 @dataclass(frozen=True)

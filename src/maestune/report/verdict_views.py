@@ -92,6 +92,8 @@ def _headline(verdict: Verdict) -> str:
         return "Nothing within the bounds" if verdict.recipe_outside else "Nothing better within the bounds"
     if verdict.decision == "inconclusive":
         return f"No certain difference in {name}"
+    if verdict.decision == "worse" and not verdict.recipe_outside:
+        return "Nothing better than the recipe"
     word = ("higher" if verdict.difference > 0 else "lower") if verdict.difference else "different"
     if math.isfinite(verdict.relative):
         # Without a sign: the word says the direction.
