@@ -107,7 +107,7 @@ def goals(folder, **values):
 
 def test_it_decides_where_it_is_asked_for_and_never_alone(folder):
     for alone in (("vqa_score",), ("vqa_score", "precision")):
-        assert goals(folder, objective=alone).names == (*alone, "asked_diversity")
+        assert goals(folder, objective=alone).names == (*alone, "recall")
     assert goals(folder, objective=("vqa_score", "fd")).names == ("vqa_score", "fd")
     for bound in ("asked_diversity>=0.8", "coverage>=0.5", "fd<=20.5"):
         found = goals(folder, objective=("vqa_score",), constraint=(bound,))

@@ -49,9 +49,7 @@ def test_a_model_that_knows_classes_is_asked_for_them(run, tmp_path):
     result = run("tune", "gan", *small, *fixed, "--objective", "adherence", "--out", out, "--json")
     told = json.loads(result.stdout)
     assert 0 <= told["recipe"]["scores"]["adherence"]["value"] <= 1
-    assert [(row["score"], row["sign"], row["bound"]) for row in told["constraints"]] == [
-        ("asked_diversity", ">=", 0.6)
-    ]
+    assert [(row["score"], row["sign"], row["bound"]) for row in told["constraints"]] == [("recall", ">=", 0.1)]
     files = {}
     for prompts in ((), ("3",), ("3", "7")):
         path = tmp_path / f"{len(prompts)}.png"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from maestune.campaign.presets import FLOORS_OF_VARIETY, expanded, presets_for
+from maestune.campaign.presets import FLOOR_OF_VARIETY, expanded, presets_for
 from maestune.campaign.settings import Settings, parse_constraint, parse_objective
 from maestune.data import Data, ImageData, TextData
 from maestune.errors import SettingsError, did_you_mean
@@ -108,17 +108,16 @@ def _floor_of_variety(
     if not blind or any(name in SEE_VARIETY and DESCRIBED[name].higher_is_better == up for name, up in beside):
         return (), ()
     what = f"{blind[0].label} ({blind[0].name}) is best for the same right picture again and again"
-    bound = next((text for text in FLOORS_OF_VARIETY if parse_constraint(text).name in known), None)
-    if bound is None:
+    if parse_constraint(FLOOR_OF_VARIETY).name not in known:
         raise SettingsError(
             f"{what}, and nothing that sees variety is measured beside it. Give --data to judge samples by, or a floor under a "
-            'score of variety that the training itself tells (--constraint "recall>=0.1"), or improve fd as well.'
+            f'score of variety that the training itself tells (--constraint "{FLOOR_OF_VARIETY}"), or improve fd as well.'
         )
     note = (
-        f'{what}: {bound} is kept beside it. A bound of your own on a score that sees variety (--constraint "coverage>=0.5") '
-        "takes its place."
+        f"{what}: {FLOOR_OF_VARIETY} is kept beside it. A bound of your own on a score that sees variety (--constraint "
+        '"recall>=0.3") takes its place.'
     )
-    return (bound,), (note,)
+    return (FLOOR_OF_VARIETY,), (note,)
 
 
 def _constraints(asked: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:
