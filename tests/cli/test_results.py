@@ -50,6 +50,7 @@ def test_a_model_that_knows_classes_is_asked_for_them(run, tmp_path):
     told = json.loads(result.stdout)
     assert 0 <= told["recipe"]["scores"]["adherence"]["value"] <= 1
     assert [(row["score"], row["sign"], row["bound"]) for row in told["constraints"]] == [("recall", ">=", 0.1)]
+    assert any("recall>=0.1 is kept" in note for note in told["notes"])
     files = {}
     for prompts in ((), ("3",), ("3", "7")):
         path = tmp_path / f"{len(prompts)}.png"

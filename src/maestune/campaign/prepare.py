@@ -122,7 +122,9 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         space = decoding_freed(space, DECODING.difference(settings.set))
         recipe_config = space.centre()
     _comparable(goals.objectives, space)
-    notes = [*start.notes, *(_notes(data, say) if data is not None else ())]
+    for note in goals.notes:
+        say(note)
+    notes = [*start.notes, *goals.notes, *(_notes(data, say) if data is not None else ())]
     judged = prepare_judges(settings, data, made, conditional, device, say)
     check_judgeable(goals, judged)
     notes += judged.notes
