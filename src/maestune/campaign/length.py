@@ -4,8 +4,8 @@ Drawing and scoring samples may take longer than the training that they tell abo
 its network, and the first rung is a thirtieth of a full training. So rungs below the last are judged on as many samples as take
 half the time of training to the first of them, but at least `LEAST_SCREENED`, and begin where training takes as long as judging.
 
-Nor do they begin in the first `LEAST_STEPS`, which tell of initial weights and warm-up: language models of two minutes, 200 steps
-long, ended 16, 1 and 9 % below the recipe with rungs from step 67 on, and 3 % below, 19 % above and 1 % below it with rungs from step 7 on (the same three seeds).
+Nor do they begin in the first `LEAST_STEPS`, which tell of initial weights and warm-up: two-minute campaigns of language models, 200
+steps long, had them at step 7 (benchmarks/results/lm_two_minutes.md; few campaigns, in which other things changed as well).
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ CALIBRATION_SECONDS = 1.5
 OFTEN = 10
 REPORT_SECONDS = 0.5  # of the recipe's training between two reports
 ENDLESS_STEPS = 10**7
-LEAST_SCREENED = (
-    250  # at fewer, close models are ranked hardly better than by chance: benchmarks/results/common_noise.md
-)
+LEAST_SCREENED = 250  # the fewest on which ranking was measured: benchmarks/results/common_noise.md
 LEAST_STEPS = 50
 SCREEN_SHARE = 0.5  # of the time of training to the first rung
 SCREEN_STEP = 50  # numbers of samples are rounded down to multiples
