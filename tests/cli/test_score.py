@@ -183,7 +183,9 @@ def test_names_of_files_are_never_read_as_markup(folders, here, tmp_path_factory
 def test_ctrl_c_ends_it_cleanly(folders, here):
     real, fake = folders
     code = (
-        "import sys, typer\n"
+        "import signal, typer\n"
+        # A shell that runs the tests in the background has them ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from maestune.cli.score import score\n"
         "app = typer.Typer(pretty_exceptions_enable=False)\n"
         "app.command()(score)\n"

@@ -89,4 +89,4 @@ def _name(settings: Settings, recipe: Recipe | None) -> str:
         return "the starting configuration"
     options = {"--domain": settings.domain, "--set": settings.set, "--range": settings.range}
     changed = [option for option, given in options.items() if given]
-    return f"the {recipe.title} recipe" + (f" as changed by {' and '.join(changed)}" if changed else "")
+    return f'the recipe "{recipe.title}"' + (f" as changed by {' and '.join(changed)}" if changed else "")

@@ -119,7 +119,7 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=worker.main, args=(theirs, self._threads, os.getpid()), daemon=True)
-        with _environment(self._threads), _without_main():
+        with _environment(self._threads), _without_main(), _interrupts_held():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -167,6 +167,20 @@ def _environment(threads: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    # Ctrl-C reaches the whole process group, also a worker that is still loading and has not said that it ignores it. What
+    # is blocked here is blocked there from its first moment; here it arrives a little later.
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

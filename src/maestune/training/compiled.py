@@ -27,15 +27,14 @@ Stacked = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a step is made of. `numbers`: the optimiser's (K,). Of each player: `update`, what its update needs besides
-    (rate and corrections, each (K,)), and `averaging` (K,)."""
+    """All that a step is made of. `numbers`: the optimiser's (K,). `update`: what each player's update needs besides (rate,
+    corrections, and how much its moving average takes; each (K,))."""
 
     tensors: Stacked
     slots: Mapping[str, Mapping[str, Sequence[Tensor]]]
     hyper: Stacked
     numbers: Stacked
     update: Mapping[str, Stacked]
-    averaging: Stacked
     batch: Batch
     noise: Mapping[str, Noise]
 
@@ -71,7 +70,10 @@ def compiled_step(
     step: Any = step_of(model, players, losses, own, optimiser, axis)
     # With a code object of its own: the compiler keeps only so many programs of one, and refuses more.
     step = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
-    program = torch.compile(step, dynamic=False, fullgraph=True)
+    # Nothing that a step relies on changes between two of its calls, so that nothing is looked up again: that would take
+    # a tenth of the step of small networks.
+    options: Any = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+    program = torch.compile(step, dynamic=False, fullgraph=True, options=options)
 
     def run(inputs: Inputs) -> Outputs:
         with torch.no_grad():
@@ -102,9 +104,8 @@ def step_of(
         norms: Stacked = {}
         for player in players:
             if player.refresh is not None:
-                prefix = f"{player.name}."
-                mine = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-                tensors |= {prefix + name: t for name, t in vmap(player.refresh)(mine).items()}
+                fresh = vmap(player.refresh)(under(tensors, player.name))
+                tensors |= {f"{player.name}.{name}": t for name, t in fresh.items()}
 
             def loss(parameters: Stacked, others: Stacked, hyper: Stacked, batch: Batch, noise: Noise) -> Tensor:
                 bound = {f"model.{name}": t for name, t in {**others, **parameters}.items()}
@@ -131,12 +132,17 @@ def step_of(
                     tensors[name] = vmap(player.constrain)(tensors[name], inputs.hyper)
                 if player.average:
                     mean = f"{player.average}.{name.removeprefix(f'{player.name}.')}"
-                    share = _over(inputs.averaging[player.name], parameter)
+                    share = _over(vectors["averaging"], parameter)
                     tensors[mean] = torch.lerp(tensors[mean], tensors[name], share)
         changed = {name: t for name, t in tensors.items() if t is not inputs.tensors[name]}
         return Outputs(changed, slots, values, norms)
 
     return step
+
+
+def under(tensors: Mapping[str, Tensor], player: str) -> Stacked:
+    """Those of a player, by their names without its own."""
+    return {n.removeprefix(f"{player}."): t for n, t in tensors.items() if n.startswith(f"{player}.")}
 
 
 def _over(vector: Tensor, parameter: Tensor) -> Tensor:

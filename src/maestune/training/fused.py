@@ -26,7 +26,7 @@ from torch.func import vmap
 from maestune.data import Batch
 from maestune.families.base import Family, Noise, Player
 from maestune.training.body import Body
-from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step
+from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step, under
 from maestune.training.look import Look, looked_at, wanted
 from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
@@ -174,10 +174,8 @@ class Group:
     def _move(self, player: Player, drawn: _Drawn) -> None:
         """One update of a player in every member."""
         if player.refresh is not None:
-            prefix = f"{player.name}."
-            own = {n.removeprefix(prefix): t for n, t in self._tensors.items() if n.startswith(prefix)}
-            for name, fresh in vmap(player.refresh)(own).items():
-                self._tensors[prefix + name].copy_(fresh)
+            for name, fresh in vmap(player.refresh)(under(self._tensors, player.name)).items():
+                self._tensors[f"{player.name}.{name}"].copy_(fresh)
         names = self._own[player.name]
         with torch.enable_grad():
             leaves = [self._tensors[name].detach().requires_grad_() for name in names]
@@ -220,20 +218,17 @@ class Group:
             model = self._family.build(first.config, self._spec, first.run.generator("weights"))
             programs[kind] = compiled_step(model, moving, losses, self._own, self._optimiser, drawn.axis)
 
-        def update(member: Member, player: str) -> dict[str, float]:
-            numbers = {**member.numbers, "lr": member.lr * member.rates[player]}
-            return {"lr": numbers["lr"], **self._optimiser.corrections(numbers, member.moves[player])}
-
+        numbers = self._vectors(
+            {f"{p.name}.{name}": number for p in moving for name, number in self._update(m, p.name).items()}
+            for m in self._members
+        )
         outputs = programs[kind](
             Inputs(
                 tensors=self._tensors,
                 slots={p.name: self._slots[p.name] for p in moving},
                 hyper=self._hyper,
                 numbers=self._numbers,
-                update={p.name: self._vectors(update(m, p.name) for m in self._members) for p in moving},
-                averaging={
-                    p.name: self._vector(averaging(m.decay, m.moves[p.name]) for m in self._members) for p in moving
-                },
+                update={p.name: under(numbers, p.name) for p in moving},
                 batch=drawn.batch,
                 noise=drawn.noise,
             )
@@ -242,6 +237,13 @@ class Group:
         self._slots |= outputs.slots
         for player in moving:
             self._last[player.name] = outputs.losses[player.name], outputs.norms[player.name]
+
+    def _update(self, member: Member, player: str) -> dict[str, float]:
+        """What a compiled update needs besides the optimiser's numbers."""
+        moves = member.moves[player]
+        numbers = {**member.numbers, "lr": member.lr * member.rates[player]}
+        corrections = self._optimiser.corrections(numbers, moves)
+        return {"lr": numbers["lr"], "averaging": averaging(member.decay, moves), **corrections}
 
     def _call(self, function: Callable[..., Any], tensors: Stacked, drawn: _Drawn, noise: Any) -> Any:
         """A family's function (model, batch, hyper, noise) for every member."""

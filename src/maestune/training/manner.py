@@ -55,16 +55,22 @@ def choose(
     serial = serial_seconds(family, tasks[0])
     fused = group_seconds(family, tasks[:members], None)
     taken = {"serial": serial, "fused": fused}
-    told = f"a step takes {serial * 1e3:.2g} ms alone, {fused * 1e3:.2g} ms as one of {members}{limit}"
+    told = f"a step takes {_ms(serial)} alone, {_ms(fused)} as one of {members}{limit}"
     steps = sum(t.run.until_steps - t.run.start_steps for t in tasks)
     if programs is not None and min(taken.values()) * steps > WORTH_COMPILING_SECONDS:
         try:
             taken["compiled"] = group_seconds(family, tasks[:members], programs)
-            told += f", {taken['compiled'] * 1e3:.2g} ms compiled"
+            told += f", {_ms(taken['compiled'])} compiled"
         except Exception as error:  # no compiler, or one that fails: the others need none
             told += f"; it could not be compiled: {_first_line(error)}"
     name = min(taken, key=lambda name: taken[name])
     return Manner(name, 1 if name == "serial" else members, told)
+
+
+def _ms(seconds: float) -> str:
+    """Milliseconds in two digits or more: 0.45 ms, 4.5 ms, 312 ms."""
+    value = seconds * 1e3
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"
 
 
 def serial_seconds(family: Family, task: Task) -> float:
