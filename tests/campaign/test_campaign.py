@@ -11,6 +11,7 @@ import pytest
 from maestune.campaign import Campaign, Settings
 from maestune.campaign.reading import read_record
 from maestune.errors import SettingsError, StoreError
+from maestune.space import Choice, Float, Int, Prior, Space
 from maestune.types import TrialState
 
 SYNTHETIC = str(Path(__file__).parent / "synthetic.py")
@@ -205,6 +206,19 @@ def test_a_folder_in_use_is_refused(tmp_path):
     watcher = Nested()
     campaign(tmp_path / "c", budget="4trials").run([watcher])
     assert watcher.events
+
+
+def test_draws_are_centred_for_the_length_of_a_training_and_the_recipe_stays(tmp_path):
+    published = Float("lr", 5e-4, 2e-2, scale="log", prior=Prior(1e-3, "high", steps=9000))
+    space = Space((published, Int("depth", 1, 6, prior=Prior(2)), Choice("kind", ("plain",))))
+    record = campaign(tmp_path / "c", space=space.to_dict(), strategy="random", budget="12trials").run()
+    recipe, *drawn = (t.config["lr"] for t in record.trials if t.stage == "search")
+    assert recipe == 1e-3
+    assert all(1.8e-3 < lr < 1.1e-2 for lr in drawn[:3])  # around 4.4e-3; those after them are drawn uniformly
+    assert record.space == space
+    (note,) = (note for note in record.notes if note.startswith("lr: draws are centred"))
+    assert "0.0044 in place of 0.001" in note
+    assert any("2409.19913" in citation for citation in record.citations)
 
 
 def test_output_that_cannot_be_written(tmp_path):

@@ -1,5 +1,7 @@
 import json
 import math
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -227,3 +229,39 @@ def test_a_file_that_is_no_study(tmp_path):
     (tmp_path / "study.db").write_text("this is no database, and long enough to be read as one" * 50)
     with pytest.raises(StoreError, match=r"cannot be used as a study \(file is not a database\)"):
         Store(tmp_path)
+
+
+def journal_mode(folder):
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+def test_the_study_is_logged_ahead_while_it_is_written_and_one_plain_file_afterwards(tmp_path):
+    store = filled(tmp_path)
+    store.add(new_trial(), SPACE)
+    assert journal_mode(tmp_path) == "wal"
+    store.close()
+    assert journal_mode(tmp_path) == "delete"
+    assert [p.name for p in tmp_path.glob("study.db*")] == ["study.db"]
+    assert len(study(tmp_path).trials) == 1
+
+
+def test_who_has_the_study_open_keeps_it_as_it_is(tmp_path):
+    store = filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as dashboard:
+        dashboard.execute("BEGIN")
+        assert dashboard.execute("SELECT count(*) FROM studies").fetchone() == (1,)
+        store.add(new_trial(), SPACE)
+        store.close()
+        assert dashboard.execute("SELECT count(*) FROM trials").fetchone() == (0,)  # as when it began to read
+    assert len(study(tmp_path).trials) == 1
+
+
+def test_a_study_is_read_by_the_side_of_who_writes_it(tmp_path):
+    store = filled(tmp_path)
+    store.add(new_trial(), SPACE)
+    reader = Store(tmp_path, read_only=True)
+    assert len(reader.trials) == 1
+    reader.close()
+    assert journal_mode(tmp_path) == "wal"
+    store.close()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maestune.search import make_strategy
-from maestune.search.groups import ConfinableSampler, Grouped, group_key, side_by_side
+from maestune.search.groups import ConfinableSampler, Grouped, first_group, group_key, side_by_side
 from maestune.search.guided import GuidedSampler
 from maestune.search.halving import Halving
 from maestune.search.optuna_bridge import OptunaSampler
@@ -62,8 +62,8 @@ def test_runs_share_a_structure_and_no_config_comes_twice(sampler: ConfinableSam
     if objectives == 2:
         history = History(history.trials, (Objective("fd"), Objective("kid")), RUNGS)
     grouped = Grouped(sampler, FUSIBLE, 5)
-    found = grouped.propose(SPACE, history, 12, np.random.default_rng(1))
-    assert found == grouped.propose(SPACE, history, 12, np.random.default_rng(1))
+    found = list(grouped.propose(SPACE, history, 12, np.random.default_rng(1)))
+    assert found == list(grouped.propose(SPACE, history, 12, np.random.default_rng(1)))
     assert len({c.config for c in found} | {t.config for t in history.trials}) == 52
     for run in (found[:5], found[5:10], found[10:]):
         assert len({shared(c.config) for c in run}) == 1
@@ -74,8 +74,8 @@ def test_runs_share_a_structure_and_no_config_comes_twice(sampler: ConfinableSam
 
 def test_the_first_of_a_run_is_what_the_sampler_proposes_alone() -> None:
     history = past(40)
-    alone = GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(3))
-    assert Grouped(GuidedSampler(), FUSIBLE, 8).propose(SPACE, history, 8, np.random.default_rng(3))[0] == alone[0]
+    alone = list(GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(3)))
+    assert [next(Grouped(GuidedSampler(), FUSIBLE, 8).propose(SPACE, history, 8, np.random.default_rng(3)))] == alone
 
 
 @pytest.mark.parametrize(("tried", "lengths"), [(0, [1, 1, 1, 1, 2, 2, 3, 3, 4]), (8, [3, 3]), (40, [8, 8, 8])])
@@ -115,7 +115,7 @@ def test_one_fit_serves_all_siblings_and_each_knows_those_before_it(monkeypatch:
 
     monkeypatch.setattr(Surrogate, "fit", staticmethod(counted_fit))
     monkeypatch.setattr(Surrogate, "believing", counted_believing)
-    Grouped(GuidedSampler(plain=0.0), FUSIBLE, 6).propose(SPACE, past(40), 6, np.random.default_rng(0))
+    list(Grouped(GuidedSampler(plain=0.0), FUSIBLE, 6).propose(SPACE, past(40), 6, np.random.default_rng(0)))
     assert fits == [40, 40]  # for the first of the run, and for its siblings
     assert pending == [1, 2, 3, 4, 5]
 
@@ -123,7 +123,7 @@ def test_one_fit_serves_all_siblings_and_each_knows_those_before_it(monkeypatch:
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=name)
 def test_a_switch_that_is_on_stays_on(sampler: ConfinableSampler) -> None:
     on = SPACE.complete({"dropout": 0.3, "noise": 0.0})
-    found = sampler.propose(SPACE, past(40), 8, np.random.default_rng(0), within(SPACE, on, FUSIBLE))
+    found = list(sampler.propose(SPACE, past(40), 8, np.random.default_rng(0), within(SPACE, on, FUSIBLE)))
     assert len(found) == 8
     assert all(c.config.number("dropout") >= 0.05 and c.config["noise"] == 0.0 for c in found)
 
@@ -148,7 +148,21 @@ class Counting:
 
 
 def test_a_structure_of_one_config_is_not_asked_for_siblings() -> None:
-    assert len(Grouped(Counting(), Fusible(), 8).propose(SPACE, past(40), 3, np.random.default_rng(0))) == 3
+    found = list(Grouped(Counting(), Fusible(), 8).propose(SPACE, past(40), 3, np.random.default_rng(0)))
+    assert len(found) == 3
+
+
+def test_only_what_is_taken_is_thought_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    believing = Surrogate.believing
+    monkeypatch.setattr(
+        Surrogate, "believing", lambda self, points: asked.append(len(points)) or believing(self, points)
+    )
+    strategy = Halving(Grouped(GuidedSampler(plain=0.0), FUSIBLE, 4), fusible=FUSIBLE)
+    proposals = strategy.ask(SPACE, past(40, TrialState.STOPPED), 16, np.random.default_rng(0))
+    run = first_group(proposals, SPACE, past(40, TrialState.STOPPED), FUSIBLE)
+    assert len(run) == 4
+    assert asked == [1, 2, 3, 4]  # the last of them the first of the next run, from which this one is told apart
 
 
 # Promotions
@@ -169,8 +183,8 @@ def test_promotions_of_one_structure_stand_beside_the_best_of_them() -> None:
         halving = Halving(RandomSampler(), fusible=fusible)
         return [p.parent for p in halving.ask(SPACE, history, n, np.random.default_rng(0))]
 
-    assert ask(5, Fusible()) == [0, 3, 4, 5, None]  # the top rung first, then by rank
-    assert ask(5, FUSIBLE) == [0, 3, 5, 4, None]
+    assert ask(5, Fusible()) == [0, 3, 4, 5]  # the top rung first, then by rank
+    assert ask(5, FUSIBLE) == [0, 3, 5, 4]
     assert ask(3, FUSIBLE) == [0, 3, 5]
     assert [p.parent for p in make_strategy("halving").ask(SPACE, history, 4, np.random.default_rng(0))] == [0, 3, 4, 5]
 

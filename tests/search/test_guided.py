@@ -60,7 +60,7 @@ def past(n: int, state: TrialState = TrialState.PAUSED) -> History:
 
 
 def test_the_first_are_drawn_from_the_priors() -> None:
-    candidates = GuidedSampler().propose(SPACE, past(1), 5, np.random.default_rng(0))
+    candidates = list(GuidedSampler().propose(SPACE, past(1), 5, np.random.default_rng(0)))
     assert [c.reason for c in candidates[: FROM_PRIOR - 1]] == ["drawn from the priors"] * (FROM_PRIOR - 1)
 
 
@@ -68,8 +68,7 @@ def test_no_source_is_ever_dropped() -> None:
     history = past(40)
     reasons = Counter(
         " ".join(
-            GuidedSampler()
-            .propose(SPACE, history, 1, np.random.default_rng(seed))[0]
+            next(GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(seed)))
             .reason.replace(",", "")
             .split()[:2]
         )
@@ -83,7 +82,7 @@ def test_variations_are_of_the_best() -> None:
     history = past(40)
     best = sorted(history.trials, key=lambda t: truth(t.config))[:12]
     for seed in range(20):
-        reason = GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(seed))[0].reason
+        reason = next(GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(seed))).reason
         if reason.startswith("a variation of trial"):
             assert int(reason.split(",")[0].split()[-1]) in [t.number for t in best]
 
@@ -127,7 +126,7 @@ def test_of_equally_promising_configs_the_faster_ones_are_preferred_where_time_c
 
     def widths(sampler: GuidedSampler) -> Counter[float]:
         return Counter(
-            sampler.propose(space, history, 1, np.random.default_rng(seed))[0].config.number("width")
+            next(sampler.propose(space, history, 1, np.random.default_rng(seed))).config.number("width")
             for seed in range(120)
         )
 

@@ -63,7 +63,8 @@ class Budget:
         """In words."""
         if self.kind == "seconds":
             return seconds_text(self.amount)
-        return f"{self.amount:g} {'trials' if self.kind == 'trials' else 'full trainings'}"
+        noun = "trial" if self.kind == "trials" else "full training"
+        return f"{self.amount:g} {noun}{'s' * (self.amount != 1)}"
 
 
 def _positive(budget: Budget, text: str) -> Budget:

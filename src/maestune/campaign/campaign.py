@@ -41,8 +41,9 @@ from maestune.execution.model import (
 )
 from maestune.execution.processes import Processes
 from maestune.families.base import Family
+from maestune.quality.scoring.working import one_thread_of_blas
 from maestune.search import make_strategy
-from maestune.space import Fusible, Space
+from maestune.space import Fusible, Space, for_length
 from maestune.training.loop import family_training
 from maestune.training.run import Training
 
@@ -100,6 +101,10 @@ class Campaign:
 
         `training` is a training without a file of its own (a notebook's); it then runs in this process.
         """
+        with one_thread_of_blas():  # the workers have all cores
+            return self._run(observers, training)
+
+    def _run(self, observers: Sequence[Observer], training: Training | Family | None) -> Record:
         begun = time.monotonic()
         settings = self.settings
         device = resolve_device(settings.device)
@@ -116,7 +121,7 @@ class Campaign:
             begin(store, settings, prepared, executor, device, workers, members)
             before = max([store.facts.get("seconds", 0.0), *(t.clock_seconds for t in store.trials)])
             plan = Plan(
-                space=prepared.space,
+                space=for_length(prepared.space, store.facts["rungs"][-1])[0],
                 recipe=prepared.recipe,
                 judging=Judging(**{**store.facts["judging"], "rungs": tuple(store.facts["rungs"])}),
                 budget=Budget.parse(settings.budget),

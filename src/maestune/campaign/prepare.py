@@ -19,7 +19,6 @@ from maestune.families.base import Family
 from maestune.families.lm import LM
 from maestune.families.lm.family import DECODING, decoding_freed
 from maestune.quality import DESCRIBED, let_go, resolved_features, resolved_vqa
-from maestune.quality.scoring.working import one_thread_of_blas
 from maestune.quality.text import TEXT_METRICS
 from maestune.recipes.writing import toml_text
 from maestune.space import Choice, Float, Param, Space
@@ -126,12 +125,11 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     for note in goals.notes:
         say(note)
     notes = [*start.notes, *goals.notes, *(_notes(data, say) if data is not None else ())]
-    with one_thread_of_blas():  # the workers are starting, on all cores
-        judged = prepare_judges(settings, data, made, conditional, device, say)
-        check_judgeable(goals, judged)
-        metrics = tuple(judged.floor)  # what the judges can measure
-        asked = tuple(name for name in goals.names if name in metrics)
-        search_floor = judged.judges["search"].floor(asked, floor_generator(settings)) if asked else {}
+    judged = prepare_judges(settings, data, made, conditional, device, say)
+    check_judgeable(goals, judged)
+    metrics = tuple(judged.floor)  # what the judges can measure
+    asked = tuple(name for name in goals.names if name in metrics)
+    search_floor = judged.judges["search"].floor(asked, floor_generator(settings)) if asked else {}
     notes += judged.notes
     failure = dict(judged.failure)
     if made is not None and data is not None:

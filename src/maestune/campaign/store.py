@@ -182,6 +182,8 @@ class Store:
         for number in self._logs:
             with contextlib.suppress(StoreError):
                 self.flush(number)
+        if self._lock is not None:
+            self._storage.fold()
         self._storage.remove_session()
         self._storage.engine.dispose()
         self._release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy import event, update
+from sqlalchemy import event, text, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import OperationalError
 
 from maestune.space import Choice, Float, Int, Param
 
@@ -55,6 +57,16 @@ class Study(RDBStorage):
                 row = {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
                 connection.execute(insert(values).values(trial_id=trial_id, **row).on_conflict_do_nothing())
 
+    def fold(self) -> None:
+        """Put the log of what was written into the file and leave that alone, so that it can be copied and read anywhere.
+
+        Nothing happens where others have it open.
+        """
+        self.remove_session()
+        with suppress(OperationalError), self.engine.connect() as connection:
+            connection.execute(text("PRAGMA busy_timeout=0"))
+            connection.execute(text("PRAGMA journal_mode=DELETE"))
+
 
 def open_study(path: Path) -> Study:
     """The study in a file, made where there is none; others may read while we write."""
@@ -70,6 +82,7 @@ def open_study(path: Path) -> Study:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
+    storage.engine.dispose()  # connections that were opened before anybody listened
     return storage
 
 

@@ -156,6 +156,7 @@ def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
         record.citations,
         name=file.stem,
         title=title,
+        steps=record.rungs[-1],
     )
     try:
         file.write_text(text, encoding="utf-8")

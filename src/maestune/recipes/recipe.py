@@ -39,6 +39,7 @@ class Published:
     side: int | None = None  # pixels
     size: int | None = None  # images, or tokens
     length: str = ""  # of a full training
+    steps: int | None = None  # the same in updates (of a GAN's discriminator), where it is told or follows
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ class Recipe:
         everything else with low.
         """
         sure = self.confidence == "high" and name not in self.doubtful
-        return Prior(self.settings[name] if centre is None else centre, "medium" if sure else "low", self.citation)
+        steps = self.data.steps if name == "lr" else None
+        return Prior(
+            self.settings[name] if centre is None else centre, "medium" if sure else "low", self.citation, steps
+        )
 
     @staticmethod
     def from_toml(text: str, where: str = "the recipe") -> Recipe:
@@ -141,11 +145,12 @@ def recipe_from(
     *,
     name: str = "found",
     title: str = "",
+    steps: int | None = None,
 ) -> str:
     """What a campaign found, as the TOML of a recipe that `--recipe path.toml` reads.
 
     `family`: what was tuned; `data_text`: one line describing the data; `result`: the verdict in a sentence; `citations`:
-    what the configuration rests on.
+    what the configuration rests on; `steps`: the length of its trainings.
     """
     told = " ".join(data_text.split())
     return Recipe(
@@ -157,7 +162,7 @@ def recipe_from(
         applies=told,
         result=" ".join(result.split()),
         related=tuple(dict.fromkeys(citations)),
-        data=Published(set=told),
+        data=Published(set=told, steps=steps),
     ).to_toml()
 
 
@@ -238,7 +243,7 @@ Kind = TypeVar("Kind", Published, Reported)
 
 
 def _record(kind: Callable[..., Kind], table: Mapping[str, Any], what: str, where: str) -> Kind:
-    known: dict[str, type] = {"set": str, "side": int, "size": int, "length": str}
+    known: dict[str, type] = {"set": str, "side": int, "size": int, "length": str, "steps": int}
     if what == "reported":
         known = {"metric": str, "value": float, "data": str, "confidence": str}
     values: dict[str, Any] = {}

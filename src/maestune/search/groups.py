@@ -7,9 +7,8 @@ same structure; `Grouped` has it propose one freely, and the others of the group
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +23,7 @@ class ConfinableSampler(Protocol):
 
     def propose(
         self, space: Space, history: History, n: int, rng: np.random.Generator, part: Space | None = None
-    ) -> Sequence[Candidate]:
+    ) -> Iterable[Candidate]:
         """As `Sampler.propose`; given a `part` of the space, only configs of it.
 
         A part has the parameters of the space, some of them fixed or without their off value. What is learnt, is learnt
@@ -53,29 +52,27 @@ class Grouped:
     fusible: Fusible
     members: int
 
-    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
+    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterator[Candidate]:
         """See `Sampler`."""
-        found: list[Candidate] = []
-        while len(found) < n:
-            tried = len(history.trials)
-            leader = self.sampler.propose(space, history, 1, rng)
-            if not leader:
-                break
-            history = _with_candidates(history, leader)
-            size = min(self.members, 1 + tried // _TRIED_A_SIBLING, n - len(found))
-            siblings = self._siblings(space, leader[0].config, history, size - 1, rng)
-            history = _with_candidates(history, siblings)
-            found += [*leader, *siblings]
-        return found
+        while n > 0:
+            found = 0
+            for candidate in self._run(space, history, n, rng):
+                history = with_pending(history, Proposal(candidate.config, history.rungs[0], candidate.reason))
+                found += 1
+                yield candidate
+            if not found:
+                return
+            n -= found
 
-    def _siblings(
-        self, space: Space, leader: Config, history: History, n: int, rng: np.random.Generator
-    ) -> list[Candidate]:
-        part = within(space, leader, self.fusible)
-        if n < 1 or not any(param.name in leader for param in part.varying):
-            return []  # a structure of one config: no sampler need look for another
-        siblings = self.sampler.propose(space, history, n, rng, part)
-        return [Candidate(c.config, f"{c.reason}, sharing the architecture of its group") for c in siblings]
+    def _run(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterator[Candidate]:
+        size = min(self.members, 1 + len(history.trials) // _TRIED_A_SIBLING, n)
+        for leader in self.sampler.propose(space, history, 1, rng):
+            yield leader
+            part = within(space, leader.config, self.fusible)
+            if size > 1 and any(param.name in leader.config for param in part.varying):  # more than this one config
+                pending = with_pending(history, Proposal(leader.config, history.rungs[0], leader.reason))
+                for sibling in self.sampler.propose(space, pending, size - 1, rng, part):
+                    yield Candidate(sibling.config, f"{sibling.reason}, sharing the architecture of its group")
 
 
 def side_by_side(space: Space, history: History, proposals: Sequence[Proposal], fusible: Fusible) -> Sequence[Proposal]:
@@ -92,13 +89,13 @@ def group_key(space: Space, history: History, proposal: Proposal, fusible: Fusib
     return structure(space, proposal.config, fusible), begun, proposal.until_steps
 
 
-def first_group(proposals: Sequence[Proposal], space: Space, history: History, fusible: Fusible) -> Sequence[Proposal]:
+def first_group(proposals: Iterable[Proposal], space: Space, history: History, fusible: Fusible) -> Sequence[Proposal]:
     """The first proposal and those right after it that can be trained as one with it."""
-    keys = [group_key(space, history, proposal, fusible) for proposal in proposals]
-    return [p for p, _ in takewhile(lambda pair: pair[1] == keys[0], zip(proposals, keys, strict=True))]
-
-
-def _with_candidates(history: History, candidates: Sequence[Candidate]) -> History:
-    for candidate in candidates:
-        history = with_pending(history, Proposal(candidate.config, history.rungs[0], candidate.reason))
-    return history
+    group: list[Proposal] = []
+    key: tuple[Config, int, int] | None = None
+    for proposal in proposals:
+        own = group_key(space, history, proposal, fusible)
+        if own != (key := key or own):
+            break
+        group.append(proposal)
+    return group

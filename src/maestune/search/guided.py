@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from maestune.types import Config, History, Proposal, Trial, Value
 
 Array = NDArray[np.float64]
 
-_MODEL_TRIALS = 120  # a model knows the best of them; with all, its cost would grow with the cube of their number
+_MODEL_TRIALS = 120  # a model knows so many; with all, its cost would grow with the cube of their number
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,11 @@ class GuidedSampler:
 
     def propose(
         self, space: Space, history: History, n: int, rng: np.random.Generator, part: Space | None = None
-    ) -> Sequence[Candidate]:
+    ) -> Iterator[Candidate]:
         """See `ConfinableSampler`: draws are confined to the part, the model knows the trials of the whole space."""
         drawn_from = space if part is None else part
         estimates = estimate_losses(history)  # the same for all n: what is pending has none
         learnt: _Learnt | None = None
-        found: list[Candidate] = []
         for _ in range(n):
             if len(history.trials) < self.from_prior:
                 draw = partial(_from_prior, drawn_from, rng)
@@ -69,22 +68,21 @@ class GuidedSampler:
                 draw = self._source(space, drawn_from, learnt, history, rng)
             new = propose_distinct(draw, drawn_from, history, 1, rng)
             if not new:
-                break
-            found += new
+                return
             history = with_pending(history, Proposal(new[0].config, history.rungs[0], new[0].reason))
-        return found
+            yield new[0]
 
     def _learn(self, space: Space, estimates: Estimates, rng: np.random.Generator) -> _Learnt:
         losses, doubts = _one_objective(estimates, rng)
-        model = None
+        model, cost = None, None
         if len(losses) >= self.model_after:
+            points = coordinates(space, [trial.config for trial in estimates.trials])
             kept = sorted(_ascending(losses)[:_MODEL_TRIALS])
-            points = coordinates(space, [estimates.trials[i].config for i in kept])
-            model = Surrogate.fit(points, losses[kept], doubts[kept], unordered_mask(space))
+            model = Surrogate.fit(points[kept], losses[kept], doubts[kept], unordered_mask(space))
             losses = np.full(len(losses), np.inf)
             losses[kept] = model.expected
+            cost = _cost(space, estimates.trials, points) if self.per_second else None
         order = [i for i in _ascending(losses) if not estimates.trials[i].state.failed]
-        cost = _cost(space, estimates.trials) if self.per_second and model is not None else None
         return _Learnt(tuple(estimates.trials[i] for i in order[: self.parents]), model, cost)
 
     def _source(
@@ -148,14 +146,16 @@ class _Learnt:
     cost: Callable[[Array], Array] | None = None
 
 
-def _cost(space: Space, trials: Sequence[Trial]) -> Callable[[Array], Array] | None:
-    """Expected cost (m,) of a step at points (m, d), relative to the mean trial; None where too little is known."""
-    timed = [t for t in trials if t.step > 0 and t.seconds > 0]
-    costs = np.log([t.seconds / t.step for t in timed])
+def _cost(space: Space, trials: Sequence[Trial], points: Array) -> Callable[[Array], Array] | None:
+    """Expected cost (m,) of a step at points (m, d), relative to the mean trial; None where too little is known.
+
+    `points` (n, d): those of the trials. It learns from the latest of them: what a step takes, tens of trials tell.
+    """
+    timed = [i for i, t in enumerate(trials) if t.step > 0 and t.seconds > 0][-_MODEL_TRIALS:]
+    costs = np.log([trials[i].seconds / trials[i].step for i in timed])
     if len(timed) < 2 or not np.ptp(costs):
         return None
-    points = coordinates(space, [t.config for t in timed])
-    model = Surrogate.fit(points, costs, np.zeros(len(timed)), unordered_mask(space))
+    model = Surrogate.fit(points[timed], costs, np.zeros(len(timed)), unordered_mask(space))
     deviation = float(costs.std())
     return lambda asked: np.exp(deviation * model.mean(asked))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,20 +37,23 @@ class Halving:
     max_paused: int = 32
     fusible: Fusible = field(default_factory=Fusible)
 
-    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
-        """Promotions first, from the top rung down, the best first with its like beside it; then new configs.
+    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterator[Proposal]:
+        """Promotions, from the top rung down, the best first with its like beside it; new configs where there are none.
 
         Who takes only the first of the proposals loses nothing: asked again with a history in which those are running,
         the rest is proposed again, in the light of what has become known meanwhile.
         """
-        proposals = list(side_by_side(space, history, list(self._promotions(history)), self.fusible)[:n])
-        if len(proposals) < n:
-            first = history.rungs[0]
-            candidates = self.sampler.propose(space, history, n - len(proposals), rng)
-            proposals += [Proposal(c.config, first, c.reason) for c in candidates]
-        if not proposals and not any(t.state is TrialState.RUNNING for t in history.trials):
-            proposals += self._leftover(history)  # every config was tried: the budget is best spent on the best of them
-        return proposals
+        proposed = False
+        for proposal in side_by_side(space, history, list(self._promotions(history)), self.fusible)[:n]:
+            proposed = True
+            yield proposal
+        if proposed:
+            return
+        for candidate in self.sampler.propose(space, history, n, rng):
+            proposed = True
+            yield Proposal(candidate.config, history.rungs[0], candidate.reason)
+        if not proposed and not any(t.state is TrialState.RUNNING for t in history.trials):
+            yield from self._leftover(history)  # every config was tried: the budget is best spent on the best of them
 
     def judge(self, history: History, trial: Trial) -> Judgement:
         """Complete at the top, given up when hopeless, paused otherwise; the reason tells its rank."""

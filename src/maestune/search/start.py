@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,15 +23,20 @@ class StartFrom:
     start: Config
     inner: Strategy
 
-    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
+    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterable[Proposal]:
         """The start if it was not tried, then the inner strategy's proposals."""
         start = space.check(self.start)
         if n < 1 or any(trial.config == start for trial in history.trials):
             return self.inner.ask(space, history, n, rng)
         first = Proposal(start, history.full_steps, "the starting recipe")
-        if n == 1:
-            return [first]
-        return [first, *self.inner.ask(space, with_pending(history, first), n - 1, rng)]
+        return self._from(first, space, history, n, rng)
+
+    def _from(
+        self, first: Proposal, space: Space, history: History, n: int, rng: np.random.Generator
+    ) -> Iterator[Proposal]:
+        yield first
+        if n > 1:
+            yield from self.inner.ask(space, with_pending(history, first), n - 1, rng)
 
     def judge(self, history: History, trial: Trial) -> Judgement:
         """The inner strategy's judgement."""

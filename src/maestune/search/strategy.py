@@ -7,7 +7,7 @@ from the history: an interrupted campaign that asks again with the same history 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -27,11 +27,12 @@ _LISTABLE_POINTS = 20_000
 class Strategy(Protocol):
     """What to try next, for how long, and what becomes of it."""
 
-    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
-        """Up to n proposals; fewer, or none, when there is nothing to propose now.
+    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterable[Proposal]:
+        """Up to n proposals, what is best begun next first; fewer, or none, when there is nothing to propose now.
 
-        None while no trial is running means that the search is over. The history holds running trials as well, so
-        that nothing is proposed twice.
+        They may be thought of one by one, as they are taken: who trains the first few, those that can be trained as one, and
+        then asks again, need not wait for the others. None while no trial is running means that the search is over. The
+        history holds running trials as well, so that nothing is proposed twice.
         """
         ...
 
@@ -55,8 +56,11 @@ class Candidate:
 class Sampler(Protocol):
     """Invents configs; knows nothing of how long they will be trained."""
 
-    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Candidate]:
-        """Up to n configs that differ from each other and from those tried; fewer when the space has no more."""
+    def propose(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterable[Candidate]:
+        """Up to n configs that differ from each other and from those tried; fewer when the space has no more.
+
+        They may be thought of one by one, as they are taken.
+        """
         ...
 
 
@@ -66,13 +70,15 @@ class FullTraining:
 
     sampler: Sampler
 
-    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
+    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterator[Proposal]:
         """Paused trials first (another schedule may have left some), then new configs, each to the full training."""
         full = history.full_steps
         paused = [t for t in history.trials if t.state is TrialState.PAUSED][:n]
-        proposals = [Proposal(t.config, full, "continued to its full training", parent=t.number) for t in paused]
-        candidates = self.sampler.propose(space, history, n - len(paused), rng) if len(paused) < n else ()
-        return [*proposals, *(Proposal(c.config, full, c.reason) for c in candidates)]
+        for trial in paused:
+            yield Proposal(trial.config, full, "continued to its full training", parent=trial.number)
+        if len(paused) < n:
+            for candidate in self.sampler.propose(space, history, n - len(paused), rng):
+                yield Proposal(candidate.config, full, candidate.reason)
 
     def judge(self, history: History, trial: Trial) -> Judgement:
         """Complete at the full training; paused before it."""

@@ -11,7 +11,7 @@ highest marginal likelihood on a coarse grid: with tens of results, a finer fit 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Surrogate:
     length: float
     share: float
     scale: float
+    covariance: Array  # (n, n), without the noise
     factor: Any  # Cholesky factor of the covariance, as scipy returns it
     weights: Array  # (n,) covariance⁻¹ · targets
 
@@ -61,7 +62,7 @@ class Surrogate:
                     likelihood = -0.5 * len(targets) * np.log(scale) - float(np.log(np.diag(factor[0])).sum())
                     if best is None or likelihood > best[0]:
                         fitted = Surrogate(
-                            points, unordered, targets, noise + own_noise, length, share, scale, factor, weights
+                            points, unordered, targets, noise + own_noise, length, share, scale, kernel, factor, weights
                         )
                         best = (likelihood, fitted)
         assert best is not None
@@ -80,12 +81,15 @@ class Surrogate:
     def believing(self, pending: Array) -> Surrogate:
         """The process as if pending points (m, d) had come out as expected: nothing is to be gained near them."""
         points = np.concatenate([self.points, pending])
-        targets = np.concatenate([self.targets, self.mean(pending)])
+        across = self._kernel(pending)  # (m, n)
+        targets = np.concatenate([self.targets, across @ self.weights])
         noise = np.concatenate([self.noise, np.full(len(pending), min(_NOISES))])
-        additive, joint = _kernels(points, points, self.unordered, self.length)
-        factor = cho_factor(self.share * additive + (1 - self.share) * joint + np.diag(noise), lower=True)
+        covariance = np.block([[self.covariance, across.T], [across, self._kernel(pending, pending)]])
+        factor = cho_factor(covariance + np.diag(noise), lower=True)
         weights = cho_solve(factor, targets)
-        return Surrogate(points, self.unordered, targets, noise, self.length, self.share, self.scale, factor, weights)
+        return replace(
+            self, points=points, targets=targets, noise=noise, covariance=covariance, factor=factor, weights=weights
+        )
 
     def expected_improvement(self, points: Array) -> Array:
         """How much better than the best expected so far points (m, d) are, in expectation (m,)."""
@@ -96,8 +100,9 @@ class Surrogate:
         z = (self.expected.min() - mean) / deviation
         return deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
 
-    def _kernel(self, points: Array) -> Array:
-        additive, joint = _kernels(points, self.points, self.unordered, self.length)
+    def _kernel(self, points: Array, others: Array | None = None) -> Array:
+        others = self.points if others is None else others
+        additive, joint = _kernels(points, others, self.unordered, self.length)
         return self.share * additive + (1 - self.share) * joint
 
 
@@ -134,8 +139,18 @@ def coordinates(space: Space, configs: list[Config]) -> Array:
     An inactive parameter is at its neutral place (the prior's centre, else the middle or the first choice), so that it
     makes no difference between configs that do without it.
     """
-    rows = [dict(config) for config in configs]
-    return np.array([[coordinate(param, row) for param in space] for row in rows]).reshape(-1, len(space))
+    rows = [dict(config.items_) for config in configs]
+    points = np.empty((len(rows), len(space)))
+    for column, param in enumerate(space):
+        places: dict[tuple[type, Value | None], float | int] = {}  # most values come again; True is not 1
+        for row, values in enumerate(rows):
+            value = values.get(param.name)
+            key = (type(value), value)
+            place = places.get(key)
+            if place is None:
+                place = places[key] = coordinate(param, values)
+            points[row, column] = place
+    return points
 
 
 def unordered_mask(space: Space) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from maestune.space.fusible import Fusible as Fusible
 from maestune.space.fusible import structure as structure
 from maestune.space.fusible import within as within
+from maestune.space.horizon import for_length as for_length
 from maestune.space.params import Choice as Choice
 from maestune.space.params import Float as Float
 from maestune.space.params import Int as Int

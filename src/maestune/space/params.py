@@ -40,11 +40,20 @@ PRIOR_MASS: Mapping[Confidence, float] = {"low": 0.4, "medium": 0.6, "high": 0.8
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed to be good before anything was tried: a centre, how sure, and who says so."""
+    """What is believed to be good before anything was tried: a centre, how sure, and who says so.
+
+    `steps`: the length of the trainings that it is known from, where what is best depends on that (learning rates): the
+    search centres its draws for the length of its own (see `horizon`).
+    """
 
     centre: Value
     confidence: Confidence = "medium"
     citation: str = ""
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise SpaceError(f"A prior's steps are {self.steps}; a whole number above 0 is needed.")
 
 
 @dataclass(frozen=True)

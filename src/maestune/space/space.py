@@ -294,6 +294,8 @@ def _param_to_dict(param: Param) -> dict[str, Any]:
         data["prior"] = {"centre": param.prior.centre, "confidence": param.prior.confidence}
         if param.prior.citation:
             data["prior"]["citation"] = param.prior.citation
+        if param.prior.steps is not None:
+            data["prior"]["steps"] = param.prior.steps
     if param.when:
         data["when"] = {parent: list(values) for parent, values in param.when.items()}
     return data
@@ -329,10 +331,13 @@ def _param_from_dict(name: str, definition: object) -> Param:
 
 
 def _prior_from_dict(name: str, prior: dict[str, Any]) -> Prior:
-    if "centre" not in prior or set(prior) - {"centre", "confidence", "citation"}:
-        raise SpaceError(f"{name}: a prior is {{centre, confidence, citation}}; got {sorted(prior)}.")
+    if "centre" not in prior or set(prior) - {"centre", "confidence", "citation", "steps"}:
+        raise SpaceError(f"{name}: a prior is {{centre, confidence, citation, steps}}; got {sorted(prior)}.")
     if str(prior.get("confidence", "medium")) not in PRIOR_SPREAD:
         raise SpaceError(f"{name}: prior confidence {prior['confidence']!r} is none of low, medium, high.")
+    steps = prior.get("steps")
+    if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool)):
+        raise SpaceError(f"{name}: the steps of a prior are {steps!r}; a whole number above 0 is needed.")
     return Prior(**prior)
 
 

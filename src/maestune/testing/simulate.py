@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def simulate(
         while len(events) < workers:
             rng = np.random.default_rng((seed, asked))
             asked += 1
-            run = first_group(strategy.ask(space, history, members, rng)[:members], space, history, fusible)
+            run = first_group(islice(strategy.ask(space, history, members, rng), members), space, history, fusible)
             if not run:
                 break
             steps = run[0].until_steps - _begun(history, run[0])

@@ -82,7 +82,8 @@ def gan_space(spec: DataSpec, network: str | None = None) -> Space:
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN) -> Prior:
-    return Prior(RECIPE.settings[name], confidence, citation)
+    steps = RECIPE.data.steps if name == "lr" else None  # the only value that is known to depend on them
+    return Prior(RECIPE.settings[name], confidence, citation, steps)
 
 
 def _off(citation: str = "", value: Value = "none", confidence: Confidence = "medium") -> Prior:
@@ -103,8 +104,7 @@ def _game() -> tuple[Param, ...]:
 def _optimiser() -> tuple[Param, ...]:
     return (
         *training_space.optimiser(
-            # The recipe's rate is for trainings a hundred times as long as those of most searches, which want larger
-            # ones; RMSprop is at least as good in many short trainings.
+            # RMSprop is at least as good in many short trainings.
             _prior("lr", "low"),
             kind=_prior("optimizer", "low"),
             beta1=_prior("beta1"),

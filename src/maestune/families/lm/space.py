@@ -41,7 +41,8 @@ def lm_space(spec: DataSpec, network: str | None = None) -> Space:
 
 
 def _prior(name: str, confidence: Confidence = "medium", citation: str = NANOGPT) -> Prior:
-    return Prior(RECIPE.settings[name], confidence, citation)
+    steps = RECIPE.data.steps if name == "lr" else None  # the only value that is known to depend on them
+    return Prior(RECIPE.settings[name], confidence, citation, steps)
 
 
 def _architecture() -> tuple[Param, ...]:

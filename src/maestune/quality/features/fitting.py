@@ -110,7 +110,7 @@ def fit_classifier(data: ImageData, classes: int, generator: torch.Generator) ->
     learn([encoder], loss, data.train, multiply_adds(data.shape), generator)
     network = folded(encoder, data.shape, classes)
     accuracy = _accuracy(network, data.search)
-    description = f"a classifier trained on {len(data.train):,} training images; it names {accuracy:.1%} of the search images rightly"
+    description = f"a classifier trained on {len(data.train):,} training images; it names {100 * accuracy:.1f} % of the search images rightly"
     return make_extractor("classifier", network, data.train.images, classes, description, accuracy)
 
 

@@ -80,7 +80,7 @@ def judge_distances(distances: Mapping[str, float], second: Mapping[str, float] 
     agreement = _agreement(distances, second) if second else None
     if agreement is not None and not agreement >= LEAST_AGREEMENT:
         complaints.append(f"a second extractor orders the damages otherwise (rank correlation {agreement:.2f})")
-    numbers = ", ".join(f"{name} {value:.3g}" for name, value in distances.items())
+    numbers = ", ".join(f"{name}: {value:.3g}" for name, value in distances.items())
     if complaints:
         sentence = (
             f"The extractor failed its self-test: {'; '.join(complaints)}. Do not trust its distances ({numbers})."
