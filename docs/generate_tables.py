@@ -102,7 +102,8 @@ Every hyperparameter of every family, written down from the code by `python docs
 - **Off**: the value with which it is not used. A number that can be off is so in a quarter of all configurations drawn evenly.
 - **Start**: the value of the first trial, which is the centre of the prior, and how sure the prior is of it (low, medium or high
   confidence). `--recipe NAME` starts from another published setting ([recipes.md](recipes.md)), and `--domain NAME` from what a
-  kind of data asks for.
+  kind of data asks for. The learning rate is published for some length of training: draws for trainings of another length are centred
+  elsewhere, by the power law of [Bjorck et al. 2024](https://arxiv.org/abs/2409.19913); a campaign's notes tell where.
 - **Active**: on which other values, or on which data, it depends whether it is there. Empty: always.
 - **In a group**: whether it may differ among configurations that are trained as one fused step. *When on*: it may, but all of a group
   have it on, or all have it off.

@@ -167,7 +167,7 @@ class _Seat:
         self.decay = config.number("ema", 0.0)
         self.average: list[Tensor] = list(model.get_submodule(player.average).parameters()) if player.average else []
         self.moves = 0
-        self.last: tuple[Tensor, tuple[Tensor, ...]] | None = None  # loss and gradients, until they are told
+        self.last: tuple[Tensor, Sequence[Tensor]] | None = None  # loss and gradients, until they are told
         self.told: dict[str, float] = {}
 
     def move(self, step: int, model: nn.Module, batch: Batch, hyper: Hyper, noise: Noise, lr: float) -> None:
@@ -180,7 +180,7 @@ class _Seat:
                     buffers[name].copy_(fresh)
         loss = player.loss_at(step)(model, batch, hyper, noise).mean()
         # Only this player's gradients are computed; the others' parameters are passed through.
-        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        gradients = [g.contiguous() for g in torch.autograd.grad(loss, self.parameters, materialize_grads=True)]
         numbers = {**self.numbers, "lr": lr * player.rate}
         self.optimiser.move(self.parameters, clipped(gradients, numbers["clip"]), self.slots, self.moves + 1, numbers)
         self.moves += 1

@@ -69,9 +69,10 @@ class Optimiser:
     def move(
         self, parameters: list[Tensor], gradients: list[Tensor], slots: Slots, moves: int, numbers: Numbers
     ) -> None:
-        """Update one member in place; `moves`: how many updates this one makes."""
-        # The kernels go through the memory of parameters and gradients side by side.
-        gradients = [g.contiguous() for g in gradients]
+        """Update one member in place; `moves`: how many updates this one makes.
+
+        Gradients lie as the parameters do (contiguous): the kernels go through the memory of both side by side.
+        """
         if numbers["weight_decay"] > 0:
             for shrinks in (True, False):
                 rows = [i for i, p in enumerate(parameters) if (p.ndim >= SHRUNK_DIMENSIONS) == shrinks]
@@ -108,7 +109,8 @@ class Optimiser:
 
 def _adam_move(parameters: list[Tensor], gradients: list[Tensor], slots: Slots, moves: int, numbers: Numbers) -> None:
     # What torch.optim.Adam(fused=True) calls; the layers above cost more than the arithmetic of a small network.
-    counts = _counts(parameters, moves)
+    count = torch.full((), float(moves), dtype=torch.float32, device=parameters[0].device)
+    counts = [count] * len(parameters)  # it is only read
     kernel = torch._fused_adamw_ if numbers["weight_decay"] > 0 else torch._fused_adam_
     kernel(
         parameters,
