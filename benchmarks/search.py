@@ -202,12 +202,14 @@ def variants() -> dict[str, Callable[[Config], Strategy]]:
     }
 
 
-def speedup(size: int) -> float:
-    """How many times faster so many small networks are trained as one than one after the other (an assumption)."""
-    return min(3.0, 1 + 0.25 * (size - 1))
+def speedup(size: int, most: float) -> float:
+    """How many times faster so many networks are trained as one than one after the other (an assumption)."""
+    return min(most, 1 + 0.25 * (size - 1))
 
 
-def measure(problem: Problem, strategy: Strategy, budget: float, seed: int, members: int = 1) -> float:
+def measure(
+    problem: Problem, strategy: Strategy, budget: float, seed: int, members: int = 1, most: float = 1.0
+) -> float:
     """Log ratio to the recipe of the best of the three finalists."""
     history = simulate(
         strategy,
@@ -219,7 +221,7 @@ def measure(problem: Problem, strategy: Strategy, budget: float, seed: int, memb
         seed=seed,
         fusible=FUSIBLE,
         members=members,
-        speedup=speedup,
+        speedup=partial(speedup, most=most),
     )
     done = [t for t in history.trials if t.state is TrialState.COMPLETE and "fd" in t.rungs[-1].scores]
     done.sort(key=lambda t: t.rungs[-1].scores["fd"].value)
@@ -260,7 +262,7 @@ def table(taskset: Path | None, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def members_table(taskset: Path | None, seeds: int, sizes: list[int], names: list[str]) -> str:
+def members_table(taskset: Path | None, seeds: int, sizes: list[int], names: list[str], most: float) -> str:
     """Strategies by the size of their groups, for the same time of workers; differences are paired with size 1."""
     columns = suites(taskset, seeds)
     lines = ["| strategy, members | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
@@ -273,7 +275,7 @@ def members_table(taskset: Path | None, seeds: int, sizes: list[int], names: lis
                 for build, budget, seed in campaigns:
                     problem = build()
                     strategy = make_strategy(name, start=problem.recipe, fusible=FUSIBLE, members=members)
-                    results.append(measure(problem, strategy, budget, seed, members))
+                    results.append(measure(problem, strategy, budget, seed, members, most))
                 cells.append(_cell(np.array(results), alone.setdefault(column, np.array(results))))
             lines.append(f"| {name}, {members} | " + " | ".join(cells) + " |")
             print(lines[-1], file=sys.stderr, flush=True)
@@ -292,6 +294,7 @@ def main() -> None:
     parser.add_argument("--taskset", type=Path, help="folder with TaskSet's *.npz files; left out when absent")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--members", type=int, nargs="+", help="compare these sizes of groups instead, such as 1 8 16")
+    parser.add_argument("--speedup", type=float, default=3.0, help="of a group over its members one by one, at most")
     parser.add_argument("--strategies", nargs="+", default=["halving"], help="compared with --members")
     parser.add_argument("--out", type=Path, help="write the page here instead of standard output")
     args = parser.parse_args()
@@ -299,7 +302,7 @@ def main() -> None:
     if args.taskset is not None and taskset is None:
         print(f"{args.taskset} is not a folder: its column is left out.", file=sys.stderr)
     if args.members is not None:
-        print(members_table(taskset, args.seeds, args.members, args.strategies))
+        print(members_table(taskset, args.seeds, args.members, args.strategies, args.speedup))
         return
     start = time.perf_counter()
     results = table(taskset, args.seeds)
