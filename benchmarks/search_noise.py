@@ -20,7 +20,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,7 @@ class Replicating:
     share: float
     most: int = 3
 
-    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Sequence[Proposal]:
+    def ask(self, space: Space, history: History, n: int, rng: np.random.Generator) -> Iterable[Proposal]:
         """A replica, or what the inner strategy proposes."""
         config = self.doubtful(history)
         if config is not None:

@@ -78,7 +78,7 @@ def test_the_first_of_a_run_is_what_the_sampler_proposes_alone() -> None:
     assert [next(Grouped(GuidedSampler(), FUSIBLE, 8).propose(SPACE, history, 8, np.random.default_rng(3)))] == alone
 
 
-@pytest.mark.parametrize(("tried", "lengths"), [(14, [1, 1, 2, 2]), (40, [3, 3]), (160, [8, 8, 8])])
+@pytest.mark.parametrize(("tried", "lengths"), [(0, [1, 1, 1, 1, 2, 2, 3, 3, 4]), (8, [3, 3]), (40, [8, 8, 8])])
 def test_runs_grow_with_what_was_tried(tried: int, lengths: list[int]) -> None:
     found = Grouped(RandomSampler(0), FUSIBLE, 8).propose(SPACE, past(tried), sum(lengths), np.random.default_rng(0))
     runs = [len(list(run)) for _, run in groupby(found, key=lambda c: shared(c.config))]

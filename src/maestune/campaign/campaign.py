@@ -47,7 +47,8 @@ from maestune.space import Fusible, Space, for_length
 from maestune.training.loop import family_training
 from maestune.training.run import Training
 
-# Fused steps of small networks gain little from more members; promotions and early groups are smaller anyway.
+# Fused steps of small networks gain little from more members; promotions and early groups are smaller anyway. What groups cost a search, and
+# what they win it: benchmarks/results/search_members.md.
 MEMBERS = 16
 
 

@@ -32,10 +32,10 @@ class ConfinableSampler(Protocol):
         ...
 
 
-# Trials that must have been tried for each sibling of a new config. Large groups while little is known cost more, in the few
-# structures seen and in what is proposed without an answer, than their speed wins: of 4, 8 and 16, in simulated campaigns whose
-# groups are at most twice as fast, 16 lost least to configs proposed one by one (benchmarks/results/search_members.md).
-_TRIED_A_SIBLING = 16
+# Trials that must have been tried for each sibling of a new config. In simulated campaigns 16 loses less than 4, since groups see
+# few structures and are proposed without answers; in real ones of two minutes on digits it trained half as many steps in all, and
+# ended no better (benchmarks/results/search_members.md).
+_TRIED_A_SIBLING = 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Grouped:
 
     The first of a run is the inner sampler's free choice, the others its choice within that one's structure, knowing
     those before them as pending. Early runs are short, so that no structure takes much of what is tried before something
-    is known of others: one config, and one more for every sixteen trials so far. A run is shorter also where the
+    is known of others: one config, and one more for every four trials so far. A run is shorter also where the
     structure has no more configs or no more are asked for.
     """
 

@@ -221,7 +221,7 @@ class StrategySuite:
     def test_new_configs_come_in_groups_once_enough_was_tried(self, strategy: Strategy) -> None:  # noqa: D102
         rng = np.random.default_rng(1)
         trials: list[Trial] = []
-        for number in range(16 * self.members):
+        for number in range(8 * self.members):
             config = MIXED.sample(rng)
             rung = Rung(RUNGS[0], {k: Score(v) for k, v in bowl(config, number, RUNGS[0]).items()}, 1.0)
             trials.append(Trial(number, config, 0, "search", TrialState.STOPPED, RUNGS[0], "", (rung,)))
