@@ -87,6 +87,14 @@ def test_centres_move_by_a_factor_and_cite_both():
     assert found["lr"].prior.centre == 1e-2
 
 
+def test_a_factor_keeps_the_length_that_a_rate_is_known_from_and_a_new_centre_does_not():
+    known = Float("lr", 1e-4, 1e-2, scale="log", prior=Prior(2e-3, steps=5000))
+    for what, steps in (({"factor": 0.5}, 5000), ({"centre": 1e-3}, None)):
+        change = Change(parameter="lr", reason="because", source="Me 2026", families=("gan",), **what)
+        found, _ = apply_domain(Domain("d", "D", "here", (change,), ()), Space((known,)), "gan")
+        assert (found["lr"].prior.centre, found["lr"].prior.steps) == (1e-3, steps)
+
+
 def test_a_factor_leaves_alone_what_is_off():
     found, notes = changed(dropout={"factor": 2.0})
     assert found == SPACE

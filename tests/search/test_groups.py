@@ -58,13 +58,13 @@ def name(value: object) -> str | None:
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=name)
 @pytest.mark.parametrize("objectives", [1, 2])
 def test_runs_share_a_structure_and_no_config_comes_twice(sampler: ConfinableSampler, objectives: int) -> None:
-    history = past(160)
+    history = past(40)
     if objectives == 2:
         history = History(history.trials, (Objective("fd"), Objective("kid")), RUNGS)
     grouped = Grouped(sampler, FUSIBLE, 5)
     found = list(grouped.propose(SPACE, history, 12, np.random.default_rng(1)))
     assert found == list(grouped.propose(SPACE, history, 12, np.random.default_rng(1)))
-    assert len({c.config for c in found} | {t.config for t in history.trials}) == 172
+    assert len({c.config for c in found} | {t.config for t in history.trials}) == 52
     for run in (found[:5], found[5:10], found[10:]):
         assert len({shared(c.config) for c in run}) == 1
         assert "its group" not in run[0].reason
@@ -73,7 +73,7 @@ def test_runs_share_a_structure_and_no_config_comes_twice(sampler: ConfinableSam
 
 
 def test_the_first_of_a_run_is_what_the_sampler_proposes_alone() -> None:
-    history = past(160)
+    history = past(40)
     alone = list(GuidedSampler().propose(SPACE, history, 1, np.random.default_rng(3)))
     assert [next(Grouped(GuidedSampler(), FUSIBLE, 8).propose(SPACE, history, 8, np.random.default_rng(3)))] == alone
 
@@ -115,15 +115,15 @@ def test_one_fit_serves_all_siblings_and_each_knows_those_before_it(monkeypatch:
 
     monkeypatch.setattr(Surrogate, "fit", staticmethod(counted_fit))
     monkeypatch.setattr(Surrogate, "believing", counted_believing)
-    list(Grouped(GuidedSampler(plain=0.0), FUSIBLE, 6).propose(SPACE, past(160), 6, np.random.default_rng(0)))
-    assert fits == [120, 120]  # for the first of the run, and for its siblings
+    list(Grouped(GuidedSampler(plain=0.0), FUSIBLE, 6).propose(SPACE, past(40), 6, np.random.default_rng(0)))
+    assert fits == [40, 40]  # for the first of the run, and for its siblings
     assert pending == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=name)
 def test_a_switch_that_is_on_stays_on(sampler: ConfinableSampler) -> None:
     on = SPACE.complete({"dropout": 0.3, "noise": 0.0})
-    found = list(sampler.propose(SPACE, past(160), 8, np.random.default_rng(0), within(SPACE, on, FUSIBLE)))
+    found = list(sampler.propose(SPACE, past(40), 8, np.random.default_rng(0), within(SPACE, on, FUSIBLE)))
     assert len(found) == 8
     assert all(c.config.number("dropout") >= 0.05 and c.config["noise"] == 0.0 for c in found)
 
@@ -148,7 +148,7 @@ class Counting:
 
 
 def test_a_structure_of_one_config_is_not_asked_for_siblings() -> None:
-    found = list(Grouped(Counting(), Fusible(), 8).propose(SPACE, past(160), 3, np.random.default_rng(0)))
+    found = list(Grouped(Counting(), Fusible(), 8).propose(SPACE, past(40), 3, np.random.default_rng(0)))
     assert len(found) == 3
 
 
@@ -159,8 +159,8 @@ def test_only_what_is_taken_is_thought_of(monkeypatch: pytest.MonkeyPatch) -> No
         Surrogate, "believing", lambda self, points: asked.append(len(points)) or believing(self, points)
     )
     strategy = Halving(Grouped(GuidedSampler(plain=0.0), FUSIBLE, 4), fusible=FUSIBLE)
-    proposals = strategy.ask(SPACE, past(160, TrialState.STOPPED), 16, np.random.default_rng(0))
-    run = first_group(proposals, SPACE, past(160, TrialState.STOPPED), FUSIBLE)
+    proposals = strategy.ask(SPACE, past(40, TrialState.STOPPED), 16, np.random.default_rng(0))
+    run = first_group(proposals, SPACE, past(40, TrialState.STOPPED), FUSIBLE)
     assert len(run) == 4
     assert asked == [1, 2, 3, 4]  # the last of them the first of the next run, from which this one is told apart
 
@@ -210,7 +210,7 @@ def test_what_can_be_trained_as_one_has_one_key() -> None:
 def test_grid_and_sobol_keep_their_own_order(strategy: str) -> None:
     def ask(**groups) -> list[Config]:
         made = make_strategy(strategy, **groups)
-        return [p.config for p in made.ask(SPACE, past(160), 9, np.random.default_rng(0))]
+        return [p.config for p in made.ask(SPACE, past(40), 9, np.random.default_rng(0))]
 
     assert ask(fusible=FUSIBLE, members=8) == ask()
 
@@ -218,7 +218,7 @@ def test_grid_and_sobol_keep_their_own_order(strategy: str) -> None:
 def test_the_start_comes_first_and_asking_again_for_the_rest_goes_on() -> None:
     start = SPACE.centre()
     strategy = make_strategy("halving", start=start, fusible=FUSIBLE, members=8)
-    history = past(160, TrialState.STOPPED)
+    history = past(40, TrialState.STOPPED)
     first, second, third = strategy.ask(SPACE, history, 3, np.random.default_rng(0))
     assert (first.config, first.until_steps) == (start, 90)
     assert shared(second.config) == shared(third.config)

@@ -48,6 +48,11 @@ def test_a_centre_stays_in_the_range() -> None:
     assert centre(moved(10_000_000, narrow)) == 5e-4
 
 
+def test_a_centre_at_the_end_of_its_range_goes_unmentioned() -> None:
+    top = Space((Float("lr", 1e-5, 1e-3, scale="log", prior=Prior(1e-3, steps=PUBLISHED)),))
+    assert for_length(top, 1_000) == (top, ())
+
+
 def test_whole_numbers_stay_whole() -> None:
     found = moved(1_000, Int("heat", 1, 100, scale="log", prior=Prior(10, steps=10_000)))
     assert found["heat"].check(centre(found, "heat")) == 21

@@ -136,7 +136,8 @@ def _changed(param: Param, change: Change) -> Param:
         # A multiple of what was believed rests on that belief too.
         before = found.prior.citation if change.factor is not None and found.prior is not None else ""
         cited = "; ".join(filter(None, (before, change.source)))
-        found = replace(found, prior=Prior(centre, change.confidence, cited))
+        steps = found.prior.steps if change.factor is not None and found.prior is not None else None
+        found = replace(found, prior=Prior(centre, change.confidence, cited, steps))
     return replace(found, when=param.when)
 
 

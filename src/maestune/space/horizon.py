@@ -25,7 +25,7 @@ def for_length(space: Space, steps: int) -> tuple[Space, tuple[str, ...]]:
     notes: list[str] = []
     for param in space:
         moved = _moved(param, steps)
-        if moved is not param.prior and param.prior is not None and moved is not None:
+        if moved != param.prior and param.prior is not None and moved is not None:
             notes.append(
                 f"{param.name}: draws are centred on {moved.centre:.2g} in place of {param.prior.centre:g}, which is known from "
                 f"trainings of {param.prior.steps:,} steps; one has {steps:,} here ({CITATION})."

@@ -70,9 +70,10 @@ def compiled_step(
     step: Any = step_of(model, players, losses, own, optimiser, axis)
     # With a code object of its own: the compiler keeps only so many programs of one, and refuses more.
     step = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
-    # Nothing that a step relies on changes between two of its calls, so that nothing is looked up again: that would take
-    # a tenth of the step of small networks.
-    options: Any = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+    # Losses leave the model as it is (the families' contract) and shapes stay, so that nothing which a step relies on changes
+    # between two of its calls, and nothing is looked up again: that would take a tenth of the step of small networks.
+    skip = getattr(torch.compiler, "skip_all_guards_unsafe", None)  # older PyTorch looks everything up
+    options: Any = None if skip is None else {"guard_filter_fn": skip}
     program = torch.compile(step, dynamic=False, fullgraph=True, options=options)
 
     def run(inputs: Inputs) -> Outputs:
