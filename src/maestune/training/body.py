@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.func import vmap
+
+from maestune.data import Batch
+from maestune.families.base import Hyper, Loss, Noise, Tensors
 
 
 class Body:
@@ -34,13 +39,44 @@ class Body:
                             self.saved[full] = name
         self.model = model.to("meta")  # afterwards tied tensors are no longer known as such
 
-    def with_(self, tensors: Mapping[str, Tensor]) -> nn.Module:
+    def with_(self, tensors: Tensors) -> nn.Module:
         """The model with these tensors in the places of its own, until it is given others."""
         for name, places in self._places.items():
             tensor = tensors[name]
             for registry, key in places:
                 registry[key] = tensor
         return self.model
+
+    def for_all(
+        self, function: Callable[..., Any], tensors: Tensors, axis: int | None, batch: Batch, hyper: Hyper, noise: Any
+    ) -> Any:
+        """A family's function (model, batch, hyper, noise) for every member.
+
+        `tensors` and `hyper` are stacked (K, …); `axis`: 0 where batch and noise are so too, None where members share them.
+        """
+
+        def one(tensors: Tensors, batch: Batch, hyper: Hyper, noise: Any) -> Any:
+            return function(self.with_(tensors), batch, hyper, noise)
+
+        return vmap(one, in_dims=(0, axis, 0, axis))(tensors, batch, hyper, noise)
+
+    def graded(
+        self,
+        loss: Loss,
+        tensors: Tensors,
+        names: Sequence[str],
+        axis: int | None,
+        batch: Batch,
+        hyper: Hyper,
+        noise: Noise,
+    ) -> list[Tensor]:
+        """Every member's mean loss (K,), then its gradients (K, …) for the tensors of these names."""
+        leaves = [tensors[name].detach().requires_grad_() for name in names]
+        with_leaves = {**tensors, **dict(zip(names, leaves, strict=True))}
+        losses: Tensor = self.for_all(loss, with_leaves, axis, batch, hyper, noise).mean(1)
+        # The sum's gradient with respect to a member's parameters is that of the member's own loss.
+        gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
+        return [losses.detach(), *(gradient.contiguous() for gradient in gradients)]
 
     def tensors_of(self, model: nn.Module) -> dict[str, Tensor]:
         """The parameters and buffers of another model of the same build, by the names used here."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from maestune.data import Batch
-from maestune.families.base import Family, Noise, Player
+from maestune.families.base import Family, Loss, Noise, Player
 from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step, under
 from maestune.training.look import Look, looked_at, wanted
@@ -32,6 +32,7 @@ from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
 from maestune.training.optimisers import Slots, clipped_rows, optimiser_of, row_norms
 from maestune.training.stream import source_of
+from maestune.training.tape import Tape
 from maestune.types import Report
 
 # Values of samples made in one call: where the samples of all members are more, it takes several calls, so that memory
@@ -90,6 +91,7 @@ class Group:
         self._rows: dict[str, list[tuple[list[Tensor], Slots]]] = {}  # of each player, each member's part of both
         # Of each player losses (K,), and gradients (K, …) or their norms (K,), until they are told.
         self._last: dict[str, tuple[Tensor, Sequence[Tensor] | Tensor]] = {}
+        self._graded: dict[tuple[str, Loss], Tape] = {}  # for those who are members at present
         self._hyper: Stacked = {}
         self._numbers: Stacked = {}  # the optimiser's
         self._dropped: set[Hashable] = set()
@@ -177,14 +179,11 @@ class Group:
             for name, fresh in vmap(player.refresh)(under(self._tensors, player.name)).items():
                 self._tensors[f"{player.name}.{name}"].copy_(fresh)
         names = self._own[player.name]
-        with torch.enable_grad():
-            leaves = [self._tensors[name].detach().requires_grad_() for name in names]
-            tensors = {**self._tensors, **dict(zip(names, leaves, strict=True))}
-            loss = player.loss_at(self._members[0].step)  # all are in turn
-            losses = self._call(loss, tensors, drawn, drawn.noise[player.name]).mean(1)
-            # The sum's gradient with respect to a member's parameters is that of the member's own loss.
-            gradients = torch.autograd.grad(losses.sum(), leaves, materialize_grads=True)
-            gradients = [gradient.contiguous() for gradient in gradients]
+        loss = player.loss_at(self._members[0].step)  # all are in turn
+        if (player.name, loss) not in self._graded:
+            graded = partial(self._body.graded, loss, self._tensors, names, drawn.axis)
+            self._graded[player.name, loss] = Tape(graded)
+        losses, *gradients = self._graded[player.name, loss](drawn.batch, self._hyper, drawn.noise[player.name])
         used = gradients
         if any(member.numbers["clip"] > 0 for member in self._members):
             used = clipped_rows(gradients, row_norms(gradients), self._numbers["clip"])
@@ -193,7 +192,7 @@ class Group:
             numbers = {**member.numbers, "lr": member.lr * member.rates[player.name]}
             member.moves[player.name] += 1
             self._optimiser.move(parameters, list(row), slots, member.moves[player.name], numbers)
-        self._last[player.name] = losses.detach(), gradients
+        self._last[player.name] = losses, gradients
         if player.constrain is not None:
             for name in names:
                 self._tensors[name].copy_(vmap(player.constrain)(self._tensors[name], self._hyper))
@@ -245,20 +244,14 @@ class Group:
         corrections = self._optimiser.corrections(numbers, moves)
         return {"lr": numbers["lr"], "averaging": averaging(member.decay, moves), **corrections}
 
-    def _call(self, function: Callable[..., Any], tensors: Stacked, drawn: _Drawn, noise: Any) -> Any:
-        """A family's function (model, batch, hyper, noise) for every member."""
-
-        def one(tensors: Stacked, hyper: Stacked, batch: Batch, noise: Any) -> Any:
-            return function(self._body.with_(tensors), batch, hyper, noise)
-
-        return vmap(one, in_dims=(0, 0, drawn.axis, drawn.axis))(tensors, self._hyper, drawn.batch, noise)
-
     # Reports -----------------------------------------------------------------------------------------------------
 
     def _report(self, due: Sequence[int], drawn: _Drawn) -> dict[Hashable, Report]:
         self._tell()
         with torch.no_grad():
-            watched = self._call(self._family.signals, self._tensors, drawn, drawn.noise)
+            watched = self._body.for_all(
+                self._family.signals, self._tensors, drawn.axis, drawn.batch, self._hyper, drawn.noise
+            )
         columns = {name: values.tolist() for name, values in watched.items()}
         samples = self._samples(due)
         reports: dict[Hashable, Report] = {}
@@ -401,6 +394,7 @@ class Group:
 
     def _view(self) -> None:
         """Each member's rows, as the optimiser moves them: they share the memory of the stacked tensors."""
+        self._graded.clear()
         self._numbers = self._vectors({n: m.numbers[n] for n in self._optimiser.numbers} for m in self._members)
         for player, names in self._own.items():
             parameters = _by_member([self._tensors[name] for name in names])

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from maestune.data import Batch, Data
 from maestune.errors import CheckpointError, SettingsError
-from maestune.families.base import Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Loss, Noise, Player
 from maestune.training.look import looked_at, wanted
 from maestune.training.optimisers import clipped, numbers_of, optimiser_of
 from maestune.training.run import Run, Training
 from maestune.training.schedules import schedule_of
 from maestune.training.stream import Stream, source_of
+from maestune.training.tape import Tape
 from maestune.types import Config, Report
 
 # What torch.optim.swa_utils averages with: one call for all tensors.
@@ -169,6 +170,8 @@ class _Seat:
         self.moves = 0
         self.last: tuple[Tensor, Sequence[Tensor]] | None = None  # loss and gradients, until they are told
         self.told: dict[str, float] = {}
+        losses = [player.loss, *([player.lazy[1]] if player.lazy else [])]
+        self.graded = {loss: Tape(partial(_graded, model, self.parameters, loss)) for loss in losses}
 
     def move(self, step: int, model: nn.Module, batch: Batch, hyper: Hyper, noise: Noise, lr: float) -> None:
         """One update of the player's parameters at a rate, before its own factor."""
@@ -178,13 +181,11 @@ class _Seat:
                 buffers = dict(self.module.named_buffers())
                 for name, fresh in player.refresh({**dict(self.module.named_parameters()), **buffers}).items():
                     buffers[name].copy_(fresh)
-        loss = player.loss_at(step)(model, batch, hyper, noise).mean()
-        # Only this player's gradients are computed; the others' parameters are passed through.
-        gradients = [g.contiguous() for g in torch.autograd.grad(loss, self.parameters, materialize_grads=True)]
+        loss, *gradients = self.graded[player.loss_at(step)](batch, hyper, noise)
         numbers = {**self.numbers, "lr": lr * player.rate}
         self.optimiser.move(self.parameters, clipped(gradients, numbers["clip"]), self.slots, self.moves + 1, numbers)
         self.moves += 1
-        self.last = loss.detach(), gradients
+        self.last = loss, gradients
         with torch.no_grad():
             if player.constrain is not None:
                 for parameter in self.parameters:
@@ -210,6 +211,15 @@ class _Seat:
         self.slots = restored_slots(self.slots, state["slots"])
         self.moves = int(state["moves"])
         self.told = dict(state["signals"])
+
+
+def _graded(
+    model: nn.Module, parameters: Sequence[Tensor], loss: Loss, batch: Batch, hyper: Hyper, noise: Noise
+) -> list[Tensor]:
+    """The mean loss, and its gradients for the parameters: only this player's, the others' are passed through."""
+    mean = loss(model, batch, hyper, noise).mean()
+    gradients = torch.autograd.grad(mean, parameters, materialize_grads=True)
+    return [mean.detach(), *(gradient.contiguous() for gradient in gradients)]
 
 
 def restored_slots(fresh: Mapping[str, list[Tensor]], saved: Mapping[str, list[Tensor]]) -> dict[str, list[Tensor]]:

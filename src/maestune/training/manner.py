@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from maestune.families.base import Family, drawer
 from maestune.training.compiled import Programs
 from maestune.training.fused import Group
+from maestune.training.kernels import KernelMode
 from maestune.training.loop import data_of, progress_of, train
 from maestune.training.member import Task
 from maestune.training.optimisers import optimiser_of
@@ -121,7 +121,7 @@ def member_bytes(family: Family, task: Task) -> int:
     return held + math.ceil(MEMORY_FACTOR * most)
 
 
-class _Made(TorchDispatchMode):
+class _Made(KernelMode):
     """Counts the bytes of everything that is computed; most of it is kept for the backward pass."""
 
     def __init__(self) -> None:
