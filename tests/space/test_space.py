@@ -298,7 +298,7 @@ def test_a_space_as_a_person_writes_it() -> None:
         ({"type": "float", "low": 0, "high": 1, "prior": 0.5}, r"x: its prior is 0\.5; a table"),
         (
             {"type": "float", "low": 0, "high": 1, "prior": {}},
-            r"x: a prior is \{centre, confidence, citation, steps\}; got \[\]",
+            r"x: a prior is \{centre, confidence, citation, steps, practice\}; got \[\]",
         ),
         (
             {"type": "float", "low": 0, "high": 1, "prior": {"centre": 0.5, "sure": 1}},

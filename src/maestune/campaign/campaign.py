@@ -43,7 +43,7 @@ from maestune.execution.processes import Processes
 from maestune.families.base import Family
 from maestune.quality.scoring.working import one_thread_of_blas
 from maestune.search import make_strategy
-from maestune.space import Fusible, Space, for_length
+from maestune.space import Fusible, Space
 from maestune.training.loop import family_training
 from maestune.training.run import Training
 
@@ -122,7 +122,7 @@ class Campaign:
             begin(store, settings, prepared, executor, device, workers, members)
             before = max([store.facts.get("seconds", 0.0), *(t.clock_seconds for t in store.trials)])
             plan = Plan(
-                space=for_length(prepared.space, store.facts["rungs"][-1])[0],
+                space=prepared.drawn_from(store.facts["rungs"][-1])[0],
                 recipe=prepared.recipe,
                 judging=Judging(**{**store.facts["judging"], "rungs": tuple(store.facts["rungs"])}),
                 budget=Budget.parse(settings.budget),

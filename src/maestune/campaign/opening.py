@@ -22,7 +22,6 @@ from maestune.execution.processes import Processes
 from maestune.execution.shown import real_picture
 from maestune.quality import AUTO, resolved_features, resolved_vqa
 from maestune.recipes.writing import toml_text
-from maestune.space import horizon
 
 CHANGES_TOLD = 8
 FIXED = (
@@ -102,7 +101,7 @@ def _write_files(folder: Path, settings: Settings, prepared: Prepared, judging: 
 def _facts(settings: Settings, prepared: Prepared, judging: Judging, report_every: int | None) -> dict[str, Any]:
     """What is known of a campaign before its first trial."""
     data = prepared.data
-    _, moved = horizon.for_length(prepared.space, judging.rungs[-1])
+    _, moved, citations = prepared.drawn_from(judging.rungs[-1])
     return {
         "model": settings.model,
         "recipe_name": prepared.recipe_name,
@@ -123,7 +122,7 @@ def _facts(settings: Settings, prepared: Prepared, judging: Judging, report_ever
         "failure": prepared.failure,
         "class_names": data.class_names if data else (),
         "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),
-        "citations": [*prepared.citations, *((horizon.CITATION,) if moved else ())],
+        "citations": list(dict.fromkeys((*prepared.citations, *citations))),
         "notes": [*prepared.notes, *moved],
     }
 

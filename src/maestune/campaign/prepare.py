@@ -21,7 +21,8 @@ from maestune.families.lm.family import DECODING, decoding_freed
 from maestune.quality import DESCRIBED, let_go, resolved_features, resolved_vqa
 from maestune.quality.text import TEXT_METRICS
 from maestune.recipes.writing import toml_text
-from maestune.space import Choice, Float, Param, Space
+from maestune.space import Choice, Float, Param, Space, as_practised, for_length
+from maestune.space.horizon import CITATION as LENGTH_CITATION
 from maestune.types import Config, Objective
 
 DEFAULT_STEPS = 1000  # of a full training, where neither settings nor model say
@@ -61,6 +62,16 @@ class Prepared:
             for stage, split, n in stages
             if (judge := self.setup.judges.get(split)) is not None
         }
+
+    def drawn_from(self, steps: int) -> tuple[Space, tuple[str, ...], tuple[str, ...]]:
+        """The space that configs are drawn from in full trainings of so many steps, notes on what differs, and their sources.
+
+        Its ranges are those of the `space`, whose centre is the recipe.
+        """
+        practised, since = as_practised(self.space)
+        found, moved = for_length(practised, steps)
+        citations = [p.prior.citation for p in practised if p.prior is not None and p.prior.citation]
+        return found, (*since, *moved), (*citations, *((LENGTH_CITATION,) if moved else ()))
 
     def identity(self, settings: Settings) -> dict[str, str]:
         """What must not change within a campaign, in words."""
@@ -189,6 +200,8 @@ def _in_words(param: Param) -> str:
         text += f" or {param.off:g}"
     if param.prior is not None:
         text += f", around {param.prior.centre} ({param.prior.confidence} confidence)"
+        if (since := param.prior.practice) is not None:
+            text += f", drawn around {since.centre} ({since.confidence} confidence)"
     if param.when:
         text += f", when {dict(param.when)}"
     return text

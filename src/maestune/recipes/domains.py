@@ -144,6 +144,8 @@ def _changed(param: Param, change: Change) -> Param:
 def _kept(param: Choice, values: tuple[Value, ...]) -> Choice:
     kept = tuple(v for v in param.values if v in values) or param.values
     prior = param.prior if param.prior is not None and param.prior.centre in kept else None
+    if prior is not None and prior.practice is not None and prior.practice.centre not in kept:
+        prior = replace(prior, practice=None)
     return replace(param, values=kept, prior=prior, when={})
 
 

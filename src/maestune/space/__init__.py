@@ -10,4 +10,5 @@ from maestune.space.params import Int as Int
 from maestune.space.params import Param as Param
 from maestune.space.params import Prior as Prior
 from maestune.space.params import Role as Role
+from maestune.space.practice import as_practised as as_practised
 from maestune.space.space import Space as Space

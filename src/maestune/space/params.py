@@ -42,14 +42,16 @@ PRIOR_MASS: Mapping[Confidence, float] = {"low": 0.4, "medium": 0.6, "high": 0.8
 class Prior:
     """What is believed to be good before anything was tried: a centre, how sure, and who says so.
 
-    `steps`: the length of the trainings that it is known from, where what is best depends on that (learning rates): the
-    search centres its draws for the length of its own (see `horizon`).
+    `steps`: the length of the trainings that it is known from, where what is best depends on that (learning rates).
+    `practice`: what has been believed since, where that is something else. A search starts at the centre, and draws as
+    practice (`as_practised`) and the length of its own trainings (`for_length`) have it.
     """
 
     centre: Value
     confidence: Confidence = "medium"
     citation: str = ""
     steps: int | None = None
+    practice: Prior | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
@@ -95,8 +97,7 @@ class Float:
                 f"{self.name}: the off value {self.off:g} lies inside the range {self.low:g}:{self.high:g}; "
                 "it must lie outside (for example low=0.01, off=0)."
             )
-        if self.prior is not None:
-            self.check(self.prior.centre, what="prior centre")
+        _check_prior(self)
 
     def _warp(self, value: float) -> float:
         if self.scale == "log":
@@ -175,8 +176,7 @@ class Int:
             raise SpaceError(f"{self.name}: range {self.low}:{self.high} is upside down; low must not exceed high.")
         if self.scale == "log" and self.low < 1:
             raise SpaceError(f"{self.name}: low is {self.low} on a log scale; it must be at least 1.")
-        if self.prior is not None:
-            self.check(self.prior.centre, what="prior centre")
+        _check_prior(self)
 
     def _edges(self) -> tuple[float, float]:
         # Each whole number owns an equal share of the (warped) line: [low - 1/2, high + 1/2].
@@ -246,8 +246,7 @@ class Choice:
                     f"{self.name}: the ordered choices {list(self.values)!r} are not numbers in growing order; "
                     "sort them, or leave out ordered=True."
                 )
-        if self.prior is not None:
-            self.check(self.prior.centre, what="prior centre")
+        _check_prior(self)
 
     def to_unit(self, value: Value) -> float:
         """The middle of the value's share of [0, 1]."""
@@ -296,3 +295,10 @@ def _is_finite_number(value: object) -> TypeGuard[int | float]:
 def _check_scale(name: str, scale: str, known: tuple[str, ...]) -> None:
     if scale not in known:
         raise SpaceError(f"{name}: scale {scale!r} is none of {', '.join(known)}. {did_you_mean(str(scale), known)}")
+
+
+def _check_prior(param: Param) -> None:
+    prior = param.prior
+    while prior is not None:
+        param.check(prior.centre, what="prior centre")
+        prior = prior.practice

@@ -272,9 +272,10 @@ def _draw_prior(param: Param, draw: _Draw) -> Value:
 
 
 def _moved(prior: Prior | None, low: float, high: float, off: float | None) -> Prior | None:
-    if prior is None or prior.centre == off:
-        return prior
-    return replace(prior, centre=min(max(prior.centre, low), high))  # type: ignore[type-var]
+    if prior is None:
+        return None
+    centre = prior.centre if prior.centre == off else min(max(prior.centre, low), high)  # type: ignore[type-var]
+    return replace(prior, centre=centre, practice=_moved(prior.practice, low, high, off))
 
 
 def _param_to_dict(param: Param) -> dict[str, Any]:
@@ -291,13 +292,20 @@ def _param_to_dict(param: Param) -> dict[str, Any]:
     if param.unit:
         data["unit"] = param.unit
     if param.prior is not None:
-        data["prior"] = {"centre": param.prior.centre, "confidence": param.prior.confidence}
-        if param.prior.citation:
-            data["prior"]["citation"] = param.prior.citation
-        if param.prior.steps is not None:
-            data["prior"]["steps"] = param.prior.steps
+        data["prior"] = _prior_to_dict(param.prior)
     if param.when:
         data["when"] = {parent: list(values) for parent, values in param.when.items()}
+    return data
+
+
+def _prior_to_dict(prior: Prior) -> dict[str, Any]:
+    data: dict[str, Any] = {"centre": prior.centre, "confidence": prior.confidence}
+    if prior.citation:
+        data["citation"] = prior.citation
+    if prior.steps is not None:
+        data["steps"] = prior.steps
+    if prior.practice is not None:
+        data["practice"] = _prior_to_dict(prior.practice)
     return data
 
 
@@ -331,13 +339,15 @@ def _param_from_dict(name: str, definition: object) -> Param:
 
 
 def _prior_from_dict(name: str, prior: dict[str, Any]) -> Prior:
-    if "centre" not in prior or set(prior) - {"centre", "confidence", "citation", "steps"}:
-        raise SpaceError(f"{name}: a prior is {{centre, confidence, citation, steps}}; got {sorted(prior)}.")
+    if "centre" not in prior or set(prior) - {"centre", "confidence", "citation", "steps", "practice"}:
+        raise SpaceError(f"{name}: a prior is {{centre, confidence, citation, steps, practice}}; got {sorted(prior)}.")
     if str(prior.get("confidence", "medium")) not in PRIOR_SPREAD:
         raise SpaceError(f"{name}: prior confidence {prior['confidence']!r} is none of low, medium, high.")
     steps = prior.get("steps")
     if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool)):
         raise SpaceError(f"{name}: the steps of a prior are {steps!r}; a whole number above 0 is needed.")
+    if "practice" in prior:
+        prior["practice"] = _prior_from_dict(name, _table(name, "practice", prior["practice"]))
     return Prior(**prior)
 
 

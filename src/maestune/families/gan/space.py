@@ -1,7 +1,8 @@
 """What may vary in a GAN, and what is believed before anything was tried.
 
-The centre of every prior is the DCGAN recipe; ranges are those of large studies and of published settings, named
-beside each parameter.
+The centre of every prior is the DCGAN recipe, where the search starts. What later recipes have in common draws are centred on
+instead (`Prior.practice`): an average of the weights, no momentum, a zero-centred penalty, labels by projection, a rate that
+falls. Ranges are those of large studies and of published settings, named beside each parameter.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from maestune.space import Choice, Float, Int, Param, Prior, Role, Space
 from maestune.space.params import Confidence
 from maestune.types import Value
 
+ADA = "Karras et al. 2020, arXiv 2006.06676"
 BCR = "Zhao et al. 2020, arXiv 2002.04724"
 BROCK = "Brock et al. 2019, arXiv 1809.11096"
 CR = "Zhang et al. 2020, arXiv 1910.12027"
@@ -81,14 +83,16 @@ def gan_space(spec: DataSpec, network: str | None = None) -> Space:
     )
 
 
-def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN) -> Prior:
+def _prior(name: str, confidence: Confidence = "medium", citation: str = DCGAN, practice: Prior | None = None) -> Prior:
     steps = RECIPE.data.steps if name == "lr" else None  # the only value that is known to depend on them
-    return Prior(RECIPE.settings[name], confidence, citation, steps)
+    return Prior(RECIPE.settings[name], confidence, citation, steps, practice)
 
 
-def _off(citation: str = "", value: Value = "none", confidence: Confidence = "medium") -> Prior:
-    """What the recipe does without; `citation`: who has it."""
-    return Prior(value, confidence, f"{DCGAN}; {citation}" if citation else DCGAN)
+def _off(
+    citation: str = "", value: Value = "none", confidence: Confidence = "medium", practice: Prior | None = None
+) -> Prior:
+    """What the recipe does without; `citation`: who has it; `practice`: what it has become."""
+    return Prior(value, confidence, f"{DCGAN}; {citation}" if citation else DCGAN, practice=practice)
 
 
 def _game() -> tuple[Param, ...]:
@@ -107,7 +111,7 @@ def _optimiser() -> tuple[Param, ...]:
             # RMSprop is at least as good in many short trainings.
             _prior("lr", "low"),
             kind=_prior("optimizer", "low"),
-            beta1=_prior("beta1"),
+            beta1=_prior("beta1", practice=Prior(0.0, "medium", f"{SAGAN}; {BROCK}; {STYLEGAN2}; {HUANG}")),
             beta1_range=(0.0, 0.9),
             beta2=_prior("beta2", "low", f"{DCGAN}; {KURACH}"),
             beta2_range=(0.9, 0.999),
@@ -141,7 +145,13 @@ def _architecture(spec: DataSpec, network: str) -> tuple[Param, ...]:
         attention = (Choice("attention", ("none", "self"), prior=_off(SAGAN, confidence="high")),)
     condition: tuple[Param, ...] = ()
     if spec.classes >= 2:
-        condition = (Choice("condition", ("none", "concat", "projection"), prior=_off(MIYATO)),)
+        condition = (
+            Choice(
+                "condition",
+                ("none", "concat", "projection"),
+                prior=_off(practice=Prior("projection", "medium", MIYATO)),
+            ),
+        )
     # Kurach et al. find spectral norm the most helpful of all normalisations: the recipe's own is no more than a start.
     norm_d = Prior("batch", "low", f"{DCGAN}; {KURACH}") if conv else Prior("none", "low", f"PyTorch-GAN; {KURACH}")
     return (
@@ -163,7 +173,12 @@ def _regularisation() -> tuple[Param, ...]:
     off = _off(value=0.0)
     return (
         *training_space.regularisation(off, Prior(0.0, "high", DCGAN), off),
-        Choice("penalty", ("none", *ZERO_CENTRED, *ONE_CENTRED), prior=Prior("none", "medium", DCGAN), role=role),
+        Choice(
+            "penalty",
+            ("none", *ZERO_CENTRED, *ONE_CENTRED),
+            prior=_off(practice=Prior("r1", "medium", f"{MESCHEDER}; {STYLEGAN2}; {HUANG}")),
+            role=role,
+        ),
         # The γ of R1, R2 or both. Mescheder has 10 for 256 pixels, NVIDIA's rule 0.0002 · pixels / batch a hundredth for
         # 32, R3GAN 0.05 falling to 0.005 for 32.
         Float(
@@ -244,10 +259,15 @@ def _course() -> tuple[Param, ...]:
     return (
         # Rates that fall do so to nothing: SN-GAN, WGAN-GP.
         *training_space.schedule(
-            Prior("constant", "medium", DCGAN), warmup=off, floor=Prior(0.0, "medium", f"{SNGAN}; {GULRAJANI}")
+            _off(value="constant", practice=Prior("wsd", "low", f"{MIYATO}; {GULRAJANI}; {HUANG}")),
+            warmup=off,
+            floor=Prior(0.0, "medium", f"{SNGAN}; {GULRAJANI}"),
         ),
-        # Half-lives of 7 to 700 steps, in trainings of thousands.
-        *training_space.ema(_off(training_space.YAZICI, 0.0, "low"), (0.9, 0.999)),
+        # Half-lives of 7 to 700 steps, in trainings of thousands. StyleGAN2-ADA has at most a twentieth of what was trained.
+        *training_space.ema(
+            _off(value=0.0, confidence="low", practice=Prior(0.99, "medium", f"{training_space.YAZICI}; {ADA}")),
+            (0.9, 0.999),
+        ),
         *training_space.ending(),
     )
 
