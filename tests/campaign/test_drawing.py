@@ -180,10 +180,11 @@ def test_time_is_kept_for_them_and_for_the_finals_after_them(store: Kept) -> Non
     kept = plan(store, "200s", workers=2)._drawings.kept_seconds
     assert kept == (FIRST + SECOND) * 1.0 / 2
     assert plan(store, "40s")._drawings.kept_seconds == 4.0, "a tenth at most"
-    # Four final trainings of 10 - 6 + 8 = 12 s on two workers, before 198 s.
-    assert len(plan(store, "200s", 172.9, workers=2).next_drawing()) == 1
-    assert list(plan(store, "200s", 173.1, workers=2).next_drawing()) == []
-    assert plan(store, "200s", 120.1 - kept, workers=2)._search_deadline() == 120.0 - kept
+    # Six final trainings of 10 - 6 + 8 = 12 s on two workers, before 198 s.
+    assert len(plan(store, "200s", 160.9, workers=2).next_drawing()) == 1
+    assert list(plan(store, "200s", 161.1, workers=2).next_drawing()) == []
+    # Ten such trainings, five of the recipe and five of the best, leave the search 138 s.
+    assert plan(store, "200s", workers=2)._search_deadline() == 138.0 - kept
 
 
 def test_drawings_are_no_trainings(store: Kept) -> None:

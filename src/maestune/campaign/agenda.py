@@ -9,7 +9,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from maestune.campaign.budget import GOOD_FINAL_SEEDS, MAX_FINAL_SEEDS, MIN_FINAL_SEEDS, seconds_text
+from maestune.campaign.budget import (
+    GOOD_FINAL_SEEDS,
+    MAX_FINAL_SEEDS,
+    MIN_FINAL_SEEDS,
+    TIMED_FINAL_SEEDS,
+    seconds_text,
+)
 from maestune.campaign.costs import last_end
 from maestune.campaign.drawing import Drawings, told
 from maestune.campaign.plan import Plan
@@ -23,7 +29,10 @@ from maestune.search.rungs import violation
 from maestune.types import Proposal, Trial, TrialState
 
 REPORT_SECONDS = 2.0  # kept back for the report
-FINALS_MOST = 0.6  # share of a time budget that is kept for the finals, whatever the best configuration takes
+# Shares of a time budget that are kept for the finals: so much however quick they are, and so much at most, where even three
+# seeds take more than their ordinary share.
+FINALS_LEAST, FINALS_MOST = 0.2, 0.6
+FINALS_GROUP = 0.25  # share of the time left for the finals that seeds which are trained as one may take, one by one
 
 
 @dataclass
@@ -89,25 +98,33 @@ class Agenda:
         return max(int(first), len(group) if math.isinf(left) else int(left + 1e-9))
 
     def _search_deadline(self) -> float:
-        """Campaign seconds at which the search ends: early enough for the recipe and the best so far on two seeds each.
-
-        The best of those whose finals leave the search enough.
-        """
-        return min(self.plan.budget.search_amount, self._latest) - self._drawings.kept_seconds
+        """Campaign seconds at which the search ends: early enough for the finals of the recipe and the best few so far."""
+        budget, base, candidates = self.plan.budget, *self._final_costs()
+        good = REPORT_SECONDS + self._together([*base, *candidates[: self.plan.finalists]], GOOD_FINAL_SEEDS)
+        kept = min(max(good, FINALS_LEAST * budget.amount), budget.amount - budget.search_amount)
+        return min(budget.amount - kept, self._latest) - self._drawings.kept_seconds
 
     @property
     def _latest(self) -> float:
-        """Campaign seconds at which the finals have to begin."""
-        budget, costs = self.plan.budget, self.plan.costs
-        recipe, order = self._contenders()
-        mean = costs.final(self.store.trials)  # what is not known yet is like the mean of all
-        base = [costs.final([t]) if t.step > 0 else mean for t in recipe] or [mean]
-        finals = (self._together([*base, costs.final([t])], MIN_FINAL_SEEDS) for t in order)
+        """Campaign seconds at which the finals have to begin: those of the recipe and the best so far on three seeds each.
+
+        The best of those whose finals leave the search enough.
+        """
+        budget, base, candidates = self.plan.budget, *self._final_costs()
+        finals = (self._together([*base, best], TIMED_FINAL_SEEDS) for best in candidates)
         most = FINALS_MOST * budget.amount
-        kept = next((seconds for seconds in finals if seconds <= most), None)
-        if kept is None:
-            kept = most if order else min(most, self._together([*base, mean], MIN_FINAL_SEEDS))
-        return budget.amount - REPORT_SECONDS - kept
+        return budget.amount - REPORT_SECONDS - next((seconds for seconds in finals if seconds <= most), most)
+
+    def _final_costs(self) -> tuple[list[float], list[float]]:
+        """Worker seconds of a final training of the recipe, and of each that could be retrained beside it, the best first.
+
+        Where there is none yet, the mean of all.
+        """
+        recipe, order = self._contenders()
+        costs = self.plan.costs
+        mean = costs.final(self.store.trials)
+        base = [costs.final([t]) if t.step > 0 else mean for t in recipe]
+        return base or [mean], [costs.final([t]) for t in order] or [mean]
 
     @property
     def overdue(self) -> bool:
@@ -149,11 +166,11 @@ class Agenda:
         if not order:
             return [], ""
         best = order[0]
-        if self.plan.budget.kind == "seconds" and not self._in_time([*recipe, best], MIN_FINAL_SEEDS):
-            fitting = [t for t in order if self._in_time([*recipe, t], MIN_FINAL_SEEDS)]
+        if self.plan.budget.kind == "seconds" and not self._in_time([*recipe, best], TIMED_FINAL_SEEDS):
+            fitting = [t for t in order if self._in_time([*recipe, t], TIMED_FINAL_SEEDS)]
             order = fitting or order
             if fitting:
-                more = self._finals_seconds([*recipe, best], MIN_FINAL_SEEDS) - self._left
+                more = self._finals_seconds([*recipe, best], TIMED_FINAL_SEEDS) - self._left
                 note = (
                     f"trial {best.number} was the best of the search, but its final trainings would take some {seconds_text(more)} "
                     f"longer than the budget; trial {fitting[0].number} is retrained in its place (a larger --budget has room for it)"
@@ -203,7 +220,7 @@ class Agenda:
         number = min(counts, key=lambda source: counts[source])  # of several the first
         begun, level = counts[number], max(counts.values())
         seeds = level - begun if begun < level else self._seeds_affordable(done, len(sources), begun)
-        seeds = min(seeds, 1) if number in self._alone else seeds
+        seeds = min(seeds, 1 if number in self._alone else self._seeds_as_one(number, done))
         source = self.store.trials[number]
         group = [
             Trial(
@@ -239,8 +256,16 @@ class Agenda:
             running = [(t.source, self.running[t.number]) for t in done if t.number in self.running]
             pending = sum(max(seconds[s] - p.seconds, 0.0) for s, p in running if s is not None)
             free = self._left - pending / workers
-            left = free / max(self._round_seconds(list(seconds.values()), workers), 1e-9)
+            each = list(seconds.values())
+            left = free / max(*each, sum(each) / workers, 1e-9)
         return max(0, min(most, int(left)))
+
+    def _seeds_as_one(self, source: int, done: Sequence[Trial]) -> int:
+        """How many seeds of a finalist go to one worker: of slow ones few, so that no worker is left with most of the finals."""
+        if self.plan.budget.kind != "seconds":
+            return self.plan.members
+        seconds = max(self._final_seconds(source, done), 1e-9)
+        return max(1, int(min(FINALS_GROUP * self._left / seconds, self.plan.members)))
 
     def _final_seconds(self, source: int, done: Sequence[Trial]) -> float:
         """Worker seconds of one final training of a finalist: as the last ones took, else as its search suggests."""
@@ -248,12 +273,6 @@ class Agenda:
         if taken:
             return sum(taken) / len(taken)
         return self._final_cost(self.store.trials[source])
-
-    def _round_seconds(self, seconds: Sequence[float], workers: int) -> float:
-        """Time that one more seed of every finalist takes, whose worker seconds are given."""
-        if self._alone:  # one training at a time: any worker takes the next
-            return max(max(seconds), sum(seconds) / workers)
-        return last_end(seconds, workers)  # a finalist's seeds stay on one worker
 
     def left_over(self, trials: Sequence[Trial]) -> Trial:
         """Of final trainings that go back to any worker, the one that takes longest: it goes first."""

@@ -14,6 +14,7 @@ _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(trials?|full)")
 
 FINALS_SHARE = 0.4
 MIN_FINAL_SEEDS = 2  # a verdict from one seed is none
+TIMED_FINAL_SEEDS = 3  # what time is kept for: with two, Student's t asks for four times the difference
 GOOD_FINAL_SEEDS = 5  # with fewer, Student's t asks for differences that good configurations rarely show
 MAX_FINAL_SEEDS = 10
 
@@ -52,7 +53,7 @@ class Budget:
 
     @property
     def search_amount(self) -> float:
-        """What the search may spend; the rest is kept for the finals."""
+        """What the search may spend; the rest is kept for the finals. Of a time it may be more, where finals are quick."""
         if self.kind == "seconds":
             return self.amount * (1 - FINALS_SHARE)
         # The finals need the recipe and one candidate on two seeds each; the search needs the recipe and one more.
