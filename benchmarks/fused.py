@@ -4,7 +4,8 @@
     python benchmarks/fused.py --device cuda
 
 hand: plain PyTorch (`networks.py`), one configuration a process; it makes no reports, ours report every 50 steps.
-serial: maestune's `train`, one configuration a process. fused: a `Group` of K a process. compiled: its step compiled.
+called: maestune's `train`, one configuration a process, its losses called as they are in every step. serial: the same with
+losses played from a tape, as it trains. fused: a `Group` of K a process. compiled: its step compiled.
 chosen: what `choose` measures to be the fastest for K full trainings of the family's own length.
 
 Turn by turn all processes (one thread each) start together and train for half a second in the same way, so that the
@@ -28,17 +29,19 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from maestune.data import Data, ImageData, load_data
 from maestune.execution.processes import KEPT_BYTES
 from maestune.families.base import Family
-from maestune.training import Run, train
+from maestune.training import Run, loop, train
 from maestune.training.compiled import Programs
 from maestune.training.fused import Group
 from maestune.training.manner import Manner, choose
@@ -60,8 +63,13 @@ from networks import (
 
 TURN_SECONDS = 0.5
 FOREVER = 10**9  # steps
-COMPETITORS = ("hand", "serial", "fused", "compiled", "chosen")
-RATIOS = (("fused", "hand"), ("fused", "serial"), ("compiled", "hand"), ("compiled", "serial"), ("chosen", "serial"))
+COMPETITORS = ("hand", "called", "serial", "fused", "compiled", "chosen")
+RATIOS = (
+    ("serial", "hand"),
+    ("serial", "called"),
+    *((a, b) for a in ("fused", "compiled") for b in ("hand", "called", "serial")),
+    ("chosen", "serial"),
+)
 _DATA: Mapping[str, tuple[str, Any]] = {"image": ("digits", "image"), "text": ("pydoc", "text")}
 PEAK_SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (4096, 8192, 16384)}
 
@@ -144,15 +152,19 @@ class Bench:
     def _loop(self, manner: str, members: int) -> tuple[Iterator[object], int]:
         if manner == "hand":
             return self._hand(), 1
-        if manner == "serial":
-            return train(self.family, self.config, self.run), 1
+        if manner in ("serial", "called"):
+            steps = train(self.family, self.config, self.run)
+            with patch.object(loop, "Tape", lambda function: function) if manner == "called" else nullcontext():
+                self.clock.begin(1)
+                next(steps)  # players take their places
+            return steps, 1
         programs = self.programs if manner == "compiled" else None
         return Group(self.family, self.tasks, members, programs=programs).reports(), members
 
     def _hand(self) -> Iterator[None]:
-        loop = self._by_hand()
+        by_hand = self._by_hand()
         for step in count(1):
-            next(loop)
+            next(by_hand)
             if self.clock.over(step):
                 yield
 
@@ -169,7 +181,7 @@ class Bench:
 
     def turn(self, name: str, steps: float = math.inf) -> tuple[float, float]:
         """Configurations × steps per second in one turn, and the GiB of a GPU that it took at most."""
-        loop, members = self.loops[name]
+        steps_of, members = self.loops[name]
         others = 0
         if self.clock.cuda:
             torch.cuda.synchronize()
@@ -177,7 +189,7 @@ class Bench:
             others = torch.cuda.memory_allocated() - self.held.get(name, 0)
         self.clock.begin(steps)
         while not self.clock.done:
-            next(loop)
+            next(steps_of)
         most = torch.cuda.max_memory_allocated() - others if self.clock.cuda else 0
         return members * self.clock.steps / self.clock.seconds, most / 2**30
 
@@ -307,7 +319,7 @@ def table(rows: Sequence[Mapping[str, Any]], cuda: bool) -> list[str]:
         cells.append(f"{row['compile_seconds']:.0f}" if "compile_seconds" in row else "–")
         steps = row.get("break_even_steps", math.nan)
         cells.append("never" if steps is None else "–" if math.isnan(steps) else f"{steps:,.0f}")
-        names = [name for name in COMPETITORS[:4] if name in rates]
+        names = [name for name in COMPETITORS[:-1] if name in rates]
         cells.append(", ".join(f"{name} {100 * row['peak_share'][name]:.1f}" for name in names))
         cells += [", ".join(f"{name} {row['memory_gib'][name]:.2f}" for name in names)] * cuda
         lines.append(f"| {' | '.join(cells)} |")

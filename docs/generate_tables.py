@@ -101,7 +101,8 @@ Every hyperparameter of every family, written down from the code by `python docs
   of it. What has one value alone is not searched.
 - **Off**: the value with which it is not used. A number that can be off is so in a quarter of all configurations drawn evenly.
 - **Start**: the value of the first trial, which is the centre of the prior, and how sure the prior is of it (low, medium or high
-  confidence). `--recipe NAME` starts from another published setting ([recipes.md](recipes.md)), and `--domain NAME` from what a
+  confidence). *Draws*: where practice has moved on since, the search draws its other configurations around
+  that. `--recipe NAME` starts from another published setting ([recipes.md](recipes.md)), and `--domain NAME` from what a
   kind of data asks for. The learning rate is published for some length of training: draws for trainings of another length are centred
   elsewhere, by the power law of [Bjorck et al. 2024](https://arxiv.org/abs/2409.19913); a campaign's notes tell where.
 - **Active**: on which other values, or on which data, it depends whether it is there. Empty: always.
@@ -222,7 +223,7 @@ def _row(name: str, family: Family, found: Found) -> tuple[str, ...]:
         *map(found.cell, (_range, _off, _start, lambda param: str(param.role))),
         ", ".join(active),
         found.cell(lambda param: _grouped(family, param)),
-        found.cell(lambda param: "" if param.prior is None else linked(param.prior.citation)),
+        found.cell(_sources),
     )
 
 
@@ -246,9 +247,19 @@ def _off(param: Param) -> str:
     return "" if off is None else _value(off)
 
 
+def _sources(param: Param) -> str:
+    prior = param.prior
+    if prior is None:
+        return ""
+    since = "" if prior.practice is None else f"; since: {linked(prior.practice.citation)}"
+    return linked(prior.citation) + since
+
+
 def _start(param: Param) -> str:
     if param.prior is not None:
-        return f"{_value(param.prior.centre)}, {param.prior.confidence}"
+        since = param.prior.practice
+        drawn = "" if since is None else f"; draws: {_value(since.centre)}, {since.confidence}"
+        return f"{_value(param.prior.centre)}, {param.prior.confidence}{drawn}"
     return _value(param.values[0]) if isinstance(param, Choice) and param.points == 1 else NOTHING
 
 

@@ -62,7 +62,8 @@ class Network(Family):
     that is seeded for the call and put back. All its parameters are trained.
     `loss(network, batch, hyper, noise)`: losses (B,), one for each image of `batch["image"]` (B, C, H, W); labels (B,) and
     captions are in `batch["label"]` and `batch["caption"]`, text in `batch["tokens"]` (B, T + 1). Pure: random numbers
-    come from `noise`, numbers of the config from `hyper`.
+    come from `noise`, numbers of the config from `hyper`. After the first steps it is no longer called: what it came down to
+    is played (`training/tape.py`), unless it draws, keeps or looks at values itself.
     `noise(config, spec)`: the random tensors that the loss needs in a step, by name; none when left out.
     `latents(config, spec, n)`: those that n samples are made from. `generate(network, hyper, noise)`: samples (n, C, H, W) in
     [-1, 1] from them, or tokens (n, T), with the network in evaluation mode; `noise` also has what samples are asked for

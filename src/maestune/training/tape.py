@@ -2,8 +2,9 @@
 
 At every operation PyTorch decides anew what it means: modules, functorch and autograd lead to the same few kernels in each
 step, and for small networks take longer than these. A loss and its gradients are pure and their shapes stay, so they
-are written down once, and later calls play them one after the other, with the same values to the last bit. Writing down takes some ten milliseconds, where tracers (`torch.fx.experimental.proxy_tensor.make_fx`) take hundreds
-for the same list, which a first rung of a hundred steps never gets back, and compilers tens of seconds.
+are written down once, and later calls play them one after the other, with the same values to the last bit. Writing down
+takes some ten milliseconds, where tracers (`torch.fx.experimental.proxy_tensor.make_fx`) take hundreds for the same
+list, which a first rung of a hundred steps never gets back, and compilers tens of seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ Play = Callable[..., list[Tensor]]
 # Where sums are made in no fixed order a second call differs from the first.
 TOLERANCE_OF_DEVICES = 1e-3
 
+# Random numbers, numbers of the values of tensors, and shapes that depend on values.
+_NOT_PLAYED = {
+    torch.Tag.nondeterministic_seeded,
+    torch.Tag.data_dependent_output,
+    torch.Tag.dynamic_output_shape,
+}
 # They bring running statistics up to date without saying so in their schemas.
 _KEEP_STATISTICS = ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")
 
@@ -33,9 +40,9 @@ class Tape:
     """`function` of groups of named tensors and numbers → tensors, from its third call on played from a tape.
 
     The function is pure, and always gets the same names in the same order. Other tensors that it reads (weights) may
-    change in place between two calls, but not be exchanged. After the first call it is written down, at the second computed
-    in both ways. Where the results differ, and where the function draws random numbers, writes into what was there before, or turns a
-    tensor into a number, it is called as it is from then on. Other shapes are written down anew.
+    change in place between two calls, but not be exchanged. After the first call it is written down, at the second
+    computed in both ways. Where the results differ, and where the function draws random numbers, writes into what was
+    there before, or turns a tensor into a number, it is called as it is from then on. Other shapes are written down anew.
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor]]) -> None:
@@ -68,14 +75,18 @@ class Tape:
             self._shapes, self._trusted, self._play = shapes, False, None
             self._write(groups, inputs)
             return called
-        with torch.no_grad():
-            played = self._play(*inputs)
         if not self._trusted:
             called = self._called(groups)
-            self._trusted = all(map(_same_values, played, called))
+            with suppress(Exception):  # kernels that give what they do not take
+                self._trusted = all(map(_same_values, self._played(inputs), called))
             self._refused = not self._trusted
             return called
-        return played
+        return self._played(inputs)
+
+    @torch.no_grad()
+    def _played(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        assert self._play is not None
+        return self._play(*inputs)
 
     def _called(self, groups: Sequence[Inputs]) -> Sequence[Tensor]:
         with torch.enable_grad():
@@ -143,7 +154,8 @@ class _Recorder(KernelMode):
         if (
             # What is made in a call may be written, since it is made anew at every call.
             any(owner[0] != "v" for owner in written)
-            or torch.Tag.nondeterministic_seeded in func.tags
+            or not _NOT_PLAYED.isdisjoint(func.tags)
+            or _masked(func._schema.name, args)
             or (func._schema.name.partition("::")[2] in _KEEP_STATISTICS and args[3] is not None)
         ):
             raise _Refused  # before anything is written or drawn
@@ -244,6 +256,14 @@ def _lines(calls: Sequence[_Call], returned: set[str]) -> Iterator[str]:
         done = sorted(name for name in call.needs & made if last[name] == k)
         if done:
             yield f"{' = '.join(done)} = None"
+
+
+def _masked(name: str, args: Sequence[Any]) -> bool:
+    """Whether a call picks values by a mask: how many depends on it."""
+    indices: Any = args[1] if name.startswith("aten::index") and len(args) > 1 else ()
+    return isinstance(indices, list | tuple) and any(
+        isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices
+    )
 
 
 def _shows_all(view: Tensor, of: Any) -> bool:
