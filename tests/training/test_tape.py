@@ -213,6 +213,18 @@ def test_what_is_kept_elsewhere_is_noticed() -> None:
     assert not tape.plays
 
 
+def test_what_makes_large_tensors_is_not_kept_to_be_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maestune.training.tape.MOST_BYTES", 2400)
+
+    def chain(inputs: Named) -> list[Tensor]:
+        for _ in range(inputs["x"].shape[1]):
+            inputs = {"x": inputs["x"] + 1.0}
+        return [inputs["x"]]
+
+    played(chain, *({"x": x(k, 20, 5)} for k in range(3)))
+    never_played(lambda inputs: chain({"x": inputs["x"].repeat(1, 5)}))
+
+
 def test_kernels_that_do_not_take_what_they_give_are_not_played() -> None:
     cell = nn.LSTM(4, 3)
 

@@ -16,12 +16,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from maestune.training.kernels import KernelMode
 
 Inputs = Mapping[str, Tensor | float]
 Play = Callable[..., list[Tensor]]
+
+# All that a function makes is kept while it is written down. Whoever makes more has large tensors, whose kernels take far
+# longer than what leads to them, and perhaps no memory for so much.
+MOST_BYTES = 2**30
 
 # Where sums are made in no fixed order a second call differs from the first.
 TOLERANCE_OF_DEVICES = 1e-3
@@ -147,6 +151,7 @@ class _Recorder(KernelMode):
         self._calls: list[_Call] = []
         self._owners: dict[str, str] = {}  # of a view's name, that of whose memory it shows
         self._written: set[str] = set()  # owners
+        self._bytes = 0  # of all that was made, views too
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -162,6 +167,9 @@ class _Recorder(KernelMode):
         self._written |= written
         made = func(*args, **kwargs)
         self._alive.append(made)
+        self._bytes += sum(tensor.nbytes for tensor in tree_leaves(made) if isinstance(tensor, Tensor))
+        if self._bytes > MOST_BYTES:
+            raise _Refused
         needs: set[str] = set()
         arguments = ", ".join(
             [*(self._text(arg, needs) for arg in args)]
