@@ -139,3 +139,7 @@ def test_the_command_says_what_fuse_may_be(tmp_path):
 )
 def test_the_verdict_rests_on_more_samples_where_the_floor_can(search, real, given, expected):
     assert report_samples(Settings.make(report_samples=given), search, real) == expected
+
+
+def test_a_folder_may_be_a_path(tmp_path):
+    assert Settings.make(model="gan", data="digits", out=tmp_path / "c").folder == tmp_path / "c"

@@ -85,7 +85,7 @@ class Settings(BaseModel):
             if name not in Settings.model_fields:
                 raise SettingsError(f"Unknown setting {name!r}. {did_you_mean(name, Settings.model_fields)}")
         try:
-            settings = Settings(**values)
+            settings = Settings(**{name: str(v) if isinstance(v, Path) else v for name, v in values.items()})
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
             raise SettingsError("Settings that cannot be used: " + "; ".join(lines)) from error
