@@ -84,8 +84,9 @@ class Settings(BaseModel):
         for name in values:
             if name not in Settings.model_fields:
                 raise SettingsError(f"Unknown setting {name!r}. {did_you_mean(name, Settings.model_fields)}")
+        given: dict[str, Any] = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
         try:
-            settings = Settings(**{name: str(v) if isinstance(v, Path) else v for name, v in values.items()})
+            settings = Settings(**given)
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
             raise SettingsError("Settings that cannot be used: " + "; ".join(lines)) from error
