@@ -282,6 +282,13 @@ def test_what_was_there_before_it_may_not() -> None:
         weight.view(-1)[2:].add_(1.0)
         return [inputs["x"] @ weight]
 
+    def writes_several(inputs: Named) -> list[Tensor]:
+        torch._foreach_add_([weight], 1.0)  # pyright: ignore[reportPrivateImportUsage]
+        return [inputs["x"] @ weight]
+
+    never_played(writes_several, times=3)
+    assert torch.equal(weight, W + 1.0 + 1.0 + 1.0)
+    weight.copy_(W)
     never_played(writes_input)
     never_played(writes_weight, times=5)
     assert weight.view(-1)[2] == W.reshape(-1)[2] + 5.0

@@ -195,7 +195,8 @@ class _Recorder(KernelMode):
         """The owners of the memory that a call writes into."""
         given = {argument.name: value for argument, value in zip(schema.arguments, args, strict=False)} | dict(kwargs)
         written = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        return {self._owner(given[name]) for name in written if isinstance(given.get(name), Tensor)}
+        # Lists of tensors too (torch._foreach_add_).
+        return {self._owner(t) for name in written for t in tree_leaves(given.get(name)) if isinstance(t, Tensor)}
 
     def _owner(self, tensor: Tensor) -> str:
         name = self._text(tensor, set()).partition("[")[0]
