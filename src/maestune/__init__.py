@@ -6,30 +6,6 @@ The public contract; everything else may change. Importing it has no side effect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from maestune.data import Batch as Batch
-from maestune.data import DataSpec as DataSpec
-from maestune.data import ImageData as ImageData
-from maestune.data import TextData as TextData
-from maestune.data import load_images as load_images
-from maestune.data import to_float as to_float
-from maestune.errors import MaestuneError as MaestuneError
-from maestune.families import Draw as Draw
-from maestune.families import Hyper as Hyper
-from maestune.families import Network as Network
-from maestune.families import Noise as Noise
-from maestune.space import Choice as Choice
-from maestune.space import Float as Float
-from maestune.space import Fusible as Fusible
-from maestune.space import Int as Int
-from maestune.space import Prior as Prior
-from maestune.space import Role as Role
-from maestune.space import Space as Space
-from maestune.training.run import Run as Run
-from maestune.types import Config as Config
-from maestune.types import Objective as Objective
-from maestune.types import Report as Report
-from maestune.types import Score as Score
-
 if TYPE_CHECKING:
     from maestune.api import Result as Result
     from maestune.api import open_campaign as open_campaign
@@ -40,13 +16,41 @@ if TYPE_CHECKING:
     from maestune.campaign import Record as Record
     from maestune.campaign import Settings as Settings
     from maestune.campaign import Verdict as Verdict
+    from maestune.data import Batch as Batch
+    from maestune.data import DataSpec as DataSpec
+    from maestune.data import ImageData as ImageData
+    from maestune.data import TextData as TextData
+    from maestune.data import load_images as load_images
+    from maestune.data import to_float as to_float
+    from maestune.errors import MaestuneError as MaestuneError
+    from maestune.families import Draw as Draw
+    from maestune.families import Hyper as Hyper
+    from maestune.families import Network as Network
+    from maestune.families import Noise as Noise
     from maestune.quality.scoring.result import ScoreResult as ScoreResult
     from maestune.search import STRATEGIES as STRATEGIES
     from maestune.search import Strategy as Strategy
+    from maestune.space import Choice as Choice
+    from maestune.space import Float as Float
+    from maestune.space import Fusible as Fusible
+    from maestune.space import Int as Int
+    from maestune.space import Prior as Prior
+    from maestune.space import Role as Role
+    from maestune.space import Space as Space
+    from maestune.training.run import Run as Run
+    from maestune.types import Config as Config
+    from maestune.types import Objective as Objective
+    from maestune.types import Report as Report
+    from maestune.types import Score as Score
 
-# Where the rest is. It comes with a database and statistics, which take a second to import; worker processes, which import
-# this file too, need neither.
-_LATER = {
+# Where everything is. PyTorch, a database and statistics take seconds to import: the command line has to react before.
+_PLACES = {
+    **dict.fromkeys(("Batch", "DataSpec", "ImageData", "TextData", "load_images", "to_float"), "maestune.data"),
+    "MaestuneError": "maestune.errors",
+    **dict.fromkeys(("Draw", "Hyper", "Network", "Noise"), "maestune.families"),
+    **dict.fromkeys(("Choice", "Float", "Fusible", "Int", "Prior", "Role", "Space"), "maestune.space"),
+    "Run": "maestune.training.run",
+    **dict.fromkeys(("Config", "Objective", "Report", "Score"), "maestune.types"),
     **dict.fromkeys(("Result", "open_campaign", "run_campaign", "score", "tune"), "maestune.api"),
     **dict.fromkeys(("Campaign", "Record", "Settings", "Verdict"), "maestune.campaign"),
     **dict.fromkeys(("STRATEGIES", "Strategy"), "maestune.search"),
@@ -55,11 +59,13 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """The names that are imported when first asked for."""
-    if name not in _LATER:
+    """The public names, imported when first asked for."""
+    if name not in _PLACES:
         raise AttributeError(f"module 'maestune' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_PLACES})

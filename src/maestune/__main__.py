@@ -1,6 +1,6 @@
 """`python -m maestune` is the command line."""
 
-from maestune.cli.main import main
+from maestune.cli.entry import main
 
 if __name__ == "__main__":
     main()

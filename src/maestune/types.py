@@ -235,6 +235,9 @@ class Trial:
     source: int | None = None  # of a final: the trial that is retrained; of a drawing: the one whose weights it has
     clock_seconds: float = 0.0  # campaign time at the last change
     fused: bool = False  # the present segment was begun with others as one
+    group: int | None = (
+        None  # the first trial of those that the present segment was begun with; None where it was begun alone
+    )
 
     @property
     def step(self) -> int:

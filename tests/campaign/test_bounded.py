@@ -99,7 +99,7 @@ def test_other_bounds_are_another_campaign(bounded, training):
 def test_other_bounds_are_refused_while_a_campaign_is_under_way(training, tmp_path):
     begun = campaign(training, tmp_path / "a", "size<=3.5", budget="6trials")
 
-    class Stop(Exception):
+    class Stop(KeyboardInterrupt):  # an error of an observer stops nothing
         pass
 
     class Interrupting:

@@ -200,6 +200,7 @@ def _killed_and_resumed(folder, expected, table, begun, delay_seconds):
     record = read_record(folder)
     assert record.done
     assert table(record) == table(expected)
+    assert record.manners == expected.manners
     assert_nothing_is_doubled(record)
     return in_time
 

@@ -50,7 +50,7 @@ class Workers:
         )
         self.coming.append(Ended(-1, self.ends.get("judging", Outcome.REACHED), 3, 1.0, rungs))
 
-    def events(self, timeout_seconds: float) -> list[Any]:
+    def events(self, timeout_seconds: float, silence_seconds: float | None = None) -> list[Any]:
         return [self.coming.popleft()] if self.coming else []
 
     def interrupt(self) -> None:

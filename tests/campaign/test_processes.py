@@ -15,6 +15,7 @@ import pytest
 from maestune.campaign import Campaign, Settings
 from maestune.campaign.reading import read_record
 from maestune.errors import SettingsError, StoreError
+from maestune.report.summary import summary
 from maestune.types import TrialState
 
 SYNTHETIC = str(Path(__file__).parent / "synthetic.py")
@@ -78,11 +79,17 @@ def _killed_and_resumed(folder, expected, table, delay_seconds, command=COMMAND)
     record = read_record(folder)
     assert record.done
     assert table(record) == table(expected)
+    assert _timeless(record) == _timeless(expected)
     for trial in record.trials:  # each event is there once
         events = map(json.loads, (record.trial_folder(trial.number) / "events.jsonl").read_text().splitlines())
         steps = [(e["kind"], e["step"]) for e in events if "step" in e]
         assert len(steps) == len(set(steps))
     return in_time
+
+
+def _timeless(record):
+    """The numbers of the summary but for times."""
+    return {name: value for name, value in summary(record).items() if name not in ("campaign", "seconds")}
 
 
 @pytest.mark.parametrize("moment", range(3))

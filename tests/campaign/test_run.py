@@ -6,6 +6,7 @@ import pytest
 
 from maestune.campaign.budget import Budget
 from maestune.campaign.costs import Judging
+from maestune.campaign.observer import Observers
 from maestune.campaign.plan import Plan
 from maestune.campaign.run import Loop
 from maestune.campaign.store import Store
@@ -69,8 +70,14 @@ class Scripted:
         rungs = tuple(Rung(s, {"fd": Score(float(job.trial))}, 1.0) for s in RUNGS if s <= job.until_steps)
         return Ended(job.trial, Outcome.REACHED, job.until_steps, 1.0, rungs)
 
-    def events(self, timeout_seconds):
+    def events(self, timeout_seconds, silence_seconds=None):
         return [self.coming.popleft()] if self.coming else []
+
+    def kill(self, trials):
+        raise AssertionError(trials)
+
+    def end_within(self, seconds):
+        pass
 
     def interrupt(self):
         pass
@@ -88,7 +95,7 @@ def test_whatever_order_a_group_ends_in_it_is_judged_in_the_same(tmp_path, order
         SPACE, RECIPE, Judging(RUNGS), Budget.parse("3trials"), 0, 1, fusible=Fusible(frozenset({"lr"})), members=4
     )
     strategy, executor = Promoting(), Scripted(order, dies)
-    loop = Loop(plan, store, strategy, executor, (), lambda: 0.0)
+    loop = Loop(plan, store, strategy, executor, Observers(()), lambda: 0.0)
     loop._end_search = lambda: store.set_facts(finals=[])
     loop.run()
     assert strategy.judged == [(30, 0, [0]), (30, 2, [0, 2]), (90, 0, [0]), (90, 2, [0, 2])]
@@ -120,8 +127,14 @@ class Returning:
         rungs = (Rung(90, {"fd": Score(1.0)}, 1.0),)
         self.busy.append(Ended(numbers[0], Outcome.REACHED, 90, 1.0, rungs))
 
-    def events(self, timeout_seconds):
+    def events(self, timeout_seconds, silence_seconds=None):
         return [self.back.popleft()] if self.back else [self.busy.pop(0)]
+
+    def kill(self, trials):
+        raise AssertionError(trials)
+
+    def end_within(self, seconds):
+        pass
 
     def interrupt(self):
         pass
@@ -137,7 +150,12 @@ def test_seeds_that_come_back_are_trained_by_whoever_is_free_the_slowest_first(t
     budget, fusible = Budget.parse("6trials"), Fusible(frozenset({"lr"}))
     executor = Returning()
     Loop(
-        Plan(SPACE, RECIPE, Judging(RUNGS), budget, 0, 2, 2, fusible, 4), store, Promoting(), executor, (), lambda: 0.0
+        Plan(SPACE, RECIPE, Judging(RUNGS), budget, 0, 2, 2, fusible, 4),
+        store,
+        Promoting(),
+        executor,
+        Observers(()),
+        lambda: 0.0,
     ).run()
     assert {t.number: t.source for t in store.trials if t.stage == "finals"} == {2: 0, 3: 0, 4: 1, 5: 1}
     assert executor.submitted == [(2, 3), (4, 5), (5,), (3,)]
@@ -161,11 +179,17 @@ class Endless(Returning):
             Ended(job.trial, Outcome.REACHED, job.until_steps, 0.1 * job.until_steps, rungs) if quick else job
         )
 
-    def events(self, timeout_seconds):
+    def events(self, timeout_seconds, silence_seconds=None):
         self.clock[0] += 1.0
         done = [e for e in self.busy if isinstance(e, Ended)]
         self.busy = [e for e in self.busy if e not in done]
         return done
+
+    def kill(self, trials):
+        raise AssertionError(trials)
+
+    def end_within(self, seconds):
+        pass
 
     def interrupt(self):
         self.asked += 1
@@ -185,7 +209,7 @@ def test_what_takes_for_ever_is_stopped_in_time_for_the_finals(tmp_path):
     store.create((Objective("fd"),), FACTS)
     executor = Endless(clock)
     plan = Plan(SPACE, RECIPE, Judging(RUNGS), Budget.parse("100s"), 0, 2, finalists=1)
-    record = Loop(plan, store, Telling(), executor, (), lambda: clock[0]).run()
+    record = Loop(plan, store, Telling(), executor, Observers(()), lambda: clock[0]).run()
     slow = store.trials[1]
     assert slow.state == TrialState.STOPPED
     assert slow.decision == "stopped at step 4 of 10: it took longer than expected, and the search had to end"
@@ -204,7 +228,7 @@ def test_nothing_is_stopped_while_there_is_nobody_for_the_finals(tmp_path):
     store.create((Objective("fd"),), FACTS)
     executor = Endless(clock)
     plan = Plan(SPACE, RECIPE, Judging(RUNGS), Budget.parse("100s"), 0, 2, finalists=1)
-    loop = Loop(plan, store, Telling(), executor, (), lambda: clock[0])
+    loop = Loop(plan, store, Telling(), executor, Observers(()), lambda: clock[0])
     recipe = store.add(Trial(-1, Config.of(lr=0.5), 0, "search", TrialState.COMPLETE, 90, "told", role="recipe"), SPACE)
     store.save(recipe.with_(rungs=(Rung(90, {"fd": Score(1.0)}, 1.0),), seconds=9.0))
     store.add(Trial(-1, Config.of(lr=0.95), 0, "search", TrialState.RUNNING, 10, "told"), SPACE)

@@ -211,7 +211,6 @@ def test_events_are_whole_lines_written_once(tmp_path):
     store = filled(tmp_path)
     store.log(0, {"kind": "signals", "step": 10, "signals": {"loss": 1.0}})
     store.log(0, {"kind": "signals", "step": 10, "signals": {"loss": 1.0}})
-    store.flush(0)
     store.close()
     path = tmp_path / "trials" / "0000" / "events.jsonl"
     with path.open("a") as file:

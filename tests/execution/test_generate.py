@@ -7,9 +7,11 @@ from maestune.data import DataSpec
 from maestune.errors import CheckpointError, SettingsError
 from maestune.execution.folder import checkpoint_path
 from maestune.execution.generate import generate
+from maestune.execution.jobs import Identity
 from maestune.training.checkpoint import save_checkpoint
 from maestune.types import Config
 
+OWNER = Identity("", 0, Config.of(lr=0.5), 0)
 FAMILY = """
 import torch
 from maestune import Draw, Float, Network, Space
@@ -41,7 +43,7 @@ def drawn(tmp_path):
         state = {"model": {"network.weight": torch.arange(640.0).reshape(10, 64) / 640}}
         save_checkpoint(checkpoint_path(tmp_path, 30), {"state": state, "step": 30, "seconds": 1.0, "rungs": []})
         model, spec = f"{tmp_path / 'mine.py'}:family", DataSpec(shape=(1, 8, 8), classes=10)
-        return generate(model, Config.of(lr=0.5), tmp_path, spec, 20, 0, "cpu", prompts)
+        return generate(model, Config.of(lr=0.5), tmp_path, spec, 20, 0, "cpu", prompts, OWNER)
 
     return draw
 
@@ -79,4 +81,4 @@ def test_an_error_of_the_model_itself_is_not_dressed_up(drawn, body, key):
 
 def test_a_folder_without_checkpoint_is_told(tmp_path):
     with pytest.raises(CheckpointError, match="No checkpoint in"):
-        generate("gan", Config.of(), tmp_path, None, 1, 0, "cpu", {})
+        generate("gan", Config.of(), tmp_path, None, 1, 0, "cpu", {}, OWNER)

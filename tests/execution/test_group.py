@@ -12,7 +12,7 @@ from maestune.errors import StoreError
 from maestune.execution import group as group_module
 from maestune.execution.folder import checkpoints, newest_checkpoint
 from maestune.execution.group import Trainer
-from maestune.execution.jobs import Chosen, Ended, Job, Outcome, Progress, Scored, Setup
+from maestune.execution.jobs import Begun, Chosen, Ended, Job, Outcome, Progress, Scored, Setup, Weights
 from maestune.families.gan import GAN
 from maestune.training.fused import Group
 from maestune.training.loop import family_training
@@ -111,7 +111,7 @@ def scores(end):
 
 def weights(job):
     """All that a trial's newest checkpoint holds, flat, but for the clock."""
-    saved = newest_checkpoint(job.folder, FULL)
+    saved = newest_checkpoint(job.folder, FULL, job.identity)
     return dict(_flat({name: saved[name] for name in ("state", "step")}))
 
 
@@ -188,9 +188,11 @@ def test_final_trainings_that_do_not_pay_as_one_go_back_but_for_the_first(setup,
 def test_a_drawing_has_the_weights_of_another_trial_and_its_own_way_of_drawing(setup, tmp_path):
     (job,) = jobs_of(tmp_path, n=1, truncation=1.0)
     (trained,) = ends(train(setup, [job])).values()
-    drawing = replace(job, trial=7, folder=tmp_path / "7", weights=job.folder, score_at=(), picture_at=())
+    drawing = replace(
+        job, trial=7, folder=tmp_path / "7", weights=Weights(job.folder, job.identity), score_at=(), picture_at=()
+    )
     events = train(setup, [drawing])
-    assert [type(e) for e in events] == [Scored, Ended]
+    assert [type(e) for e in events] == [Begun, Scored, Ended]
     end = events[-1]
     assert (end.outcome, end.step) == (Outcome.REACHED, FULL)
     assert scores(end) == [scores(trained)[-1]], "the same latents, drawn in the same way, are the same samples"
@@ -205,7 +207,7 @@ def test_a_drawing_has_the_weights_of_another_trial_and_its_own_way_of_drawing(s
 
 def test_a_drawing_without_weights_is_a_failure_that_says_so(setup, tmp_path):
     (job,) = jobs_of(tmp_path, n=1)
-    end = train(setup, [replace(job, weights=tmp_path / "nowhere")])[-1]
+    end = train(setup, [replace(job, weights=Weights(tmp_path / "nowhere", job.identity))])[-1]
     assert end.outcome == Outcome.FAILED
     assert "There is no checkpoint in" in end.message
 
@@ -216,15 +218,14 @@ def test_a_drawing_without_weights_is_a_failure_that_says_so(setup, tmp_path):
 def test_a_group_tells_of_every_trial_what_it_would_alone(setup, tmp_path):
     together = jobs_of(tmp_path / "together")
     events = train(setup, together)
-    first = events[0]
-    assert isinstance(first, Chosen)
+    (first,) = (e for e in events if isinstance(e, Chosen))
     assert (first.trials, first.manner, first.members) == ((0, 1, 2, 3), "fused", 4)
     assert first.reason == "4 members of one structure"
     assert chosen(events) == [("fused", 4)]
     ended = ends(events)
     for job in jobs_of(tmp_path / "alone"):
         alone = train(setup, [replace(job, fused=False)])
-        mine = [e for e in events[1:] if e.trial == job.trial]
+        mine = [e for e in events if not isinstance(e, Chosen) and e.trial == job.trial]
         assert [type(e) for e in mine] == [type(e) for e in alone]
         for a, b in zip(mine, alone, strict=True):
             if isinstance(b, Progress):
@@ -256,7 +257,7 @@ def test_the_time_of_a_step_is_shared_by_those_who_took_part(setup, tmp_path, mo
     jobs = jobs_of(tmp_path)
     ended = ends(train(setup, jobs))
     assert [end.seconds for _, end in sorted(ended.items())] == pytest.approx([FULL / 3] * 3 + [FULL])
-    assert newest_checkpoint(jobs[3].folder, FULL)["seconds"] == pytest.approx(FULL)
+    assert newest_checkpoint(jobs[3].folder, FULL, jobs[3].identity)["seconds"] == pytest.approx(FULL)
     assert [r.seconds for r in ended[0].rungs] == pytest.approx([FULL / 6, FULL / 3])
 
 

@@ -33,6 +33,9 @@ def job(folder, until=20, **config):
     return Job(0, Config.of(x=1.0, **config), 0, 0, "search", Path(folder), until, 40, (10, 20, 40), ())
 
 
+OWNER = job("").identity
+
+
 def run(folder, until=20, stop=lambda: False, training=counting, setup=SETUP, **config):
     return list(run_segment(training, setup, job(folder, until, **config), stop))
 
@@ -67,13 +70,13 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_later(tmp_path):
 def test_a_corrupt_checkpoint_is_passed_over(tmp_path):
     run(tmp_path)
     checkpoint_path(tmp_path, 30).write_bytes(b"half a file")
-    assert newest_checkpoint(tmp_path, 40)["step"] == 20
+    assert newest_checkpoint(tmp_path, 40, OWNER)["step"] == 20
     assert run(tmp_path, until=40)[-1].rungs[-1].scores["score"].value == 40.0
 
 
 def test_a_checkpoint_beyond_the_segment_is_not_used(tmp_path):
     run(tmp_path, until=40)
-    assert newest_checkpoint(tmp_path, 20) is None
+    assert newest_checkpoint(tmp_path, 20, OWNER) is None
 
 
 def test_nan_is_divergence_with_its_step_and_signal(tmp_path):

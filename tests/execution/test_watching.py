@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from maestune.errors import StoreError
-from maestune.execution.folder import newest_checkpoint
+from maestune.execution.folder import checkpoints
 from maestune.execution.jobs import Job, Outcome, Scored, Setup
 from maestune.execution.segment import run_segment
 from maestune.execution.watching import kept_state
+from maestune.training.checkpoint import load_checkpoint
 from maestune.types import Config, Objective, Report, Score
 
 CURVE = (9.0, 5.0, 3.0, 4.0, 3.5, 3.2, 2.0, 6.0)  # at the looks of 80 steps
@@ -63,7 +64,7 @@ def test_what_a_training_ends_with(tmp_path, config, expected, ended_at, weights
     events = run(job(tmp_path, **config))
     assert told(events) == expected
     assert (events[-1].outcome, events[-1].step) == (Outcome.REACHED, ended_at)
-    assert kept_state(newest_checkpoint(tmp_path, 80))["weights"] == weights
+    assert kept_state(load_checkpoint(checkpoints(tmp_path)[0]))["weights"] == weights
 
 
 def test_rungs_are_no_looks(tmp_path):
@@ -157,7 +158,7 @@ def chosen(config, run):
 def test_in_the_finals_the_search_part_chooses_and_the_report_part_judges(tmp_path, config, value, weights):
     events = run(job(tmp_path, split="report", rungs=(), **config), training=chosen)
     assert told(events) == [(80, value)]
-    assert kept_state(newest_checkpoint(tmp_path, 80))["weights"] == weights
+    assert kept_state(load_checkpoint(checkpoints(tmp_path)[0]))["weights"] == weights
     if "keep" in config:
         assert value not in CURVE, "what is shown is not the value that it was chosen by"
         assert value != min(JUDGED), "nor the best of the verdict's own"
@@ -202,7 +203,7 @@ def test_each_part_has_a_judge_and_a_number_of_samples_of_its_own(tmp_path, spli
     setup = replace(SETUP, judges=judges, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",))
     events = run(job(tmp_path, split=split, rungs=(), keep="best"), training=sampling, setup=setup)
     assert told(events) == [(80, value)]
-    assert kept_state(newest_checkpoint(tmp_path, 80))["weights"] == weights
+    assert kept_state(load_checkpoint(checkpoints(tmp_path)[0]))["weights"] == weights
     # Every look is chosen by; only what is kept in the end is judged in full.
     assert judges["search"].seen == pytest.approx([*CURVE, *([value] if split == "search" else [])])
     assert judges["report"].seen == ([value] if split == "report" else [])

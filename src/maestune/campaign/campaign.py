@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -16,19 +17,20 @@ from maestune.campaign.costs import Judging
 from maestune.campaign.interrupting import on_interrupt
 from maestune.campaign.length import full_steps, measure_speed
 from maestune.campaign.machine import memory_mib
-from maestune.campaign.observer import Observer
-from maestune.campaign.opening import begin, check_same
+from maestune.campaign.observer import Observer, Observers
+from maestune.campaign.opening import begin, check_leftovers, check_same
 from maestune.campaign.plan import Plan
 from maestune.campaign.prepare import Prepared, objective_text, prepare
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
-from maestune.campaign.settings import Settings, default_workers, how_to_fuse, resolve_device
-from maestune.campaign.store import Store
+from maestune.campaign.settings import Settings, default_workers, how_to_fuse, parse_timeout, resolve_device
+from maestune.campaign.store import Store, set_aside
+from maestune.campaign.watchdog import Patience
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.inline import Inline
-from maestune.execution.jobs import Setup
+from maestune.execution.jobs import REPORT_EVERY, Setup
 from maestune.execution.memory import worker_memory
 from maestune.execution.model import (
     OwnTraining,
@@ -67,6 +69,13 @@ class Estimate:
     full_steps: int
     full_training_seconds: float
     full_trainings: float
+    silence_seconds: float | None  # without a report, after which a training counts as hung; None: no limit
+
+
+def _silence(patience: Patience, steps_per_second: float) -> float | None:
+    """Seconds without a report that a training may take at a speed; None where there is no limit."""
+    limit = patience.limit([REPORT_EVERY / steps_per_second])
+    return limit if math.isfinite(limit) else None
 
 
 class Campaign:
@@ -76,11 +85,13 @@ class Campaign:
     field of `Settings`. Running it again goes on with it.
     """
 
-    def __init__(self, settings: Settings | None = None, **values: Any) -> None:
+    def __init__(self, settings: Settings | None = None, *, fresh: bool = False, **values: Any) -> None:
         settings = settings or Settings.make(**values)
         if settings.data is None and not is_own(settings.model):
             settings = settings.model_copy(update={"data": "digits"})
         self.settings = settings
+        self.fresh = fresh
+        self.stopped_by: int | None = None  # the signal that interrupted the last run
 
     @staticmethod
     def resume(folder: Path | str, **changes: Any) -> Campaign:
@@ -98,25 +109,31 @@ class Campaign:
         return self.settings.folder
 
     def run(self, observers: Sequence[Observer] = (), training: Training | Family | None = None) -> Record:
-        """Run to the end, or go on from where it was left. Ctrl-C once: checkpoint and return; twice: stop at once.
+        """Run to the end, or go on from where it was left. Ctrl-C once: save checkpoints and return; twice: stop at once.
+
+        With `fresh`, what the folder holds is moved aside first.
 
         `training` is a training without a file of its own (a notebook's); it then runs in this process.
         """
         with one_thread_of_blas():  # the workers have all cores
-            return self._run(observers, training)
+            return self._run(Observers(observers), training)
 
-    def _run(self, observers: Sequence[Observer], training: Training | Family | None) -> Record:
+    def _run(self, observers: Observers, training: Training | Family | None) -> Record:
         begun = time.monotonic()
         settings = self.settings
         device = resolve_device(settings.device)
         own = self._own(training)
+        if self.fresh and (aside := set_aside(self.folder)) is not None:
+            observers.event(f"moved what {self.folder} held to {aside}")
+            self.fresh = False
         store = Store(self.folder)
         executor: Processes | Inline | None = None
         try:
+            check_leftovers(store)
             if store.exists and store.facts.get("done"):
                 return self._finished(store, observers)
             executor = self._executor(device, training)
-            prepared = prepare(settings, own, device, lambda text: _tell(observers, text))
+            prepared = prepare(settings, own, device, observers.event)
             executor.prepare(self._setup(prepared, device))
             workers, members = max(self._workers(device), 1), self._members(training)
             begin(store, settings, prepared, executor, device, workers, members)
@@ -132,6 +149,7 @@ class Campaign:
                 members=members,
                 report_every=store.facts.get("report_every"),
                 drawn_with=self._drawn_with(training, prepared),
+                trial_timeout=parse_timeout(settings.trial_timeout),
             )
             strategy = make_strategy(
                 settings.strategy,
@@ -145,6 +163,7 @@ class Campaign:
             loop = Loop(plan, store, strategy, executor, observers, lambda: before + time.monotonic() - begun)
             with on_interrupt(loop):
                 record = loop.run()
+            self.stopped_by = loop.stopped_by
             write_best(record)
             return record
         finally:
@@ -152,18 +171,16 @@ class Campaign:
                 executor.close()
             store.close()
 
-    def _finished(self, store: Store, observers: Sequence[Observer]) -> Record:
+    def _finished(self, store: Store, observers: Observers) -> Record:
         """The result of a campaign that is done."""
         check_same(store, self.settings)
         record = record_of(store, 0.0)
         write_best(record)  # a crash may have come just before it
-        for observer in observers:
-            observer.start(record)
-        _tell(
-            observers, f"{store.folder} is finished already; this is its result (another --out or --seed starts afresh)"
+        observers.start(record)
+        observers.event(
+            f"{store.folder} is finished already; this is its result (--fresh, or another --out or --seed, starts anew)"
         )
-        for observer in observers:
-            observer.finish(record)
+        observers.finish(record)
         return record
 
     def dry_run(self) -> Estimate:
@@ -171,11 +188,13 @@ class Campaign:
         settings = self.settings
         device = resolve_device(settings.device)
         executor = self._executor(device, None)
+        patience = Patience(Budget.parse(settings.budget), Judging((1,)), parse_timeout(settings.trial_timeout))
         try:
             prepared = prepare(settings, self._own(None), device, lambda _text: None)
             executor.prepare(self._setup(prepared, device))
             with tempfile.TemporaryDirectory(prefix="maestune-") as folder:
-                rate = measure_speed(executor, prepared, Path(folder) / "dry-run", settings.seed).steps_per_second
+                speed = measure_speed(executor, prepared, Path(folder) / "dry-run", settings.seed, patience.limit(()))
+            rate = speed.steps_per_second
             memory = memory_mib([os.getpid(), *executor.pids])
         finally:
             executor.close()
@@ -190,6 +209,7 @@ class Campaign:
             workers=workers,
             memory_mib=memory,
             steps_per_second=rate,
+            silence_seconds=_silence(patience, rate),
             full_steps=steps,
             full_training_seconds=steps / rate,
             full_trainings=budget.amount * workers * rate / steps if budget.kind == "seconds" else budget.amount,
@@ -241,8 +261,3 @@ class Campaign:
 
     def _members(self, training: Training | Family | None) -> int:
         return (self.settings.members or MEMBERS) if self._fusible(training) != Fusible() else 1
-
-
-def _tell(observers: Sequence[Observer], text: str) -> None:
-    for observer in observers:
-        observer.event(text)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a campaign runs: once to write checkpoints and end, twice to end at once."""
+"""Requests to stop while a campaign runs: the first to write checkpoints and end, the second to end at once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from maestune.campaign.run import Loop
+from maestune.campaign.watchdog import GRACE_SECONDS
+
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
 def on_interrupt(loop: Loop) -> Iterator[None]:
-    """First SIGINT or SIGTERM: interrupt the loop; a second one raises KeyboardInterrupt."""
+    """First SIGINT, SIGTERM or SIGHUP: interrupt the loop; a second one raises KeyboardInterrupt.
+
+    SIGHUP stays ignored where it is (nohup).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_number: int, _frame: object) -> None:
-        if loop.stop_asked:
+    def handle(number: int, _frame: object) -> None:
+        if loop.stopped_by is not None:
             raise KeyboardInterrupt
-        loop.stop_asked = True
+        loop.stopped_by = number
+        loop.executor.end_within(GRACE_SECONDS)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in STOPPING if hasattr(signal, name)]
+    heeded = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield
     finally:

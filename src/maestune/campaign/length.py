@@ -10,7 +10,9 @@ steps long, had them at step 7 (benchmarks/results/lm_two_minutes.md; few campai
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,12 +123,15 @@ def full_steps(settings: Settings, prepared: Prepared, steps_per_second: float, 
     return min(max(fitted, round(prepared.model_steps * prepared.shortest)), prepared.model_steps)
 
 
-def measure_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> Speed:
+def measure_speed(
+    executor: Executor, prepared: Prepared, folder: Path, seed: int, silence_seconds: float = math.inf
+) -> Speed:
     """Speed of the recipe on one worker, from short trainings that are thrown away.
 
-    Raises SettingsError with what went wrong when the recipe cannot be trained.
+    `silence_seconds`: how long the recipe may train without a report. Raises SettingsError with what went wrong when the recipe
+    cannot be trained.
     """
-    rate = _training_speed(executor, prepared, folder, seed)
+    rate = _training_speed(executor, prepared, folder, seed, silence_seconds)
     judge = prepared.setup.judges.get("search")
     if judge is None or not prepared.setup.metrics:
         return Speed(rate)
@@ -174,12 +179,16 @@ def _job(
     )
 
 
-def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int) -> float:
+def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int, silence_seconds: float) -> float:
     executor.submit([_job(prepared, folder, seed, until=ENDLESS_STEPS)])
     first: Progress | None = None
     rate, asked = 0.0, False
+    heard = time.monotonic()
     while True:
-        for event in executor.events(0.5):
+        if time.monotonic() - heard > silence_seconds:
+            executor.kill({-1: f"no report for {silence_seconds:,.0f} s"})
+        for event in executor.events(0.5, silence_seconds):
+            heard = time.monotonic()
             if isinstance(event, Progress):
                 if first is None:
                     first = event  # what came before is warm-up
@@ -194,7 +203,7 @@ def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: 
 
 
 def _checked(rate: float, ended: Ended) -> float:
-    if ended.outcome in (Outcome.FAILED, Outcome.DIED):
+    if ended.outcome in (Outcome.FAILED, Outcome.DIED, Outcome.HUNG):
         raise SettingsError(f"The starting configuration cannot be trained: {ended.message}.")
     if rate <= 0:
         raise SettingsError(

@@ -11,8 +11,9 @@ from maestune.campaign.costs import Judging
 from maestune.campaign.length import Speed, full_steps, judging_of, measure_speed
 from maestune.campaign.machine import environment
 from maestune.campaign.prepare import Prepared
-from maestune.campaign.settings import Settings
-from maestune.campaign.store import Store
+from maestune.campaign.settings import Settings, parse_timeout
+from maestune.campaign.store import CALIBRATION, PREVIOUS, Store
+from maestune.campaign.watchdog import Patience
 from maestune.data import ImageData
 from maestune.data.asking import Asking
 from maestune.errors import StoreError
@@ -50,6 +51,18 @@ FIXED = (
 """Settings that make another campaign."""
 
 
+def check_leftovers(store: Store) -> None:
+    """Raise StoreError where a folder without records holds trials: their checkpoints are another campaign's."""
+    trials = store.folder / "trials"
+    if store.exists or not trials.is_dir() or not any(trials.iterdir()):
+        return
+    raise StoreError(
+        f"{store.folder} holds trials, but no records of a campaign (study.db is gone or empty); a new campaign would meet the "
+        f"checkpoints of the old one. Add --fresh to move what is there to {store.folder / PREVIOUS}-N and begin anew, restore "
+        "study.db from a copy, or choose another folder with --out."
+    )
+
+
 def begin(
     store: Store,
     settings: Settings,
@@ -72,7 +85,9 @@ def begin(
         return
     speed = Speed(0.0)
     if budget.kind == "seconds":
-        speed = measure_speed(executor, prepared, store.folder / "calibration", settings.seed)
+        patience = Patience(budget, Judging((1,)), parse_timeout(settings.trial_timeout))
+        silence = patience.limit(())
+        speed = measure_speed(executor, prepared, store.folder / CALIBRATION, settings.seed, silence)
     steps = full_steps(settings, prepared, speed.steps_per_second, workers)
     judging = judging_of(settings, prepared, steps, speed)
     _write_files(store.folder, settings, prepared, judging)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from maestune.campaign.budget import Budget
 from maestune.campaign.costs import Costs, Judging
+from maestune.campaign.watchdog import Patience
 from maestune.space import Fusible, Space
 from maestune.types import Config
 
@@ -27,6 +28,13 @@ class Plan:
     drawn_with: frozenset[str] = (
         frozenset()
     )  # what may be changed of a trained model; empty where samples decide nothing
+
+    trial_timeout: float | None = None  # seconds without a report; None: by the rule of the watchdog, 0: no limit
+
+    @property
+    def patience(self) -> Patience:
+        """How long a training may go without a report."""
+        return Patience(self.budget, self.judging, self.trial_timeout)
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,10 +63,11 @@ def record_of(store: Store, seconds: float) -> Record:
         asked=Asking.from_dict(facts["asking"]).rows if facts["conditional"] else (),
         class_names=tuple(facts["class_names"]),
         real_classes=tuple(facts["real_classes"]),
-        manners=tuple(Manner(name, **told) for name, told in facts.get("manners", {}).items()),
+        manners=_manners(facts.get("groups", {}).values()),
         constraints=constraints,
         terms={stage: Terms(**told) for stage, told in facts.get("terms", {}).items()},
         search_floor=score_values(facts.get("search_floor", {})),
+        id=facts.get("id", ""),
     )
 
 
@@ -92,6 +95,23 @@ def ranked(history: History) -> list[Trial]:
         broken = np.asarray([violation(t.rungs[-1].scores, history.constraints) for t in trials])
         order += [trials[i] for i in ranking(losses, broken)[0]]
     return order
+
+
+def _manners(groups: Iterable[Mapping[str, Any]]) -> tuple[Manner, ...]:
+    """The ways in which groups were trained, from what is recorded of each group once."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for group in groups:
+        found.setdefault(group["manner"], []).append(group)
+    return tuple(
+        Manner(
+            name,
+            groups=len(same),
+            trials=sum(group["trials"] for group in same),
+            members=max(group["members"] for group in same),
+            reason=same[-1]["reason"],
+        )
+        for name, same in found.items()
+    )
 
 
 def _best(store: Store, winner: Finalist | None) -> int | None:

@@ -121,6 +121,7 @@ class Record:
     constraints: tuple[Constraint, ...] = ()
     terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])  # by stage, where a judge scores
     search_floor: Mapping[str, Score] = field(default_factory=dict[str, Score])  # the floor on the terms of the search
+    id: str = ""  # of the campaign; empty for those begun before campaigns had one
 
     @property
     def search_trials(self) -> tuple[Trial, ...]:

@@ -8,21 +8,35 @@ newest checkpoint) and asks the strategy with the same history and the same gene
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from maestune.campaign.agenda import Agenda
-from maestune.campaign.observer import Observer
+from maestune.campaign.budget import seconds_text
+from maestune.campaign.observer import Observers
 from maestune.campaign.plan import Plan
 from maestune.campaign.reading import history_of, record_of
 from maestune.campaign.record import Record
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.store import Store
 from maestune.campaign.verdict import winner
+from maestune.campaign.watchdog import Watchdog
 from maestune.errors import SettingsError
-from maestune.execution.jobs import Chosen, Ended, Event, Executor, Job, Outcome, Progress, Scored, score_dict
+from maestune.execution.jobs import (
+    Begun,
+    Chosen,
+    Ended,
+    Event,
+    Executor,
+    Identity,
+    Job,
+    Outcome,
+    Progress,
+    Scored,
+    Weights,
+    score_dict,
+)
 from maestune.search import Strategy
 from maestune.space import structure
 from maestune.types import Decision, Trial, TrialState
@@ -47,9 +61,9 @@ class Loop:
     store: Store
     strategy: Strategy
     executor: Executor
-    observers: Sequence[Observer]
+    observers: Observers
     clock: Callable[[], float]  # campaign seconds so far, over all runs
-    stop_asked: bool = False  # set by signal handlers, which must do nothing else
+    stopped_by: int | None = None  # the signal that asked to stop; set by handlers
     interrupted: bool = False
     cut: bool = False  # the search's trainings are stopped for the finals
     running: dict[int, Progress] = field(default_factory=dict)
@@ -57,15 +71,17 @@ class Loop:
     groups: dict[int, frozenset[int]] = field(default_factory=dict)  # of each trial that was begun: those begun with it
     deaths: dict[int, int] = field(default_factory=dict)
     agenda: Agenda = field(init=False)
+    watchdog: Watchdog = field(init=False)
     looked_at: float = 0.0  # campaign seconds when the time was last held against what runs
     shown_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.agenda = Agenda(self.plan, self.store, self.strategy, self.clock, self.running)
+        self.watchdog = Watchdog(self.plan.patience)
 
     def run(self) -> Record:
         """Search, then finals. Returns the record; after an interruption, what there is so far."""
-        self._tell(lambda o: o.start(self.record()))
+        self.observers.start(self.record())
         self._tidy()
         if "finals" not in self.store.facts:
             self._prune()
@@ -80,7 +96,7 @@ class Loop:
                 self._keep_best_checkpoints()
                 self.store.set_facts(done=True, seconds=round(self.clock(), 3))
         record = self.record()
-        self._tell(lambda o: o.finish(record))
+        self.observers.finish(record)
         return record
 
     def record(self) -> Record:
@@ -91,7 +107,7 @@ class Loop:
 
     def _drive(self, next_group: Callable[[], Sequence[Trial]], searching: bool = False) -> None:
         while True:
-            if self.stop_asked and not self.interrupted:
+            if self.stopped_by is not None and not self.interrupted:
                 self._interrupt()
             while self.executor.free and not self.interrupted:
                 group = self._left_running() or next_group()
@@ -102,10 +118,14 @@ class Loop:
                     self.running[trial.number] = Progress(trial.number, trial.step, trial.seconds)
                     self.groups.setdefault(trial.number, together)  # who goes on alone still belongs to its group
                 self.executor.submit([self._job(trial) for trial in group])
+                self.watchdog.begin(together)
             if not self.running:
                 return
-            for event in self.executor.events(WAIT_SECONDS):
+            self.watchdog.tick(time.monotonic())
+            for event in self.executor.events(WAIT_SECONDS, self.watchdog.left):
                 self._handle(event)
+            self.watchdog.tick(time.monotonic())
+            self._end_silent()
             if searching:
                 self._keep_time()
             self._show()
@@ -114,7 +134,23 @@ class Loop:
         """Checkpoint what runs and end; the same command goes on later."""
         self.interrupted = True
         self.executor.interrupt()
-        self._say("interrupted: writing checkpoints (once more to quit at once)")
+        self.watchdog.ask_to_end()
+        self._say("interrupted: saving checkpoints (Ctrl-C again quits now)")
+
+    def _end_silent(self) -> None:
+        """End trainings that report nothing for too long, or do not stop when they are asked to."""
+        reasons = {
+            trial: f"no report for {seconds_text(limit)}, so the training counts as hung (--trial-timeout sets the limit)"
+            for trial, limit in self.watchdog.hung.items()
+        }
+        if self.interrupted or self.cut:
+            reasons |= {
+                trial: f"no report within {seconds_text(grace)} of being asked to stop"
+                for trial, grace in self.watchdog.overstaying.items()
+                if trial not in reasons
+            }
+        if reasons:
+            self.executor.kill(reasons)
 
     def _keep_time(self) -> None:
         """Stop what the search still trains, when that takes longer than could be known and the finals need the time."""
@@ -124,6 +160,7 @@ class Loop:
         if self.running and self.agenda.overdue:
             self.cut = True
             self.executor.interrupt()
+            self.watchdog.ask_to_end()
 
     def _left_running(self) -> Sequence[Trial]:
         """Trials that should be running but are not: the campaign, or their worker, was killed."""
@@ -144,41 +181,52 @@ class Loop:
         return trial.stage, shared, trial.step, trial.until_steps, trial.fused
 
     def _handle(self, event: Event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, Begun):
+            self.watchdog.began(event.trial)
+        elif isinstance(event, Progress):
             self.running[event.trial] = event
+            if not event.replayed:
+                self.watchdog.report(event.trial, event.scoring)
             entry = {
                 "kind": "signals",
                 "step": event.step,
                 "seconds": round(event.seconds, 3),
                 "signals": event.signals,
             }
-            self.store.log(event.trial, entry)
+            self._log(event.trial, entry)
         elif isinstance(event, Scored):
             scores = score_dict(event.rung.scores)
-            self.store.log(event.trial, {"kind": "scores", "step": event.rung.step, "scores": scores})
+            self._log(event.trial, {"kind": "scores", "step": event.rung.step, "scores": scores})
+            self.watchdog.scored(event.trial)
         elif isinstance(event, Chosen):
             self._record_manner(event)
         else:
             del self.running[event.trial]
+            self.watchdog.end(event.trial)
             self._end(event)
-            self.store.flush(event.trial)
+            self.store.end_log(event.trial)
+
+    def _log(self, number: int, entry: Mapping[str, Any]) -> None:
+        for problem in self.store.log(number, entry):
+            self._note(problem)
 
     def _record_manner(self, chosen: Chosen) -> None:
-        """How a group is trained: with each trial, and counted for the report."""
-        for trial in chosen.trials:
-            told = {"manner": chosen.manner, "members": chosen.members, "reason": chosen.reason}
-            self.store.log(trial, {"kind": "manner", **told})
-        manners: dict[str, dict[str, Any]] = dict(self.store.facts.get("manners", {}))
-        before = manners.get(chosen.manner, {"groups": 0, "trials": 0, "members": 0})
-        manners[chosen.manner] = {
-            "groups": before["groups"] + 1,
-            "trials": before["trials"] + len(chosen.trials),
-            "members": max(before["members"], chosen.members),
-            "reason": chosen.reason,
-        }
+        """How a group is trained: with each trial, and once for the group, whatever becomes of its members after a crash."""
         trials = [self.store.trials[number] for number in chosen.trials]
+        told = {"manner": chosen.manner, "members": chosen.members, "reason": chosen.reason}
+        for trial in trials:
+            self._log(trial.number, {"kind": "manner", **told})
+        groups: dict[str, dict[str, Any]] = dict(self.store.facts.get("groups", {}))
+        first = trials[0]
+        key = f"{first.group}@{first.until_steps}"
+        # Who is left of a group after a crash goes on in another way; one that cannot be trained as it was chosen begins anew.
+        if first.group is not None and (
+            key not in groups or (len(trials) > 1 and groups[key]["manner"] != chosen.manner)
+        ):
+            begun = sum((t.group, t.until_steps) == (first.group, first.until_steps) for t in self.store.trials)
+            groups[key] = {**told, "trials": begun}
         alone = {t.source for t in trials if t.source is not None} if chosen.manner == "serial" else set[int]()
-        self.store.set_facts(manners=manners, alone=sorted(alone | set(self.store.facts.get("alone", []))))
+        self.store.set_facts(groups=groups, alone=sorted(alone | set(self.store.facts.get("alone", []))))
 
     def _end(self, ended: Ended) -> None:
         """A segment is over; when those of the whole group are, settle them.
@@ -187,18 +235,26 @@ class Loop:
         a crash, or the death of a worker, that may be another than it would have been.
         """
         trial = self.store.trials[ended.trial]
-        if ended.outcome == Outcome.INTERRUPTED and self.cut and trial.stage == "search" and not self.interrupted:
+        cut = self.cut and trial.stage == "search" and not self.interrupted
+        if ended.outcome in (Outcome.INTERRUPTED, Outcome.HUNG) and cut:
             rungs, seconds = ended.rungs or trial.rungs, max(ended.seconds, trial.seconds)  # perhaps it had not begun
             ended = replace(ended, outcome=Outcome.CUT, rungs=rungs, seconds=seconds)
         elif ended.outcome in (Outcome.INTERRUPTED, Outcome.RETURNED):
             return  # stays RUNNING: it goes on from its checkpoint, or is begun by whoever is free
-        if ended.outcome == Outcome.DIED:
+        elif ended.outcome == Outcome.HUNG and self.stopped_by is not None:
+            self._say(f"trial {trial.number}: {ended.message}; it goes on from its newest checkpoint when resumed")
+            return
+        if ended.outcome in (Outcome.DIED, Outcome.HUNG):
+            # Of several that were trained as one nobody knows whose fault it was.
+            innocent = ended.outcome == Outcome.DIED or len(self.groups[trial.number]) > 1
             self.deaths[trial.number] = self.deaths.get(trial.number, 0) + 1
-            again = self.deaths[trial.number] <= REPEATS_AFTER_DEATH
+            again = innocent and self.deaths[trial.number] <= REPEATS_AFTER_DEATH
             self._note(f"trial {trial.number}: {ended.message}; {'its segment is repeated' if again else 'given up'}")
-            self.store.log(trial.number, {"kind": "note", "text": ended.message})
+            self._log(trial.number, {"kind": "note", "text": ended.message})
             if again:
                 return  # stays RUNNING: the loop submits it again
+            if ended.stack:
+                self.store.write_error(trial.number, f"{ended.message}\n\n{ended.stack}")
             ended = Ended(trial.number, Outcome.FAILED, trial.step, trial.seconds, trial.rungs, ended.message)
         self.ended[trial.number] = ended
         group = self.groups[trial.number]
@@ -239,7 +295,8 @@ class Loop:
         return trial.with_(state=_STATES[judgement.decision], decision=judgement.reason)
 
     def _tidy(self) -> None:
-        """What a crash after a decision left undone: checkpoints of trials that will not go on."""
+        """What a crash left undone: checkpoints of trials that will not go on, and files that were being written."""
+        self.store.remove_partial_files()
         for trial in self.store.trials:
             if trial.state.final and trial.state != TrialState.COMPLETE:
                 self.store.drop_checkpoints(trial.number)
@@ -316,12 +373,16 @@ class Loop:
             screen=self.plan.judging.screen,
             report_every=self.plan.report_every,
             weights=self._weights(trial),
+            campaign=self.store.facts.get("id", ""),
         )
 
-    def _weights(self, trial: Trial) -> Path | None:
-        """Where the weights lie that a trial only draws from."""
-        drawn = trial.stage == "drawing" and trial.source is not None
-        return self.store.trial_folder(trial.source) if drawn and trial.source is not None else None
+    def _weights(self, trial: Trial) -> Weights | None:
+        """The weights that a trial only draws from."""
+        if trial.stage != "drawing" or trial.source is None:
+            return None
+        source = self.store.trials[trial.source]
+        owner = Identity(self.store.facts.get("id", ""), source.number, source.config, source.seed)
+        return Weights(self.store.trial_folder(source.number), owner)
 
     def _line(self, trial: Trial) -> str:
         name = self.store.objectives[0].name
@@ -334,7 +395,13 @@ class Loop:
         self._say(text)
 
     def _say(self, text: str) -> None:
-        self._tell(lambda o: o.event(text))
+        self.observers.event(text)
+        self._note_failures()
+
+    def _note_failures(self) -> None:
+        """Keep with the campaign which observers have failed."""
+        while self.observers.failures:
+            self._note(self.observers.failures.pop(0))
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -346,8 +413,5 @@ class Loop:
         ]
         left = self.plan.budget.amount - self.clock() if self.plan.budget.kind == "seconds" else None
         record = self.record()
-        self._tell(lambda o: o.update(record, self.clock(), left, lines))
-
-    def _tell(self, say: Callable[[Observer], None]) -> None:
-        for observer in self.observers:
-            say(observer)
+        self.observers.update(record, self.clock(), left, lines)
+        self._note_failures()

@@ -19,6 +19,7 @@ from maestune.data.grid import grid_image, save_png
 from maestune.errors import CheckpointError, SettingsError, did_you_mean
 from maestune.execution.folder import disk_error
 from maestune.execution.generate import generate
+from maestune.execution.jobs import Identity
 from maestune.space import Choice, Role
 from maestune.types import Config, Value
 
@@ -60,10 +61,12 @@ def draw_samples(
     number = finals[0].runs[0] if finals else record.best
     if number is None:
         raise CheckpointError(f"{folder} has no trained model yet; go on with it: maestune resume {folder}")
-    config, where = _changed(record, record.trial(number).config, values or {}), record.trial_folder(number)
+    trial = record.trial(number)
+    config, where = _changed(record, trial.config, values or {}), record.trial_folder(number)
+    owner = Identity(record.id, number, trial.config, trial.seed)
     n = n or (IMAGES if asking is None or asking.tokenizer is None else TEXTS)
     asked = asking.prompts(prompts, n) if asking is not None else {}
-    drawn = generate(record.model, config, where, spec, n, seed, resolve_device(device), asked)
+    drawn = generate(record.model, config, where, spec, n, seed, resolve_device(device), asked, owner)
     if asking is None or asking.tokenizer is None:
         return Drawn(drawn)
     decode = asking.tokenizer.decode

@@ -76,6 +76,9 @@ class Settings(BaseModel):
         "auto", description="whether trials that differ only in numbers are trained as one step; auto: where it pays"
     )
     members: int | None = Field(None, ge=1, le=1024, description="how many trials are trained as one at most")
+    trial_timeout: str | None = Field(
+        None, description="time without a report after which a training counts as hung (90s, 5m); 0: no limit"
+    )
     out: str | None = Field(None, description="folder of the campaign")
 
     @staticmethod
@@ -91,6 +94,7 @@ class Settings(BaseModel):
             lines = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
             raise SettingsError("Settings that cannot be used: " + "; ".join(lines)) from error
         Budget.parse(settings.budget)
+        parse_timeout(settings.trial_timeout)
         for text in settings.constraint:
             parse_constraint(text)
         if settings.strategy not in STRATEGIES:
@@ -160,6 +164,29 @@ def parse_constraint(text: str) -> Constraint:
     if not math.isfinite(bound):
         raise SettingsError(f"Constraint {text!r}: {number!r} is no finite number, such as 0.4.")
     return Constraint(name, cast(Sign, sign), bound)
+
+
+def parse_timeout(text: str | None) -> float | None:
+    """Seconds of a time such as "90s", "5m" or a plain number of seconds; 0 for no limit, None where none is given.
+
+    >>> parse_timeout("5m"), parse_timeout("0"), parse_timeout("12.5"), parse_timeout(None)
+    (300.0, 0.0, 12.5, None)
+    """
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            budget = Budget.parse(text)
+        except SettingsError:
+            budget = None
+        seconds = budget.amount if budget is not None and budget.kind == "seconds" else math.nan
+    if not 0 <= seconds < math.inf:
+        raise SettingsError(
+            f"trial_timeout = {text!r} is not understood; give a time (90s, 5m, 300), or 0 for no limit."
+        )
+    return seconds
 
 
 def report_samples(settings: Settings, search: int, real: int) -> int:

@@ -12,9 +12,11 @@ import contextlib
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from filelock import FileLock, Timeout
@@ -22,9 +24,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from maestune.campaign.events import NAME as EVENTS_NAME
+from maestune.campaign.events import EventLog
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
-from maestune.execution.folder import checkpoints, disk_error
+from maestune.execution.folder import checkpoints, disk_error, remove_partial
 from maestune.execution.jobs import rung_data, rung_from
 from maestune.space import Space
 from maestune.types import Config, Objective, Trial, TrialState
@@ -34,6 +38,9 @@ TRIAL_KEY = "maestune:trial"
 FACTS_KEY = "maestune:facts"
 
 STUDY_NAME = "maestune"
+LOCK = ".lock"
+PREVIOUS = "previous"  # folders of campaigns that were moved aside: previous-1, previous-2 …
+CALIBRATION = "calibration"  # folder of trainings that are no trials, and are thrown away
 _STATES = {
     TrialState.RUNNING: OptunaState.RUNNING,
     TrialState.PAUSED: OptunaState.RUNNING,  # Optuna knows no pause
@@ -56,7 +63,7 @@ class Store:
                     f"{folder} holds no campaign (no study.db in it); name the folder that `maestune tune` wrote."
                 )
         else:
-            self._take(folder)
+            self._lock = _locked(folder)
         try:
             with self._disk():
                 self._storage = open_study(folder / "study.db")
@@ -67,7 +74,7 @@ class Store:
         self._objectives: tuple[Objective, ...] = ()
         self._trials: list[Trial] = []
         self._ids: list[int] = []
-        self._logs: dict[int, _Log] = {}
+        self._logs: dict[int, EventLog] = {}
         self.facts: dict[str, Any] = {}
         self._load()
         if read_only and not self.exists:
@@ -91,7 +98,7 @@ class Store:
         ]
         with self._disk():
             self._study_id = self._storage.create_new_study(directions, STUDY_NAME)
-        self.set_facts(**facts, objectives=[[o.name, o.higher_is_better] for o in objectives])
+        self.set_facts(id=uuid4().hex, **facts, objectives=[[o.name, o.higher_is_better] for o in objectives])
         self._objectives = tuple(objectives)
 
     def set_facts(self, **facts: Any) -> None:
@@ -139,6 +146,8 @@ class Store:
         """
         numbers = itertools.count(len(self._trials))
         group = [t if t.number >= 0 else t.with_(number=next(numbers)) for t in trials]
+        first = min((t.number for t in group), default=None) if len(group) > 1 else None
+        group = [t.with_(group=first) for t in group]
         if len(group) > 1:
             self.set_facts(launched=[[t.number, _to_json(t)] for t in group])
         return [self._begin(trial, space) for trial in group]
@@ -162,26 +171,44 @@ class Store:
         for path in checkpoints(self.trial_folder(number)):
             path.unlink(missing_ok=True)
 
+    def write_error(self, number: int, text: str) -> None:
+        """Write what is known of a trial's failure into its folder."""
+        with self._disk():
+            (self.trial_folder(number) / "error.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def remove_partial_files(self) -> None:
+        """Remove what killed processes were writing: files beside their place, and a measurement of speed."""
+        remove_partial(self.folder)
+        remove_partial(self.folder / "trials")
+        for folder in (self.folder / "trials").glob("*/"):
+            remove_partial(folder)
+        shutil.rmtree(self.folder / CALIBRATION, ignore_errors=True)
+
     # Events ------------------------------------------------------------------------------------------------------
 
-    def log(self, number: int, entry: Mapping[str, Any]) -> None:
-        """Append an event to a trial's events.jsonl; steps that are already there (a repeated segment) are left out."""
-        if number not in self._logs:
-            with self._disk():
-                self._logs[number] = _Log(self.trial_folder(number) / "events.jsonl")
-        self._logs[number].append(entry)
+    def log(self, number: int, entry: Mapping[str, Any]) -> tuple[str, ...]:
+        """Append an event to a trial's events.jsonl; steps that are already there (a repeated segment) are left out.
 
-    def flush(self, number: int) -> None:
-        """Write a trial's pending events to disk."""
-        if number in self._logs:
-            with self._disk():
-                self._logs[number].flush()
+        Returns what is wrong with the file, as sentences, when it is first opened.
+        """
+        problems: tuple[str, ...] = ()
+        with self._disk():
+            if number not in self._logs:
+                self._logs[number] = EventLog(self.trial_folder(number) / EVENTS_NAME)
+                problems = self._logs[number].problems
+            self._logs[number].append(entry)
+        return problems
+
+    def end_log(self, number: int) -> None:
+        """Close a trial's events.jsonl, until it goes on."""
+        log = self._logs.pop(number, None)
+        if log is not None:
+            log.close()
 
     def close(self) -> None:
-        """Write what is pending and release the folder."""
-        for number in self._logs:
-            with contextlib.suppress(StoreError):
-                self.flush(number)
+        """Release the folder."""
+        for number in list(self._logs):
+            self.end_log(number)
         if self._lock is not None:
             self._storage.fold()
         self._storage.remove_session()
@@ -189,18 +216,6 @@ class Store:
         self._release()
 
     # Inside ------------------------------------------------------------------------------------------------------
-
-    def _take(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / ".lock", timeout=0)
-            self._lock.acquire()
-        except Timeout as error:
-            raise StoreError(
-                f"{folder} is in use by another maestune process; wait for it, stop it, or choose another folder with --out."
-            ) from error
-        except OSError as error:
-            raise disk_error(folder, error) from error
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -264,36 +279,40 @@ class Store:
                 self._storage.set_trial_state_values(identity, state)
 
 
-class _Log:
-    """Appends JSON lines; knows the last step written, so that a repeated segment adds nothing twice."""
+def set_aside(folder: Path) -> Path | None:
+    """Move what a campaign left in a folder into a new folder within; returns that, None where there is nothing.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.pending: list[str] = []
-        self.last: dict[str, int] = {}
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:  # torn by a crash
-                path.write_text(whole, encoding="utf-8")
-            for line in whole.splitlines():
-                entry = json.loads(line)
-                if "step" in entry:
-                    self.last[entry["kind"]] = entry["step"]
+    Raises StoreError where the folder is in use, or cannot be written.
+    """
+    if not folder.is_dir():
+        return None
+    with _locked(folder):
+        left = [p for p in folder.iterdir() if p.name != LOCK and not p.name.startswith(f"{PREVIOUS}-")]
+        if not left:
+            return None
+        try:
+            aside = next(p for n in itertools.count(1) if not (p := folder / f"{PREVIOUS}-{n}").exists())
+            aside.mkdir()
+            for path in left:
+                path.rename(aside / path.name)
+        except OSError as error:
+            raise disk_error(folder, error) from error
+        return aside
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        if "step" in entry:
-            if entry["step"] <= self.last.get(entry["kind"], -1):
-                return
-            self.last[entry["kind"]] = entry["step"]
-        self.pending.append(json.dumps(entry) + "\n")
 
-    def flush(self) -> None:
-        if self.pending:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("".join(self.pending))
-            self.pending.clear()
+def _locked(folder: Path) -> FileLock:
+    """The lock of a campaign's folder, taken; StoreError where another process has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(
+            f"{folder} is in use by another maestune process; wait for it, stop it, or choose another folder with --out."
+        ) from error
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    return lock
 
 
 def _to_json(trial: Trial) -> dict[str, Any]:
@@ -310,6 +329,7 @@ def _to_json(trial: Trial) -> dict[str, Any]:
         "source": trial.source,
         "clock_seconds": trial.clock_seconds,
         "fused": trial.fused,
+        "group": trial.group,
         "rungs": [rung_data(rung) for rung in trial.rungs],
     }
 
@@ -317,4 +337,5 @@ def _to_json(trial: Trial) -> dict[str, Any]:
 def _from_json(number: int, data: Mapping[str, Any]) -> Trial:
     rungs = tuple(rung_from(rung) for rung in data["rungs"])
     plain = {k: v for k, v in data.items() if k not in ("config", "state", "rungs")}
-    return Trial(number=number, config=Config.of(data["config"]), state=TrialState(data["state"]), rungs=rungs, **plain)
+    config, state = Config.of(data["config"]), TrialState(data["state"])
+    return Trial(number=number, config=config, state=state, rungs=rungs, **plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,15 @@ Workers = Annotated[
 ]
 
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. (default: auto)")]
+
+TrialTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--trial-timeout",
+        help="Time without a report after which a training counts as hung (90s, 5m); 0: no limit. "
+        "(default: 20 times the usual, at least 60 s)",
+    ),
+]
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.", show_default=False)]
 
@@ -56,4 +66,13 @@ def value_range(text: str) -> tuple[str, tuple[float, float]]:
 
 def print_json(data: Any) -> None:
     """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def echo(text: str) -> None:
+    """Print a text and a line break; nothing where nobody reads any more (`maestune … | head`): what was done is done."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end

@@ -9,7 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from maestune.cli.options import Budget, Device, Folder, Json, Workers, assignment, print_json, value_range
+from maestune.cli.options import (
+    Budget,
+    Device,
+    Folder,
+    Json,
+    TrialTimeout,
+    Workers,
+    assignment,
+    echo,
+    print_json,
+    value_range,
+)
+from maestune.cli.stopping import status_of
 
 
 def tune(
@@ -101,6 +113,10 @@ def tune(
     members: Annotated[
         int | None, typer.Option(min=1, help="How many trials are trained as one at most. (default: 16)")
     ] = None,
+    trial_timeout: TrialTimeout = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Move what the folder holds aside (to previous-N in it) and begin anew.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check everything, train a few steps, estimate time and memory; then stop."),
@@ -135,6 +151,7 @@ def tune(
         "workers": workers,
         "fuse": fuse,
         "members": members,
+        "trial_timeout": trial_timeout,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if model.endswith(".toml"):
@@ -145,7 +162,7 @@ def tune(
         settings = Settings.make(**{**written, **given})
     else:
         settings = Settings.make(model=model, **given)
-    campaign = Campaign(settings)
+    campaign = Campaign(settings, fresh=fresh)
     if dry_run:
         _dry_run(campaign, as_json)
     else:
@@ -153,12 +170,18 @@ def tune(
 
 
 def resume(
-    folder: Folder, budget: Budget = None, workers: Workers = None, device: Device = None, as_json: Json = False
+    folder: Folder,
+    budget: Budget = None,
+    workers: Workers = None,
+    device: Device = None,
+    trial_timeout: TrialTimeout = None,
+    as_json: Json = False,
 ) -> None:
     """Go on with an interrupted campaign."""
     from maestune.campaign import Campaign
 
-    changes = {k: v for k, v in {"budget": budget, "workers": workers, "device": device}.items() if v is not None}
+    given = {"budget": budget, "workers": workers, "device": device, "trial_timeout": trial_timeout}
+    changes = {k: v for k, v in given.items() if v is not None}
     _run(Campaign.resume(folder, **changes), as_json)
 
 
@@ -170,18 +193,18 @@ def _run(campaign: Any, as_json: bool) -> None:
         result = run_campaign(campaign, [make_console(sys.stderr if as_json else sys.stdout)])
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command again to go on\n")
-        raise typer.Exit(130) from None
+        raise typer.Exit(status_of(campaign.stopped_by)) from None
     done = result.record.done
     if as_json:
         print_json(result.summary)
     elif done:
-        typer.echo(f"report: {result.folder / 'report.html'}\nbest configuration: {result.folder / 'best.toml'}")
+        echo(f"report: {result.folder / 'report.html'}\nbest configuration: {result.folder / 'best.toml'}")
     else:
-        typer.echo(
+        echo(
             f"Interrupted; go on with: maestune resume {result.folder}\nreport so far: {result.folder / 'report.html'}"
         )
     if not done:
-        raise typer.Exit(130)
+        raise typer.Exit(status_of(campaign.stopped_by))
 
 
 def _dry_run(campaign: Any, as_json: bool) -> None:
@@ -191,15 +214,18 @@ def _dry_run(campaign: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
         return
-    typer.echo(found.data_text)
+    echo(found.data_text)
     bounds = f"; bounds {', '.join(found.constraints)}" if found.constraints else ""
-    typer.echo(f"objective {', '.join(found.objectives)}{bounds}")
+    echo(f"objective {', '.join(found.objectives)}{bounds}")
     for note in found.notes:
-        typer.echo(note)
-    typer.echo(
-        f"{found.parameters} parameters vary; {found.workers} workers; {found.memory_mib:,.0f} MiB of memory in all"
-    )
-    typer.echo(
+        echo(note)
+    echo(f"{found.parameters} parameters vary; {found.workers} workers; {found.memory_mib:,.0f} MiB of memory in all")
+    echo(
         f"{found.steps_per_second:,.0f} steps/s a worker; a full training of {found.full_steps:,} steps takes {seconds_text(found.full_training_seconds)}"
     )
-    typer.echo(f"the budget of {campaign.settings.budget} pays about {found.full_trainings:,.0f} full trainings")
+    if found.silence_seconds is None:
+        echo("a training may go without a report for any time (--trial-timeout 0)")
+    else:
+        silence = seconds_text(found.silence_seconds)
+        echo(f"a training without a report for {silence} counts as hung and is ended (--trial-timeout)")
+    echo(f"the budget of {campaign.settings.budget} pays about {found.full_trainings:,.0f} full trainings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from maestune.errors import CheckpointError, StoreError
+from maestune.execution.jobs import Identity
 from maestune.training.checkpoint import load_checkpoint
+
+SHOWN_CHARACTERS = 60  # of a value that a message quotes
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -37,15 +41,63 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
 
 
-def newest_checkpoint(folder: Path, until_steps: int) -> Mapping[str, Any] | None:
-    """The newest readable checkpoint not beyond `until_steps`; an unreadable one is passed over for the one before."""
+def newest_checkpoint(folder: Path, until_steps: int, owner: Identity) -> Mapping[str, Any] | None:
+    """The newest readable checkpoint not beyond `until_steps`; an unreadable one is passed over for the one before.
+
+    Raises CheckpointError where it is not of the `owner`: weights of another training would be taken for this one's.
+    """
     for path in checkpoints(folder):
         if int(path.stem.split("-")[1]) <= until_steps:
             try:
-                return load_checkpoint(path)
+                saved = load_checkpoint(path)
             except CheckpointError:
                 continue
+            check_owner(path, saved, owner)
+            return saved
     return None
+
+
+def check_owner(path: Path, saved: Mapping[str, Any], owner: Identity) -> None:
+    """Raise CheckpointError where a checkpoint was written by another campaign, trial, config or seed.
+
+    Campaigns that were begun before checkpoints carried an identity have no id, nor have their checkpoints.
+    """
+    written: Mapping[str, Any] = saved.get("identity") or {"campaign": ""}
+    expected = owner.to_dict()
+    if not owner.campaign and not written["campaign"]:
+        return
+    differing = [name for name in expected if written.get(name) != expected[name]]
+    if differing:
+        name = differing[0]
+        raise CheckpointError(
+            f"{path} is not of this trial: its {name} is {_short(written.get(name))}, {_short(expected[name])} was expected. It was "
+            f"left by another campaign; remove the folder {path.parent}, or start anew with --fresh or another --out."
+        )
+
+
+def _short(value: Any) -> str:
+    text = str(value) if value not in (None, "") else "none"
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove files that a process which no longer runs was writing: .NAME.PID.part (or .partial) beside their place."""
+    for path in folder.glob(".*.part*"):
+        process = path.name.split(".")[-2]
+        if path.suffix in (".part", ".partial") and process.isdigit() and not _runs(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if process == os.getpid():  # a number that is used again: this process has begun to write nothing
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager

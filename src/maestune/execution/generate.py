@@ -9,7 +9,8 @@ from torch import Tensor
 
 from maestune.data import Batch, DataSpec
 from maestune.errors import CheckpointError, SettingsError
-from maestune.execution.folder import checkpoints
+from maestune.execution.folder import check_owner, checkpoints
+from maestune.execution.jobs import Identity
 from maestune.execution.model import family, is_own, load_own
 from maestune.execution.watching import kept_state
 from maestune.families.base import drawer
@@ -22,14 +23,22 @@ ASKED_BY = {"label": "a class of the data", "caption": "what a caption says", "p
 
 
 def generate(
-    model: str, config: Config, folder: Path, spec: DataSpec | None, n: int, seed: int, device: str, prompts: Batch
+    model: str,
+    config: Config,
+    folder: Path,
+    spec: DataSpec | None,
+    n: int,
+    seed: int,
+    device: str,
+    prompts: Batch,
+    owner: Identity,
 ) -> Tensor:
     """n samples, images (n, C, H, W) in [-1, 1] or tokens (n, T), from the newest checkpoint in a trial's folder.
 
-    `prompts`: what they are asked for, n of each; may be empty.
+    `prompts`: what they are asked for, n of each; may be empty. `owner`: whose checkpoint it has to be.
 
     A user's own training can be drawn from when its file has `generate(config, state, n, generator)`, where `state` is what
-    its reports' `state()` returned. Raises CheckpointError without a checkpoint, SettingsError without such a function.
+    its reports' `state()` returned. Raises CheckpointError without a checkpoint of the owner, SettingsError without such a function.
     """
     found = checkpoints(folder)
     if not found:
@@ -37,7 +46,9 @@ def generate(
             f"No checkpoint in {folder}. Checkpoints are kept for the recipe and the best configuration once a campaign has "
             "finished; go on with it (maestune resume) or choose one of them."
         )
-    state = kept_state(load_checkpoint(found[0]))
+    saved = load_checkpoint(found[0])
+    check_owner(found[0], saved, owner)
+    state = kept_state(saved)
     generator = seeded(seed, "generate", device=device)
     own = load_own(model) if is_own(model) else None
     made = family(model) if own is None else own.family

@@ -127,7 +127,7 @@ class Trainer:
             for key, report in reports.items():
                 segment = segments[key]  # pyright: ignore[reportArgumentType]
                 before = time.perf_counter()
-                yield from segment.guarded(partial(segment.take, report, stopping, seen.get(key)))
+                yield from segment.guarded(partial(_taken, segment, report, stopping, seen.get(key)))
                 segment.seconds += time.perf_counter() - before + looking
                 if segment.ended is not None:
                     group.drop(key)
@@ -190,6 +190,12 @@ def _looked_at(segments: Mapping[int, Segment], reports: Mapping[Hashable, Repor
             with suppress(MaestuneError):  # somebody's samples cannot be looked at: each then tells for itself
                 found |= zip(keys, judges[0].look_all(samples), strict=True)
     return found
+
+
+def _taken(segment: Segment, report: Report, stop: bool, seen: Any) -> Iterator[Event]:
+    """Take a report of a member once it is checked."""
+    segment.leave_if_forked()
+    yield from segment.take(segment.checked(report), stop, seen)
 
 
 def _trial(task: Task) -> int:

@@ -45,13 +45,35 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Owner of a checkpoint: the campaign's id, the trial's number, its config and its seed."""
+
+    campaign: str
+    trial: int
+    config: Config
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, for a checkpoint."""
+        return {"campaign": self.campaign, "trial": self.trial, "config": dict(self.config), "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The trained weights that samples are drawn from in place of training: the folder of their trial, and its identity."""
+
+    folder: Path
+    identity: Identity
+
+
+@dataclass(frozen=True)
 class Job:
     """One segment of a trial: train on from its newest checkpoint (if any) until `until_steps`.
 
     `screen`: how many samples are scored where the training goes on afterwards; None for as many as at its end. `fused`: it
     was begun with others as one, and goes on so even when it alone is left: its numbers are rounded in the same way.
-    `report_every`: steps between reports, where not as all do. `weights`: the folder of the trial whose newest checkpoint samples
-    are drawn from, in place of training.
+    `report_every`: steps between reports, where not as all do. `weights`: whose newest checkpoint samples are drawn from, in place
+    of training. `campaign`: the campaign's id, empty where a job belongs to none.
     """
 
     trial: int
@@ -67,7 +89,13 @@ class Job:
     fused: bool = False
     screen: int | None = None
     report_every: int | None = None
-    weights: Path | None = None
+    weights: Weights | None = None
+    campaign: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """The owner of the checkpoints that the job writes and goes on from."""
+        return Identity(self.campaign, self.trial, self.config, self.seed)
 
 
 class Outcome(StrEnum):
@@ -80,16 +108,27 @@ class Outcome(StrEnum):
     DIVERGED = "diverged"  # a loss or sample that is not finite
     FAILED = "failed"  # the training raised an error
     DIED = "died"  # the worker process is gone
+    HUNG = "hung"  # no report came for too long, and the worker was ended
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A worker has taken up a trial: it has loaded whatever it needs, and what follows is training."""
+
+    trial: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A report of training: where it is, and the newest signals."""
+    """A report of training: where it is, and the newest signals. `scoring`: the model is scored before training goes on. `replayed`:
+    it was told before, by a process that may have been killed."""
 
     trial: int
     step: int
     seconds: float
     signals: Mapping[str, float] = field(default_factory=dict[str, float])
+    scoring: bool = False
+    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +141,9 @@ class Scored:
 
 @dataclass(frozen=True)
 class Ended:
-    """A segment is over. `rungs` are all scores of the trial so far; `message` says what went wrong, if anything did."""
+    """A segment is over. `rungs` are all scores of the trial so far; `message` says what went wrong, if anything did, and `stack`
+    where a training was that had hung.
+    """
 
     trial: int
     outcome: Outcome
@@ -110,6 +151,7 @@ class Ended:
     seconds: float
     rungs: tuple[Rung, ...] = ()
     message: str = ""
+    stack: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +164,7 @@ class Chosen:
     reason: str
 
 
-Event = Progress | Scored | Chosen | Ended
+Event = Begun | Progress | Scored | Chosen | Ended
 
 
 class Executor(Protocol):
@@ -137,12 +179,24 @@ class Executor(Protocol):
         """Give a worker a group of jobs of one structure; it is free again when all have ended."""
         ...
 
-    def events(self, timeout_seconds: float) -> Sequence[Event]:
-        """What happened since the last call; waits up to the timeout for the first event."""
+    def events(self, timeout_seconds: float, silence_seconds: float | None = None) -> Sequence[Event]:
+        """What happened since the last call; waits up to the timeout for the first event.
+
+        `silence_seconds`: an executor that trains within the call ends a job that reports nothing for so long (`Ended` as
+        HUNG); None where the silence is our own scoring.
+        """
+        ...
+
+    def end_within(self, seconds: float) -> None:
+        """A job that trains within `events` is to be left after so many seconds. Safe in a signal handler."""
         ...
 
     def interrupt(self) -> None:
         """Ask every running job to write a checkpoint and end."""
+        ...
+
+    def kill(self, trials: Mapping[int, str]) -> None:
+        """End the jobs of these trials, and all on the same worker, at once; `Ended` as HUNG, with the reason given, follows."""
         ...
 
     def close(self) -> None:

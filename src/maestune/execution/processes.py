@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from maestune.errors import MaestuneError, SettingsError
 from maestune.execution import worker
@@ -18,6 +22,7 @@ from maestune.execution.jobs import Ended, Event, Job, Outcome, Setup
 from maestune.execution.model import GUARD_NEEDED
 
 GRACE_SECONDS = 5.0
+STACK_SECONDS = 0.2  # for a process that has hung to write where it is
 KEPT_BYTES = 2**30
 
 
@@ -27,6 +32,8 @@ class _Worker:
     pipe: Connection
     jobs: dict[int, Job] = field(default_factory=dict[int, Job])  # by trial; those that have not ended
     ready: bool = False
+    killed: str | None = None  # why it is being ended
+    stack: Path = field(default_factory=Path)  # where it writes what it is doing, when it is asked
 
 
 class Processes:
@@ -40,6 +47,8 @@ class Processes:
             raise SettingsError(GUARD_NEEDED)
         self._threads = threads
         self._setup: Setup | None = None
+        self._stacks = tempfile.TemporaryDirectory(prefix="maestune-workers-", ignore_cleanup_errors=True)
+        self._spawned = itertools.count()
         self._workers = [self._spawn() for _ in range(workers)]
 
     def prepare(self, setup: Setup) -> None:
@@ -67,12 +76,16 @@ class Processes:
         with suppress(OSError):  # a broken pipe: the worker is dead, its sentinel says so
             each.pipe.send(tuple(jobs))
 
-    def events(self, timeout_seconds: float) -> Sequence[Event]:
+    def events(self, timeout_seconds: float, silence_seconds: float | None = None) -> Sequence[Event]:
         """Events since the last call; waits for the first one. Raises the error of a worker that cannot go on."""
+        del silence_seconds  # whoever is silent for too long can be killed from here
         busy = [w for w in self._workers if w.jobs]
         handles = [handle for w in busy for handle in (w.pipe, w.process.sentinel)]
         ready = wait(handles, timeout_seconds)
         return [e for w in busy if w.pipe in ready or w.process.sentinel in ready for e in self._drain(w)]
+
+    def end_within(self, seconds: float) -> None:
+        """Nothing: jobs that do not end can be killed."""
 
     def interrupt(self) -> None:
         """Ask every running job to write a checkpoint and end."""
@@ -81,12 +94,24 @@ class Processes:
                 with suppress(OSError):  # dead: events() will say so
                     each.pipe.send(worker.STOP)
 
+    def kill(self, trials: Mapping[int, str]) -> None:
+        """End the workers that train these trials; their jobs have hung, for the reasons given."""
+        for each in self._workers:
+            why = next((reason for trial, reason in trials.items() if trial in each.jobs), None)
+            if why is not None:
+                if each.killed is None and each.ready and hasattr(signal, "SIGUSR1"):
+                    with suppress(OSError):  # it has just ended
+                        os.kill(each.process.pid or 0, signal.SIGUSR1)
+                    each.process.join(STACK_SECONDS)
+                each.killed = why
+                each.process.kill()
+
     def close(self) -> None:
         """End all workers, politely where they are idle."""
         for each in self._workers:
-            if not each.jobs and each.process.is_alive():
+            if not each.jobs and each.ready and each.process.is_alive():
                 with suppress(OSError):
-                    each.pipe.send(None) if each.ready else each.process.terminate()
+                    each.pipe.send(None)
             else:
                 each.process.kill()
         for each in self._workers:
@@ -95,6 +120,7 @@ class Processes:
                 each.process.kill()
                 each.process.join()
             each.pipe.close()
+        self._stacks.cleanup()
 
     def _drain(self, each: _Worker) -> list[Event]:
         found: list[Event] = []
@@ -110,19 +136,23 @@ class Processes:
             pass
         if each.jobs and not each.process.is_alive():
             each.process.join()
-            cause = _cause(each.process.exitcode)
-            found += [Ended(trial, Outcome.DIED, 0, 0.0, message=cause) for trial in each.jobs]
+            outcome = Outcome.DIED if each.killed is None else Outcome.HUNG
+            cause = each.killed or _cause(each.process.exitcode)
+            stack = each.stack.read_text(encoding="utf-8", errors="replace") if outcome == Outcome.HUNG else ""
+            found += [Ended(trial, outcome, 0, 0.0, message=cause, stack=stack) for trial in each.jobs]
             self._replace(each)
         return found
 
     def _spawn(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=worker.main, args=(theirs, self._threads, os.getpid()), daemon=True)
+        stack = Path(self._stacks.name) / str(next(self._spawned))
+        args = (theirs, self._threads, os.getpid(), str(stack))
+        process = context.Process(target=worker.main, args=args, daemon=True)
         with _environment(self._threads), _without_main(), _interrupts_held():
             process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, stack=stack)
 
     def _ready(self, each: _Worker) -> None:
         with suppress(OSError):
@@ -132,7 +162,8 @@ class Processes:
     def _replace(self, each: _Worker) -> None:
         each.pipe.close()
         fresh = self._spawn()
-        each.process, each.pipe, each.jobs = fresh.process, fresh.pipe, {}
+        each.process, each.pipe, each.stack = fresh.process, fresh.pipe, fresh.stack
+        each.jobs, each.killed, each.ready = {}, None, False
         self._ready(each)
 
 
@@ -171,12 +202,13 @@ def _environment(threads: int) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    # Ctrl-C reaches the whole process group, also a worker that is still loading and has not said that it ignores it. What
-    # is blocked here is blocked there from its first moment; here it arrives a little later.
+    # Ctrl-C, and the end of a terminal, reach the whole process group, also a worker that is still loading and has not said that it
+    # ignores them. What is blocked here is blocked there from its first moment; here it arrives a little later.
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # which unblocks SIGINT when it is first started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -1,19 +1,21 @@
 """One segment of one trial: drives a training generator, scores its samples, writes checkpoints and pictures.
 
 The same function serves the process workers and the inline executor. A checkpoint carries the scores reached so far,
-so that a crash between "checkpoint written" and "campaign told" costs nothing and doubles nothing.
+so that a crash between "checkpoint written" and "campaign told" costs nothing and doubles nothing; for the same reason it
+carries the newest reports, whose events may not have reached the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -28,7 +30,20 @@ from maestune.execution.folder import (
     text_path,
     writing,
 )
-from maestune.execution.jobs import Ended, Event, Job, Outcome, Progress, Scored, Setup, rung_data, rung_from
+from maestune.execution.jobs import (
+    Begun,
+    Ended,
+    Event,
+    Job,
+    Outcome,
+    Progress,
+    Scored,
+    Setup,
+    Weights,
+    rung_data,
+    rung_from,
+)
+from maestune.execution.reports import TrainingError, checked_report
 from maestune.execution.scoring import Scoring, not_finite
 from maestune.execution.shown import draw, write_copies, write_texts
 from maestune.execution.watching import Watching, kept_state
@@ -38,6 +53,8 @@ from maestune.training.checkpoint import save_checkpoint
 from maestune.training.loop import shown_again
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung
+
+RECENT_REPORTS = 2_000  # that a checkpoint carries at most
 
 
 def run_segment(
@@ -56,20 +73,41 @@ def _reported(segment: Segment, training: Training, stop: Callable[[], bool]) ->
     if segment.ended is not None:
         return
     clock = time.perf_counter()
-    with closing(training(segment.job.config, segment.run())) as reports:  # type: ignore[type-var]
+    reports = training(segment.job.config, segment.run())
+    if not isinstance(reports, Iterator):
+        raise TrainingError(
+            f"The training returned a {type(reports).__name__}; it must be a generator: yield Report(step, …)."
+        )
+    try:
         for report in reports:
+            segment.leave_if_forked()
             now = time.perf_counter()
             segment.seconds += now - clock
-            yield from segment.take(report, stop())
+            try:
+                checked = segment.checked(report)
+            except TrainingError as error:
+                _raise_at_yield(reports, error)
+            yield from segment.take(checked, stop())
             segment.seconds += time.perf_counter() - now
             clock = time.perf_counter()
             if segment.ended is not None:
                 return
-    yield segment.end(
-        Outcome.FAILED,
-        f"the training ended at step {segment.step} without a report at step {segment.job.until_steps}; "
-        "yield a Report at every step where run.due(step) is true.",
+    finally:
+        close = getattr(reports, "close", None)
+        if close is not None:
+            close()
+    raise TrainingError(
+        f"The training ended at step {segment.step} without a report at step {segment.job.until_steps}; "
+        "yield a Report at every step where run.due(step) is true."
     )
+
+
+def _raise_at_yield(reports: Iterator[Report], error: TrainingError) -> NoReturn:
+    """Raise an error where the training yielded its report, so that the traceback names the line of the user's code."""
+    if isinstance(reports, Generator):
+        with contextlib.suppress(StopIteration):  # the training caught it
+            reports.throw(error)
+    raise error
 
 
 class Segment:
@@ -90,16 +128,37 @@ class Segment:
         looks = () if watch is None else look_steps(job.full_steps)
         self.scoring = Scoring(setup, job, family, frozenset(step for step in looks if step <= job.until_steps))
         self.checkpointed = time.perf_counter()
+        self.process = os.getpid()
+        # Reports since the checkpoint before the newest: two back, since the newest may follow within a moment.
+        self.recent: list[Progress] = []
+        self.new: list[Progress] = []
+
+    def leave_if_forked(self) -> None:
+        """End a copy of the process that the training made with os.fork() and that goes on here: there is one writer."""
+        if os.getpid() != self.process:
+            with contextlib.suppress(Exception):
+                sys.stderr.write(
+                    f"trial {self.job.trial}: a forked copy of the training was ended; the original goes on\n"
+                )
+                sys.stderr.flush()
+            os._exit(1)
+
+    def checked(self, report: Any) -> Report:
+        """The report with numbers as floats; raises TrainingError where it breaks the contract of trainings."""
+        return checked_report(report, self.step, self.job.until_steps)
 
     def guarded(self, events: Callable[[], Iterator[Event]]) -> Iterator[Event]:
         """The events; where making them raises an error that is not the disk's, the trial has failed."""
         try:
             yield from events()
-        except (StoreError, KeyboardInterrupt):
-            raise  # the disk, not the trial, is at fault: the campaign has to stop
-        except Exception as error:
-            self.job.folder.mkdir(parents=True, exist_ok=True)
-            (self.job.folder / "error.txt").write_text(traceback.format_exc())
+        except (StoreError, KeyboardInterrupt, GeneratorExit):
+            raise  # the disk, not the trial, is at fault, or the campaign has to stop
+        except BaseException as error:  # sys.exit() in a training is the trial's end, not the campaign's
+            self.leave_if_forked()
+            with writing(self.job.folder):
+                self.job.folder.mkdir(parents=True, exist_ok=True)
+                text = traceback.format_exc().encode("utf-8", "backslashreplace")
+                (self.job.folder / "error.txt").write_bytes(text)
             yield self.end(Outcome.FAILED, one_line(error))
 
     def end(self, outcome: Outcome, message: str = "") -> Ended:
@@ -109,14 +168,17 @@ class Segment:
 
     def begin(self) -> Iterator[Event]:
         """Take up the newest checkpoint; tells the scores that it holds."""
+        yield Begun(self.job.trial)
         self.job.folder.mkdir(parents=True, exist_ok=True)
         if self.job.weights is not None:
             yield from self.draw_from(self.job.weights)
             return
-        saved = newest_checkpoint(self.job.folder, self.job.until_steps)
+        saved = newest_checkpoint(self.job.folder, self.job.until_steps, self.job.identity)
         if saved is not None:
             self.state, self.step, self.seconds = saved["state"], saved["step"], saved["seconds"]
             self.rungs = [rung_from(data) for data in saved["rungs"]]
+            for step, seconds, signals in saved.get("recent", ()):
+                yield Progress(self.job.trial, step, seconds, dict(signals), replayed=True)
             if self.watching is not None:
                 self.watching.restore(saved["watched"])
         for rung in self.rungs:
@@ -126,13 +188,13 @@ class Segment:
         elif self.watching is not None and self.watching.stops:  # it had ended early, and was promoted nevertheless
             yield from self.end_early()
 
-    def draw_from(self, folder: Path) -> Iterator[Event]:
+    def draw_from(self, weights: Weights) -> Iterator[Event]:
         """Draw samples from the weights of another trial, and judge them on the terms of trainings that go on."""
         begun = time.perf_counter()
-        saved = newest_checkpoint(folder, self.job.full_steps)
+        saved = newest_checkpoint(weights.folder, self.job.full_steps, weights.identity)
         judge, family = self.scoring.judge(last=False), self.scoring.family
         if saved is None or judge is None or family is None:
-            raise CheckpointError(f"There is no checkpoint in {folder} to draw samples from.")
+            raise CheckpointError(f"There is no checkpoint in {weights.folder} to draw samples from.")
         report = shown_again(family, self.job.config, self.run(), kept_state(saved), judge.n_samples)
         self.step = self.job.until_steps
         rung, _ = self.scoring.rung(report, False, 0.0, intervals=True)
@@ -148,12 +210,15 @@ class Segment:
         return self.scoring.run(self.step, self.state)
 
     def take(self, report: Report, stop: bool, seen: Any = None) -> Iterator[Event]:
-        """What comes of a report; with `stop` the segment ends here, with a checkpoint.
+        """What comes of a checked report; with `stop` the segment ends here, with a checkpoint.
 
         `seen`: what the judge sees in its samples, where it has looked at them already.
         """
         self.step = report.step
-        yield Progress(self.job.trial, self.step, self.seconds, dict(report.signals))
+        scoring = self.scoring.due(self.step) or self.step in self.scoring.looks
+        told = Progress(self.job.trial, self.step, self.seconds, report.signals, scoring)
+        self.new.append(told)
+        yield told
         trouble = not_finite(report)
         if trouble:
             yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
@@ -239,7 +304,10 @@ class Segment:
             "step": report.step,
             "seconds": self.seconds,
             "rungs": rungs,
+            "identity": self.job.identity.to_dict(),
+            "recent": [(p.step, p.seconds, dict(p.signals)) for p in (*self.recent, *self.new)[-RECENT_REPORTS:]],
         }
+        self.recent, self.new = self.new, []
         if self.watching is not None:
             state["watched"] = self.watching.to_dict()
         with writing(self.job.folder):
@@ -249,9 +317,15 @@ class Segment:
                 old.unlink(missing_ok=True)
 
 
-def one_line(error: Exception) -> str:
-    """An error in a line."""
+def one_line(error: BaseException) -> str:
+    """An error in a line that can be stored and printed anywhere."""
     if isinstance(error, MaestuneError):
-        return str(error)
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}"
+        text = str(error)
+    else:
+        try:
+            lines = str(error).strip().splitlines()
+        except Exception:  # an exception whose text cannot be made
+            lines = []
+        text = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if c != "\n" else c for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import threading
@@ -18,12 +19,19 @@ def in_worker() -> bool:
     return _in_worker
 
 
-def main(pipe: Connection, threads: int, parent: int) -> None:
-    """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker."""
+def main(pipe: Connection, threads: int, parent: int, stack: str) -> None:
+    """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker.
+
+    `stack`: the file to which SIGUSR1 writes where the process is, for a training that hangs.
+    """
     global _in_worker
     _in_worker = True
     os.dup2(2, 1)  # what a training prints must not get between the campaign's own lines, or its --json, on stdout
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, file=open(stack, "w"), all_threads=False)  # noqa: SIM115 (open as long as it lives)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
     import torch  # only now: the environment (threads, device) was set by the campaign before

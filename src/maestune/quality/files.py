@@ -9,11 +9,13 @@ never meets half a file; a file that cannot be read, or whose mark does not matc
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +29,8 @@ from maestune.errors import StoreError
 from maestune.quality.metric import Array
 
 Kept = TypeVar("Kept")
+
+UNFINISHED_SECONDS = 3600.0  # no write takes so long
 
 
 def mark_of(network: nn.Module, named: str = "", arrays: Iterable[Array] = ()) -> str:
@@ -55,6 +59,7 @@ def write(path: Path, what: str, tensors: Mapping[str, Tensor], about: Mapping[s
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_old(path.parent)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -66,6 +71,14 @@ def write(path: Path, what: str, tensors: Mapping[str, Tensor], about: Mapping[s
             f"{what} cannot be kept in {path.parent}: {error}. "
             "Set MAESTUNE_CACHE to a folder that can be written, with a few free megabytes."
         ) from error
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what killed processes were writing. A file of seconds ago may be another process's at work."""
+    for unfinished in folder.glob("*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - unfinished.stat().st_mtime > UNFINISHED_SECONDS:
+                unfinished.unlink()
 
 
 def read(path: Path, rebuilt: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Kept | None]) -> Kept | None:
