@@ -364,7 +364,7 @@ class Loop:
             seed=trial.seed,
             sample_seed=sample_seed,
             split="report" if finals else "search",
-            folder=self.store.trial_folder(trial.number),
+            folder=self.store.trial_folder(trial.number).absolute(),  # a training may change its working folder
             until_steps=trial.until_steps,
             full_steps=full,
             score_at=() if trial.stage != "search" else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
@@ -382,7 +382,7 @@ class Loop:
             return None
         source = self.store.trials[trial.source]
         owner = Identity(self.store.facts.get("id", ""), source.number, source.config, source.seed)
-        return Weights(self.store.trial_folder(source.number), owner)
+        return Weights(self.store.trial_folder(source.number).absolute(), owner)
 
     def _line(self, trial: Trial) -> str:
         name = self.store.objectives[0].name

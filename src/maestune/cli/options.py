@@ -74,5 +74,5 @@ def echo(text: str) -> None:
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):  # a broken pipe, or a training that closed the stream
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end

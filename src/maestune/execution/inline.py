@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import threading
@@ -60,6 +61,7 @@ class Inline:
             self._current = self._trainer.run(jobs, lambda: self._stop)
         if self._current is None:
             return ()
+        working = os.getcwd()
         try:
             # What a training prints must not get into --json; should it close its stdout, ours stays open.
             with redirect_stdout(cast(TextIO, _Unclosable(sys.stderr))), self._alarm(silence_seconds):
@@ -69,6 +71,8 @@ class Inline:
             why = f"no report for {silence_seconds:,.0f} s"
             ended, self._left, stack = self._left, [], traceback.format_exc()
             return [Ended(trial, Outcome.HUNG, 0, 0.0, message=why, stack=stack) for trial in ended]
+        finally:
+            os.chdir(working)  # all paths of the campaign may be relative
         if isinstance(event, Ended):
             self._left.remove(event.trial)
             if not self._left:

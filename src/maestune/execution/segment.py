@@ -47,6 +47,7 @@ from maestune.execution.reports import TrainingError, checked_report
 from maestune.execution.scoring import Scoring, not_finite
 from maestune.execution.shown import draw, write_copies, write_texts
 from maestune.execution.watching import Watching, kept_state
+from maestune.execution.worker import in_worker
 from maestune.families.base import Family
 from maestune.training.best import look_steps, watch_of
 from maestune.training.checkpoint import save_checkpoint
@@ -55,6 +56,8 @@ from maestune.training.run import Run, Training
 from maestune.types import Report, Rung
 
 RECENT_REPORTS = 2_000  # that a checkpoint carries at most
+ERROR_CHARACTERS = 1_000  # of a message; the traceback has more of it
+ERROR_BYTES = 1_000_000  # of a traceback, its end
 
 
 def run_segment(
@@ -79,7 +82,7 @@ def _reported(segment: Segment, training: Training, stop: Callable[[], bool]) ->
             f"The training returned a {type(reports).__name__}; it must be a generator: yield Report(step, …)."
         )
     try:
-        for report in reports:
+        while (report := _next(reports)) is not None:
             segment.leave_if_forked()
             now = time.perf_counter()
             segment.seconds += now - clock
@@ -100,6 +103,19 @@ def _reported(segment: Segment, training: Training, stop: Callable[[], bool]) ->
         f"The training ended at step {segment.step} without a report at step {segment.job.until_steps}; "
         "yield a Report at every step where run.due(step) is true."
     )
+
+
+def _next(reports: Iterator[Any]) -> Any:
+    """The next report; None at the end of the training."""
+    try:
+        report = next(reports)
+    except StopIteration:
+        return None
+    except GeneratorExit as error:  # raised by the training: were this segment to be closed, it would not be training
+        raise TrainingError("The training raised GeneratorExit; return from it, or raise an error.") from error
+    if report is None:
+        raise TrainingError("The training yielded None; yield maestune.Report(step, signals, …).")
+    return report
 
 
 def _raise_at_yield(reports: Iterator[Report], error: TrainingError) -> NoReturn:
@@ -151,13 +167,15 @@ class Segment:
         """The events; where making them raises an error that is not the disk's, the trial has failed."""
         try:
             yield from events()
-        except (StoreError, KeyboardInterrupt, GeneratorExit):
-            raise  # the disk, not the trial, is at fault, or the campaign has to stop
+        except (StoreError, GeneratorExit):
+            raise  # the disk, not the trial, is at fault, or the campaign has ended
         except BaseException as error:  # sys.exit() in a training is the trial's end, not the campaign's
+            if isinstance(error, KeyboardInterrupt) and not in_worker():
+                raise  # workers are told of Ctrl-C in another way
             self.leave_if_forked()
             with writing(self.job.folder):
                 self.job.folder.mkdir(parents=True, exist_ok=True)
-                text = traceback.format_exc().encode("utf-8", "backslashreplace")
+                text = traceback.format_exc().encode("utf-8", "backslashreplace")[-ERROR_BYTES:]
                 (self.job.folder / "error.txt").write_bytes(text)
             yield self.end(Outcome.FAILED, one_line(error))
 
@@ -327,5 +345,6 @@ def one_line(error: BaseException) -> str:
         except Exception:  # an exception whose text cannot be made
             lines = []
         text = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    text = text if len(text) <= ERROR_CHARACTERS else text[:ERROR_CHARACTERS] + "…"
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if c != "\n" else c for c in text)
