@@ -9,7 +9,7 @@ import pytest
 
 from agendas import RUNGS, Kept, agenda
 from maestune.campaign.costs import Judging
-from maestune.campaign.drawing import FIRST, SECOND, Drawings, cautious, told, variation
+from maestune.campaign.drawing import FIRST, SECOND, Drawings, cautious, first_ways, second_ways, told
 from maestune.space import Choice, Float, Space
 from maestune.types import Config, Constraint, Rung, Score, Trial, TrialState
 
@@ -27,8 +27,8 @@ FULL = RUNGS[-1]
 
 
 def ways(best: Config | None = None, seed: int = 0) -> list[Config]:
-    numbers = range(FIRST) if best is None else range(FIRST, FIRST + SECOND)
-    return [variation(SPACE, DRAWN_WITH, CONFIG, best, n, np.random.default_rng(seed)) for n in numbers]
+    first = first_ways(SPACE, DRAWN_WITH, CONFIG, np.random.default_rng(seed))
+    return first if best is None else second_ways(SPACE, DRAWN_WITH, best, first, np.random.default_rng(seed))
 
 
 def test_the_first_way_is_the_model_as_it_is_and_the_others_are_all_over_the_ranges() -> None:
@@ -120,9 +120,10 @@ def test_nothing_changes_where_the_model_as_it_is_is_the_best(store: Kept) -> No
 
 def test_another_way_of_drawing_from_the_recipe_is_a_candidate(store: Kept) -> None:
     recipe = trained(store, 2.0, role="recipe")
-    other = trained(store, 5.0)
+    equal = trained(store, 2.0)
+    trained(store, 5.0)  # worse than the recipe: hopeless
     found = drawings(store, [2.0, 1.0] + [1.5] * 10)
-    assert plan(store).finalists()[0] == [recipe.number, found[1].number, other.number]
+    assert plan(store).finalists()[0] == [recipe.number, found[1].number, equal.number]
 
 
 def test_bounds_come_before_objectives(store: Kept) -> None:
@@ -191,9 +192,9 @@ def test_drawings_are_no_trainings(store: Kept) -> None:
     """They count neither as trials nor as full trainings, and no strategy hears of them."""
     for _ in range(4):
         trained(store)
-    before = {b: plan(store, b)._seeds_affordable([], 2, 2) for b in ("16trials", "16full")}
+    before = {b: plan(store, b)._seeds_affordable([], [0, 1], 2) for b in ("16trials", "16full")}
     drawings(store, [1.0] * 12)
-    assert {b: plan(store, b)._seeds_affordable([], 2, 2) for b in before} == before
+    assert {b: plan(store, b)._seeds_affordable([], [0, 1], 2) for b in before} == before
     found = plan(store)
     found.strategy.ask = lambda space, history, n, rng: [] if len(history.trials) == 4 else pytest.fail("it heard")
     assert found.next_search() == []

@@ -1,5 +1,8 @@
 """What is trained next: groups of the search while the budget lasts, then the finalists on fresh seeds.
 
+While nothing promising was found (`campaign.contenders`), the search also has the finals' share of the budget, but for two seeds
+of the recipe and of one candidate. If that brings nothing either, the recipe alone is final: on fresh seeds, for its honest score.
+
 Everything follows from the store, the plan and the clock, so that a campaign that was killed goes on as it would have.
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maestune.campaign.budget import (
     GOOD_FINAL_SEEDS,
@@ -16,16 +19,16 @@ from maestune.campaign.budget import (
     TIMED_FINAL_SEEDS,
     seconds_text,
 )
+from maestune.campaign.contenders import Contender, contenders
 from maestune.campaign.costs import last_end
 from maestune.campaign.drawing import Drawings, told
 from maestune.campaign.plan import Plan
-from maestune.campaign.reading import history_of, ranked
+from maestune.campaign.reading import history_of
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
 from maestune.execution.jobs import Progress
 from maestune.search import Strategy
 from maestune.search.groups import first_group
-from maestune.search.rungs import violation
 from maestune.types import Proposal, Trial, TrialState
 
 REPORT_SECONDS = 2.0  # kept back for the report
@@ -78,21 +81,31 @@ class Agenda:
         )
 
     def _affordable(self, group: Sequence[Proposal], trials: Sequence[Trial]) -> int:
-        """How many of a group the budget still pays for."""
+        """Number of trials of a group that the budget still pays for."""
         if not group:
             return 0
+        budget, seconds = self.plan.budget, self.plan.budget.kind == "seconds"
+        usual = self._paid(group, trials, self._search_deadline() if seconds else budget.search_amount)
+        if usual or self._contenders()[1]:
+            return usual
+        # A count waits for nothing, so that what still runs is seen first: it may turn out promising.
+        if not seconds and any(t.state == TrialState.RUNNING for t in trials):
+            return 0
+        return self._paid(group, trials, self._latest_search if seconds else budget.longest_search)
+
+    def _paid(self, group: Sequence[Proposal], trials: Sequence[Trial], amount: float) -> int:
+        """Number of trials of a group that a search of so many seconds, trials or full trainings pays for."""
         budget, first = self.plan.budget, len(trials) < 2
         parents = [self.store.trials[p.parent] for p in group if p.parent is not None]
         begun, until = parents[0].step if parents else 0, group[0].until_steps
         if budget.kind == "trials":
-            return len(group) if group[0].parent is not None else max(0, int(budget.search_amount) - len(trials))
+            return len(group) if parents else max(0, int(amount) - len(trials))
         if budget.kind == "full":
-            spent = sum(t.until_steps for t in trials) / self.plan.full_steps
-            left = (budget.search_amount - spent) * self.plan.full_steps / (until - begun)
+            left = (amount - self._spent(trials)) * self.plan.full_steps / (until - begun)
         else:
             costs = self.plan.costs
             expected = costs.segment(begun, until, costs.per_step(parents or self.store.trials))
-            left = (self._search_deadline() - self.clock()) / expected if expected > 0 else math.inf
+            left = (amount - self.clock()) / expected if expected > 0 else math.inf
             # A group's architecture may be slower than those before it: of a large one there must be time for twice.
             left = left if left < 2 else left / 2
         return max(int(first), len(group) if math.isinf(left) else int(left + 1e-9))
@@ -102,16 +115,22 @@ class Agenda:
         budget, base, candidates = self.plan.budget, *self._final_costs()
         good = REPORT_SECONDS + self._together([*base, *candidates[: self.plan.finalists]], GOOD_FINAL_SEEDS)
         kept = min(max(good, FINALS_LEAST * budget.amount), budget.amount - budget.search_amount)
-        return min(budget.amount - kept, self._latest) - self._drawings.kept_seconds
+        return min(budget.amount - kept - self._drawings.kept_seconds, self._latest_search)
+
+    @property
+    def _latest_search(self) -> float:
+        """Campaign seconds at which the search ends at the latest: early enough for drawings and finals."""
+        return self._latest - self._drawings.kept_seconds
 
     @property
     def _latest(self) -> float:
         """Campaign seconds at which the finals have to begin: those of the recipe and the best so far on three seeds each.
 
-        The best of those whose finals leave the search enough.
+        The best of those whose finals leave the search enough. While nobody is promising: those of anybody, on two seeds.
         """
         budget, base, candidates = self.plan.budget, *self._final_costs()
-        finals = (self._together([*base, best], TIMED_FINAL_SEEDS) for best in candidates)
+        seeds = TIMED_FINAL_SEEDS if self._contenders()[1] else MIN_FINAL_SEEDS
+        finals = (self._together([*base, best], seeds) for best in candidates)
         most = FINALS_MOST * budget.amount
         return budget.amount - REPORT_SECONDS - next((seconds for seconds in finals if seconds <= most), most)
 
@@ -128,10 +147,11 @@ class Agenda:
 
     @property
     def overdue(self) -> bool:
-        """Whether what the search still trains must be stopped for the finals; never before there is who could be in them."""
-        if self.plan.budget.kind != "seconds" or not self._contenders()[1]:
+        """Whether what the search still trains must be stopped for the finals; never before anything but the recipe has a score."""
+        scored = any(t.rungs and not t.state.failed and t.role != "recipe" for t in self._searched)
+        if self.plan.budget.kind != "seconds" or not scored:
             return False
-        return self.clock() > self._latest - self._drawings.kept_seconds
+        return self.clock() > self._latest_search
 
     def next_drawing(self) -> Sequence[Trial]:
         """One more way of drawing samples from the weights of the best; none when there are enough, or no more time."""
@@ -143,40 +163,66 @@ class Agenda:
         return Drawings(self.plan, self.store)
 
     def _contenders(self) -> tuple[list[Trial], list[Trial]]:
-        """The recipe's trial, if it has been begun, and all that could be retrained beside it, the best first.
-
-        Only such as were fully trained and keep the bounds, if any does; else the nearest to that.
-        """
+        """The recipe's trial, if it has been begun, and those worth retraining beside it, the best first."""
         history = history_of(self.store)
-        order = [t for t in ranked(history) if t.role != "recipe"]
-        complete = [t for t in order if t.state == TrialState.COMPLETE]
-        within = [t for t in complete if not violation(t.rungs[-1].scores, history.constraints)]
-        return [t for t in history.trials if t.role == "recipe"][:1], within or complete or order
+        return [t for t in history.trials if t.role == "recipe"][:1], [c.trial for c in contenders(history)]
 
     def finalists(self) -> tuple[list[int], str]:
-        """Numbers of the search trials that are retrained: the recipe, and the best that the budget has room for.
+        """Numbers of the search trials that are retrained, with a note: the recipe, and the best that the budget has room for.
 
-        With a note where the best was passed over, because its final trainings would take longer than there is time.
+        The recipe alone where nobody may be better; none where the recipe has no score either.
         """
-        recipe, order = self._contenders()
+        recipe, _ = self._contenders()
+        found = contenders(history_of(self.store))
         redrawn, note = self._drawings.better(), ""
-        if redrawn is not None:
+        if redrawn is not None and redrawn[0] in [*recipe, *(c.trial for c in found)]:
             source, better = redrawn
-            order, note = [better, *(t for t in order if t != source)], told(source, better)
-        if not order:
-            return [], ""
-        best = order[0]
-        if self.plan.budget.kind == "seconds" and not self._in_time([*recipe, best], TIMED_FINAL_SEEDS):
-            fitting = [t for t in order if self._in_time([*recipe, t], TIMED_FINAL_SEEDS)]
-            order = fitting or order
-            if fitting:
+            place = next((c for c in found if c.trial == source), Contender(source, ahead=True, within=True))
+            found = [replace(place, trial=better), *(c for c in found if c != place)]
+            note = told(source, better)
+        if not found:
+            scored = [t for t in recipe if t.rungs and not t.state.failed]
+            return [t.number for t in scored], self._nothing_better() if scored else ""
+        order = [c.trial for c in found]
+        if self.plan.budget.kind == "seconds" and not self._in_time([*recipe, order[0]], TIMED_FINAL_SEEDS):
+            best, order = order[0], self._fitting(recipe, found)
+            if order[0] != best:
                 more = self._finals_seconds([*recipe, best], TIMED_FINAL_SEEDS) - self._left
                 note = (
                     f"trial {best.number} was the best of the search, but its final trainings would take some {seconds_text(more)} "
-                    f"longer than the budget; trial {fitting[0].number} is retrained in its place (a larger --budget has room for it)"
+                    f"longer than the budget; trial {order[0].number} is retrained in its place (a larger --budget has room for it)"
                 )
         chosen = recipe + order[: self._n_candidates(recipe, order)]
         return [t.number for t in chosen], note
+
+    def _fitting(self, recipe: Sequence[Trial], found: Sequence[Contender]) -> list[Trial]:
+        """Contenders whose finals fit into the time that is left, where those of the best do not on three seeds.
+
+        Two seeds decide little, so another contender of equal standing on three comes first; but two seeds of one that was
+        ahead of the recipe tell more than three of one that was not. All of them where none fits.
+        """
+
+        def fits(contender: Contender, seeds: int) -> bool:
+            return self._in_time([*recipe, contender.trial], seeds)
+
+        best, peers = found[0], [c for c in found if c.standing == found[0].standing]
+        wishes = (
+            (peers, TIMED_FINAL_SEEDS),
+            ([best], MIN_FINAL_SEEDS),
+            (found, TIMED_FINAL_SEEDS),
+            (found, MIN_FINAL_SEEDS),
+        )
+        first = next((c for group, seeds in wishes for c in group if fits(c, seeds)), None)
+        kept = found if first is None else [first, *(c for c in found if c != first and fits(c, TIMED_FINAL_SEEDS))]
+        return [c.trial for c in kept]
+
+    def _nothing_better(self) -> str:
+        """A note for the recipe as the only finalist: how much of the search ran."""
+        trained = sum(t.step for t in self._searched) / self.plan.full_steps
+        return (
+            f"nothing better found: {len(self._searched)} configurations, {trained:.3g} full trainings "
+            f"(budget {self.plan.budget.describe()}); try a larger --budget"
+        )
 
     def _n_candidates(self, recipe: Sequence[Trial], order: Sequence[Trial]) -> int:
         """As many candidates as leave the verdict five seeds each; at least one."""
@@ -186,8 +232,20 @@ class Agenda:
             fitting = [n for n in numbers if self._in_time([*recipe, *order[:n]], GOOD_FINAL_SEEDS)]
             room = max(fitting, default=1)
         else:
-            room = int((budget.amount - budget.search_amount) / GOOD_FINAL_SEEDS) - len(recipe)
+            searched = max(budget.search_amount, self._spent(self._searched))  # more than its share where it went on
+            room = int((budget.amount - searched) / GOOD_FINAL_SEEDS) - len(recipe)
         return max(1, min(self.plan.finalists, room))
+
+    @property
+    def _searched(self) -> list[Trial]:
+        """All trials of the search."""
+        return [t for t in self.store.trials if t.stage == "search"]
+
+    def _spent(self, trials: Sequence[Trial]) -> float:
+        """Amount of a budget of trials or of full trainings that trials have used up."""
+        if self.plan.budget.kind == "trials":
+            return float(len(trials))
+        return sum(t.until_steps for t in trials) / self.plan.full_steps
 
     @property
     def _left(self) -> float:
@@ -219,7 +277,7 @@ class Agenda:
         counts = {source: sum(t.source == source for t in done) for source in sources}
         number = min(counts, key=lambda source: counts[source])  # of several the first
         begun, level = counts[number], max(counts.values())
-        seeds = level - begun if begun < level else self._seeds_affordable(done, len(sources), begun)
+        seeds = level - begun if begun < level else self._seeds_affordable(done, sources, begun)
         seeds = min(seeds, 1 if number in self._alone else self._seeds_as_one(number, done))
         source = self.store.trials[number]
         group = [
@@ -239,17 +297,17 @@ class Agenda:
         ]
         return self.store.launch(group, self.plan.space)
 
-    def _seeds_affordable(self, done: Sequence[Trial], size: int, begun: int) -> int:
+    def _seeds_affordable(self, done: Sequence[Trial], sources: Sequence[int], begun: int) -> int:
         """On how many more seeds every one of the finalists can be trained together; the first two are always."""
-        most = min(self.plan.members, MAX_FINAL_SEEDS - begun)
+        # There is nothing to compare the recipe with where it is the only finalist: its score is worth five seeds at most.
+        alone = all(self.store.trials[source].role == "recipe" for source in sources)
+        most = min(self.plan.members, (GOOD_FINAL_SEEDS if alone else MAX_FINAL_SEEDS) - begun)
         if begun < MIN_FINAL_SEEDS:
             return min(most, MIN_FINAL_SEEDS - begun)
-        budget, trained = self.plan.budget, [t for t in self.store.trials if t.stage != "drawing"]
-        if budget.kind == "trials":
-            left = (budget.amount - len(trained)) / size
-        elif budget.kind == "full":
-            spent = sum(t.until_steps for t in trained) / self.plan.full_steps
-            left = (budget.amount - spent + 1e-9) / size
+        budget = self.plan.budget
+        if budget.kind != "seconds":
+            spent = self._spent([t for t in self.store.trials if t.stage != "drawing"])
+            left = (budget.amount - spent + 1e-9) / len(sources)
         else:
             workers = max(self.plan.workers, 1)
             seconds = {t.source: self._final_seconds(t.source, done) for t in done if t.source is not None}

@@ -25,6 +25,8 @@ def write_best(record: Record) -> None:
 
 def _what_best_is(record: Record) -> str:
     """What is recommended, in words."""
+    if record.nothing_better:
+        return "the starting recipe (nothing better was found)"
     if not record.verdicts:
         return f"trial {record.best}, not yet judged"
     verdict = record.verdicts[0]

@@ -60,6 +60,11 @@ class Budget:
         finals = max(self.amount * FINALS_SHARE, 2 * MIN_FINAL_SEEDS)
         return max(float(round(self.amount - finals)), 2.0)
 
+    @property
+    def longest_search(self) -> float:
+        """Trials or full trainings for a search that has found nothing promising: all but two seeds of recipe and candidate."""
+        return max(self.search_amount, self.amount - 2 * MIN_FINAL_SEEDS)
+
     def describe(self) -> str:
         """In words."""
         if self.kind == "seconds":

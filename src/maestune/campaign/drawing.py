@@ -6,7 +6,7 @@ ways of drawing from one network are ranked rightly nearly always, even on few s
 (benchmarks/results/common_noise.md). The best way goes into the finals, where it is retrained and judged as all are.
 
 Two waves, so that nothing depends on who is finished first: the trained model as it is and ways all over the ranges, then ways
-near the best of those.
+near the best of those. No way is tried twice, nor the trained one again; where a space has fewer ways, there are fewer drawings.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maestune.campaign.plan import Plan
 from maestune.campaign.reading import history_of, ranked
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
 from maestune.search.rungs import ranking, rung_losses, violation
-from maestune.space import Space
+from maestune.space import Float, Param, Space
+from maestune.space.params import OFF_SHARE
 from maestune.types import Config, Constraint, Score, Trial, TrialState, Value
 
 FIRST = 8
 SECOND = 4
 MOST = 0.1  # share of a time budget
 NEAR = 0.1  # of a range: the spread of the second wave
+WIDER = 1.1  # factor of that spread where a way near the best has been tried already
+TRIES = 300  # draws without a new way after which none is left: by then all of a small space were drawn
 
 
 @dataclass(frozen=True)
@@ -58,21 +62,22 @@ class Drawings:
 
     def next(self) -> Sequence[Trial]:
         """One more, begun; none while the first wave is awaited, and when there are enough."""
-        source, done = self._trained(), self.done
-        first = done[:FIRST]
+        source, done, seed = self._trained(), self.done, self.plan.seed
         if source is None or len(done) >= FIRST + SECOND:
             return []
-        best: Config | None = None
-        if len(done) >= FIRST:
+        names = self.plan.drawn_with
+        ways = first_ways(self.plan.space, names, source.config, derive_rng(seed, "drawing", 0))
+        first = done[: len(ways)]
+        if len(done) >= len(ways):
             scored = self._ordered(first)
             if not scored or not all(t.state.final for t in first):
                 return []
-            best = scored[0].config
-        rng = derive_rng(self.plan.seed, "drawing", int(best is not None))
-        way = variation(self.plan.space, self.plan.drawn_with, source.config, best, len(done), rng)
+            ways += second_ways(self.plan.space, names, scored[0].config, ways, derive_rng(seed, "drawing", 1))
+        if len(done) >= len(ways):
+            return []
         trial = Trial(
             number=-1,
-            config=way,
+            config=ways[len(done)],
             seed=derive_seed(self.plan.seed, "search"),
             stage="drawing",
             state=TrialState.RUNNING,
@@ -118,29 +123,68 @@ def cautious(scores: Mapping[str, Score], bounds: Sequence[Constraint]) -> dict[
     return found
 
 
-def variation(
-    space: Space, names: Collection[str], config: Config, best: Config | None, number: int, rng: np.random.Generator
-) -> Config:
-    """The config with other values of some parameters: way `number` of drawing, of which 0 is the config itself.
-
-    `best`: the best of the first wave; None while that is drawn. `rng`: the same for all of a wave.
-    """
-    if number == 0:
-        return config
-    varied = [param for param in space.varying if param.name in names and param.name in config]
-    size = FIRST - 1 if best is None else SECOND
+def first_ways(space: Space, names: Collection[str], config: Config, rng: np.random.Generator) -> list[Config]:
+    """The trained config, then up to `FIRST` - 1 others with values of `names` from all over their ranges, the nearest first."""
+    varied = _varied(space, names, config)
+    size = FIRST - 1
     # A Latin hypercube: each parameter has a value in every stretch of its range.
     points = np.stack([(rng.permutation(size) + rng.random(size)) / size for _ in varied], axis=1)
-    if best is None:
-        now = np.array([param.to_unit(config[param.name]) for param in varied])
-        nearest = np.argsort(
-            ((points - now) ** 2).sum(axis=1), kind="stable"
-        )  # first, for there may be no time for all
-        point = points[nearest[number - 1]]
-        return config.with_(**{p.name: p.from_unit(float(u)) for p, u in zip(varied, point, strict=True)})
-    units = np.array([p.to_unit(best[p.name]) for p in varied])
-    near = np.clip(units + NEAR * (2 * points[number - FIRST] - 1), 0.0, 1.0)
-    return best.with_(**{p.name: p.from_unit(float(u)) for p, u in zip(varied, near, strict=True)})
+    now = _place(varied, np.array([param.to_unit(config[param.name]) for param in varied]))
+    ways: dict[Config, float] = {config: -1.0}  # with the distance from the trained config
+    for planned in points:
+        point = planned
+        for _ in range(TRIES):
+            way = _at(varied, config, point)
+            if way not in ways:
+                ways[way] = float(((_place(varied, point) - now) ** 2).sum())
+                break
+            point = rng.random(len(varied))
+        else:
+            break
+    return sorted(ways, key=lambda way: ways[way])  # the nearest first, for there may be no time for all
+
+
+def second_ways(
+    space: Space, names: Collection[str], best: Config, tried: Collection[Config], rng: np.random.Generator
+) -> list[Config]:
+    """Up to `SECOND` configs that were not tried yet, near the best of those."""
+    varied = _varied(space, names, best)
+    points = np.stack([(rng.permutation(SECOND) + rng.random(SECOND)) / SECOND for _ in varied], axis=1)
+    centre = _place(varied, np.array([param.to_unit(best[param.name]) for param in varied]))
+    ways: list[Config] = []
+    for planned in points:
+        point, spread = planned, NEAR
+        for _ in range(TRIES):
+            way = _at(varied, best, np.clip(centre + spread * (2 * point - 1), 0.0, 1.0))
+            if way not in tried and way not in ways:
+                ways.append(way)
+                break
+            point, spread = rng.random(len(varied)), min(WIDER * spread, 1.0)
+        else:
+            break
+    return ways
+
+
+def _varied(space: Space, names: Collection[str], config: Config) -> list[Param]:
+    """Parameters that can have another value without another training."""
+    return [param for param in space.varying if param.name in names and param.name in config]
+
+
+def _at(varied: Sequence[Param], config: Config, point: NDArray[np.float64]) -> Config:
+    """The config with other values: those at a point of the unit cube."""
+    return config.with_(**{p.name: p.from_unit(float(u)) for p, u in zip(varied, point, strict=True)})
+
+
+def _place(varied: Sequence[Param], point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A point with the off values at the end of the range that they are next to.
+
+    In the unit interval they come first, but no truncation (1.0) is most like the weakest one (0.95).
+    """
+    placed = point.copy()
+    for i, param in enumerate(varied):
+        if isinstance(param, Float) and param.off is not None and point[i] < OFF_SHARE:
+            placed[i] = 1.0 if param.off > param.high else OFF_SHARE
+    return placed
 
 
 def told(source: Trial, best: Trial) -> str:

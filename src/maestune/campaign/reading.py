@@ -52,7 +52,9 @@ def record_of(store: Store, seconds: float) -> Record:
         rungs=tuple(facts["rungs"]),
         trials=trials,
         finalists=found,
-        best=_best(store, best if done else None),
+        best=_best(
+            store, (best or next(iter(found), None)) if done else None
+        ),  # a recipe without candidates is the best
         verdicts=tuple(v for v in verdicts if v is not None),
         floor=score_values(facts["floor"]),
         seconds=facts["seconds"] if done else max([seconds, *(t.clock_seconds for t in trials)]),

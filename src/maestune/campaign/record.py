@@ -128,6 +128,11 @@ class Record:
         """The trials of the search, without the finals."""
         return tuple(t for t in self.trials if t.stage == "search")
 
+    @property
+    def nothing_better(self) -> bool:
+        """Whether the recipe was the only finalist, since the search found nothing that may be better."""
+        return self.done and bool(self.finalists) and all(f.role == "recipe" for f in self.finalists)
+
     def trial(self, number: int) -> Trial:
         """A trial by its number."""
         return next(t for t in self.trials if t.number == number)

@@ -334,9 +334,7 @@ class Loop:
         if note:
             self._note(note)
         if not sources:
-            self._note(
-                "no configuration beside the recipe could be scored, so there are no finals and no verdict; give a larger budget"
-            )
+            self._note("no configuration has a score, so there are no finals and no verdict; try a larger --budget")
         else:
             self._say(
                 f"finals: {', '.join(f'trial {n}' for n in sources)} retrained on fresh seeds, scored on unseen data"

@@ -50,6 +50,8 @@ def verdict_view(record: Record, importance: Mapping[str, float] | None = None) 
         f"Cost: {formats.duration(record.seconds)}, {formats.count(len(record.search_trials), 'configuration')}, "
         f"{formats.number(record.full_trainings)} full trainings."
     )
+    if record.nothing_better:
+        return VerdictView("", "Nothing better found", _nothing_better(record), "", cost, ())
     if not record.verdicts:
         headline = "No verdict" if record.done else "No verdict yet"
         return VerdictView("", headline, _finding_so_far(record, recipe, best), changed, cost, changes)
@@ -99,6 +101,20 @@ def _headline(verdict: Verdict) -> str:
         # Without a sign: the word says the direction.
         return f"{formats.percent(abs(verdict.relative)).removeprefix('+')} % {word} {name}"
     return f"{labels.sentence_case(name)} {word} by {formats.number(abs(verdict.difference), 2)}"
+
+
+def _nothing_better(record: Record) -> str:
+    """The recipe's own score, and how much of the search ran to find nothing better."""
+    metric = record.objectives[0].name
+    score = record.finalists[0].scores.get(metric)
+    value = "" if score is None else f" has {labels.metric_name(metric)} {formats.score(score)}"
+    seeds = formats.count(len(record.finalists[0].runs), "fresh seed")
+    trained = sum(t.step for t in record.search_trials) / record.rungs[-1]
+    return (
+        f"The starting recipe{value} on {seeds} and stays the configuration to use. The search trained "
+        f"{formats.count(len(record.search_trials), 'configuration')}, {formats.number(trained)} full trainings, of the budget "
+        f"{record.budget_text}: none was better at equal steps, or worse by no more than the intervals."
+    )
 
 
 def _finding_so_far(record: Record, recipe: Trial | None, best: Trial | None) -> str:
