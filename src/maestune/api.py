@@ -37,8 +37,9 @@ class Result:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The best configuration."""
-        return dict(self.record.trial(self.record.best).config) if self.record.best is not None else {}
+        """The configuration to use: the best found, or the recipe where nothing better was."""
+        found = self.record.recommended
+        return {} if found is None else dict(self.record.trial(found.trial).config)
 
     @property
     def decision(self) -> str:

@@ -2,9 +2,22 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from maestune.campaign.verdict import failures, finalists, over_seeds, t_interval, verdict, winner
+from maestune.campaign.verdict import (
+    difference_over_seeds,
+    failures,
+    finalists,
+    limits,
+    over_seeds,
+    relative_over_seeds,
+    t_interval,
+    verdict,
+    winner,
+)
+from maestune.quality import DESCRIBED
 from maestune.types import Config, Constraint, Objective, Rung, Score, Trial, TrialState
 
 KID = Objective("kid")  # compared by differences
@@ -61,7 +74,9 @@ def test_decisions(recipe, best, decision, objective):
     assert result.decision == decision
     assert result.seeds == 3
     assert result.difference == pytest.approx(result.best.value - result.recipe.value)
-    assert result.relative == pytest.approx(result.difference / result.recipe.value)
+    if math.isfinite(result.relative):  # not where the recipe's mean may be zero
+        assert result.relative == pytest.approx(result.difference / result.recipe.value)
+        assert result.relative_low <= result.relative <= result.relative_high
     assert result.low <= result.difference <= result.high
 
 
@@ -70,7 +85,9 @@ def test_shares_stay_shares():
     assert near_one.value == pytest.approx(0.95)
     assert (near_one.high, near_one.low) == (1.0, pytest.approx(t_interval([0.9, 1.0, 0.95]).low))
     assert over_seeds("novelty", [0.0, 0.1]).low == 0.0
-    assert over_seeds("bpc", [0.0, 0.1]).low < 0.0
+    assert over_seeds("bpc", [0.0, 0.1]).low == 0.0
+    assert over_seeds("kid", [0.0, 0.1]).low < 0.0  # its estimate may be negative
+    assert over_seeds("my_own", [0.0, 0.1]).low < 0.0
     assert math.isnan(over_seeds("adherence", [0.9]).low)
 
 
@@ -157,6 +174,56 @@ def test_one_seed_decides_nothing():
     result = verdict(found, winner(found, FD), FD, trials, FAILURE)
     assert result.decision == "inconclusive"
     assert math.isnan(result.low)
+
+
+# Intervals hold their rate; benchmarks/verdict_intervals.py tells more --------------------------------------------------
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+@pytest.mark.parametrize(("metric", "seeds"), [("fd", 3), ("fd", 6), ("own", 3), ("own", 6)])
+def test_the_true_difference_and_ratio_lie_inside_at_their_rate(metric, seeds, correlation):
+    rng, campaigns, ratio = np.random.default_rng(seeds), 2_000, 0.4
+    shared, alone = rng.normal(size=(2, campaigns, seeds))
+    other = correlation * shared + math.sqrt(1 - correlation**2) * alone
+    if metric == "fd":
+        recipe, best = 7.0 * np.exp(0.2 * shared), 7.0 * ratio * np.exp(0.2 * other)
+    else:
+        recipe, best = 7.0 + 0.5 * shared, 7.0 * ratio + 0.5 * other
+    inside = np.zeros(2)
+    for r, b in zip(recipe.tolist(), best.tolist(), strict=True):
+        difference, relative = (f(metric, r, b, 0.95) for f in (difference_over_seeds, relative_over_seeds))
+        inside += difference.low <= 7.0 * (ratio - 1) <= difference.high, relative.low <= ratio - 1 <= relative.high
+    assert inside / campaigns == pytest.approx([0.95, 0.95], abs=0.017)  # 3.5 standard errors
+
+
+def test_a_ratio_whose_set_is_not_bounded_is_none():
+    assert math.isnan(relative_over_seeds("own", [1.0, -1.0, 0.5], [2.0, 1.0, 3.0], 0.95).value)
+    assert math.isnan(relative_over_seeds("own", [1.0], [2.0], 0.95).low)
+    sure = relative_over_seeds("own", [-10.0, -10.5, -9.5], [-5.0, -5.2, -4.8], 0.95)
+    assert sure.low < sure.value < sure.high < 1.0
+    assert sure.value == pytest.approx(0.5), "half as negative: half its size more"
+    assert relative_over_seeds("own", [4.0, 4.0], [5.0, 5.0], 0.95).value == pytest.approx(0.25)
+
+
+def test_fieller_is_the_set_of_ratios_that_a_paired_test_does_not_reject():
+    recipe, best = np.array([5.0, 6.5, 7.0, 5.5]), np.array([3.0, 3.6, 4.4, 2.9])
+    found = relative_over_seeds("own", recipe.tolist(), best.tolist(), 0.95)
+    for bound in (found.low, found.high):
+        assert stats.ttest_1samp(best - (bound + 1) * recipe, 0.0).pvalue == pytest.approx(0.05)
+
+
+@given(st.sampled_from(sorted(DESCRIBED)), st.data())
+def test_no_interval_leaves_what_a_metric_can_be(metric, data):
+    lower, upper = limits(metric)
+    values = st.floats(max(lower, -1e3), min(upper, 1e3))
+    seeds = data.draw(st.integers(1, 6))
+    recipe, best = (data.draw(st.lists(values, min_size=seeds, max_size=seeds)) for _ in range(2))
+    for score in (over_seeds(metric, recipe), over_seeds(metric, best, 0.99)):
+        assert all(math.isnan(v) or lower <= v <= upper for v in (score.low, score.high))
+    difference = difference_over_seeds(metric, recipe, best, 0.95)
+    assert all(math.isnan(v) or lower - upper <= v <= upper - lower for v in (difference.low, difference.high))
+    relative = relative_over_seeds(metric, recipe, best, 0.95)
+    assert lower < 0 or math.isnan(relative.low) or relative.low >= -1
 
 
 # Bounds ---------------------------------------------------------------------------------------------------------------

@@ -56,7 +56,8 @@ def test_plain_lines_tell_start_best_events_and_verdict(full: Record) -> None:
     assert "1 min 1 s left" in stream.getvalue()
     assert "30 s]" in lines[-2]
     assert lines[-2].endswith("trial 3: stopped because [31mof this [bold]x[/]")
-    assert "better than the starting configuration. What changed most: lr " in lines[-1]
+    assert f"better than the starting configuration. Recommended: trial {full.best}; fd " in lines[-1]
+    assert "of the recipe, means over 5 fresh seeds. What changed most: lr " in lines[-1]
     assert "\x1b" not in stream.getvalue()
 
 

@@ -12,7 +12,7 @@ def test_numbers_keep_their_leading_digits(value: float, digits: int) -> None:
     text = formats.number(value, digits)
     back = float(text.replace("−", "-").replace(",", ""))
     assert back == pytest.approx(value, rel=0.5 * 10.0 ** (1 - digits) * 1.001, abs=1e-300)
-    assert sum(c.isdigit() for c in text.split("e")[0].lstrip("−0.,").rstrip("0")) <= digits
+    assert sum(c.isdigit() for c in text.split("e")[0].replace(",", "").lstrip("−0.").rstrip("0")) <= digits
 
 
 @given(st.floats(min_value=0, max_value=1e9))

@@ -73,6 +73,7 @@ def test_no_column_of_numbers_is_lost_on_a_narrow_terminal(full: Record, width: 
 
 
 def test_the_star_stands_at_what_is_to_be_used(full: Record) -> None:
-    worse = replace(full, verdicts=(replace(full.verdicts[0], decision="worse"),))
+    found = full.verdicts[0]
+    worse = replace(full, verdicts=(replace(found, decision="worse", recipe=found.best, best=found.recipe),))
     assert f"★{full.best} " in _printed(trials_table(full, limit=10), 120)
     assert "★0 " in _printed(trials_table(worse, limit=10), 120)

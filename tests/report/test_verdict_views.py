@@ -68,7 +68,8 @@ def test_without_scores_the_verdict_names_what_happened(folder: Path) -> None:
 
 
 def test_a_worse_best_is_no_headline_and_no_best(full: Record) -> None:
-    worse = replace(full, verdicts=(replace(full.verdicts[0], decision="worse"),))
+    found = full.verdicts[0]
+    worse = replace(full, verdicts=(replace(found, decision="worse", recipe=found.best, best=found.recipe),))
     assert verdict_view(worse).headline == "Nothing better than the recipe"
     assert (best_name(full), best_name(worse)) == ("best", "best candidate")
     assert best_name(replace(worse, done=False)) == "best"

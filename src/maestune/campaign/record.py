@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from maestune.space import Space
 from maestune.types import Config, Constraint, Objective, Score, Trial
@@ -28,7 +29,8 @@ class Verdict:
     """Best against recipe on one objective, paired over fresh seeds.
 
     `difference` = best - recipe in the objective's unit, with its interval; `relative` the same as a share of the
-    recipe's value (-0.62 = 62 % smaller). `decision` is "better", "worse", "inconclusive", or "infeasible" where the best
+    recipe's value (-0.62 = 62 % smaller), NaN where there is no such share with an interval. `pairs`: the scores of recipe and best,
+    seed by seed. `decision` is "better", "worse", "inconclusive", or "infeasible" where the best
     breaks a bound: then it is no better, whatever the difference. `outside`, `recipe_outside`: by how much their means
     over the seeds break the bounds in all (shares of the bounds; 0: kept); `breaks`: which bounds the best breaks, and
     where it is.
@@ -48,13 +50,23 @@ class Verdict:
     outside: float = 0.0
     recipe_outside: float = 0.0
     breaks: tuple[tuple[Constraint, Score | None], ...] = ()
+    pairs: tuple[tuple[float, float], ...] = ()
 
     @property
     def keep_recipe(self) -> bool:
-        """Whether the recipe is to be used: the nearer to the bounds of the two; of two within them, the better."""
+        """Whether the recipe is to be used: where it is nearer to the bounds, or as near and the best has no better mean."""
         if self.outside != self.recipe_outside:
             return self.recipe_outside < self.outside
-        return self.decision == "worse"
+        return not self.objective.loss(self.best.value) < self.objective.loss(self.recipe.value)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The configuration to use: that of a search `trial`, whose `role` is "recipe" or "best", and the reason in a sentence."""
+
+    trial: int
+    role: Literal["recipe", "best"]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,22 @@ class Record:
         return tuple(t for t in self.trials if t.stage == "search")
 
     @property
+    def recommended(self) -> Recommendation | None:
+        """The configuration to use, which no mean over fresh seeds says to be worse than the recipe; None before there is any."""
+        if self.best is None:
+            return None
+        if self.nothing_better:
+            return Recommendation(self.best, "recipe", "the search found nothing that may be better")
+        if not self.verdicts:
+            role = "recipe" if self.trial(self.best).role == "recipe" else "best"
+            return Recommendation(self.best, role, "the best of the search so far, not yet judged on fresh seeds")
+        verdict = self.verdicts[0]
+        if not verdict.keep_recipe:
+            return Recommendation(self.best, "best", _reason(verdict, "the recipe"))
+        recipe = next(f.trial for f in self.finalists if f.role == "recipe")
+        return Recommendation(recipe, "recipe", _reason(verdict, f"trial {self.best}"))
+
+    @property
     def nothing_better(self) -> bool:
         """Whether the recipe was the only finalist, since the search found nothing that may be better."""
         return self.done and bool(self.finalists) and all(f.role == "recipe" for f in self.finalists)
@@ -145,3 +173,19 @@ class Record:
     def full_trainings(self) -> float:
         """Training done so far, in full trainings."""
         return sum(t.step for t in self.trials if t.stage != "drawing") / self.rungs[-1]
+
+
+def _reason(verdict: Verdict, other: str) -> str:
+    """Why one of recipe and best is recommended: bounds first, then the means over fresh seeds."""
+    ours, theirs = (verdict.recipe, verdict.best) if verdict.keep_recipe else (verdict.best, verdict.recipe)
+    means = (
+        f"{verdict.objective.name} {ours.value:.4g} against {theirs.value:.4g} of {other}, means over {verdict.seeds} fresh "
+        f"seed{'s' * (verdict.seeds != 1)}"
+    )
+    if verdict.outside != verdict.recipe_outside:
+        return f"nearer to the bounds than {other}, or within them ({means})"
+    nearest = "; neither keeps the bounds" if verdict.outside else ""
+    if verdict.keep_recipe:
+        return f"{means}{nearest}"
+    sure = "" if verdict.decision in ("better", "infeasible") else f"; the difference is {verdict.decision}"
+    return f"{means}{sure}{nearest}"

@@ -57,8 +57,10 @@ def draw_samples(
         asking = Asking.from_dict(facts["asking"]) if facts["asking"] else None
     finally:
         store.close()
-    finals = [f for f in record.finalists if (f.role == "recipe" if recipe else f.trial == record.best)]
-    number = finals[0].runs[0] if finals else record.best
+    found = record.recommended
+    use = None if found is None else found.trial
+    finals = [f for f in record.finalists if (f.role == "recipe" if recipe else f.trial == use)]
+    number = finals[0].runs[0] if finals else use
     if number is None:
         raise CheckpointError(f"{folder} has no trained model yet; go on with it: maestune resume {folder}")
     trial = record.trial(number)

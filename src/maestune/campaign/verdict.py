@@ -3,7 +3,8 @@
 Intervals are Student's t over seeds; for several candidates the confidence is divided among them (Bonferroni), so that
 picking the best of them afterwards does not make it look surer than it is. Scores on a ratio scale (the Fréchet
 distance: its noise over seeds grows with its value) are compared by their logarithms, so that their means are geometric
-and a pair says by which factor the best is better; others by their differences.
+and a pair says by which factor the best is better; others by their differences. Each interval holds what it is of at its
+rate (benchmarks/results/verdict_intervals.md).
 
 A best that breaks a bound, by its mean over the seeds on those data, is not better, however large the difference.
 """
@@ -35,24 +36,93 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score
     mean = float(data.mean())
     if len(data) < 2:
         return Score(mean)
-    half = float(stdtrit(len(data) - 1, 0.5 + confidence / 2)) * float(data.std(ddof=1)) / math.sqrt(len(data))
+    half = _t(len(data), confidence) * float(data.std(ddof=1)) / math.sqrt(len(data))
     return Score(mean, mean - half, mean + half)
 
 
 def over_seeds(metric: str, values: Sequence[float], confidence: float = CONFIDENCE) -> Score:
-    """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic; of shares within 0 and 1.
+    """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic; within what the metric can be.
 
     >>> round(over_seeds("fd", [2.0, 8.0]).value, 6), over_seeds("coverage", [0.25, 0.75]).value
     (4.0, 0.5)
     """
-    if not _by_ratio(metric, values):
-        mean = t_interval(values, confidence)
-        described = DESCRIBED.get(metric)
-        if described is None or described.unit != "share":
-            return mean
-        return Score(mean.value, max(mean.low, 0.0), min(mean.high, max(mean.value, 1.0)))
-    logs = t_interval(np.log(values).tolist(), confidence)
-    return Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
+    if _by_ratio(metric, values):
+        logs = t_interval(np.log(values).tolist(), confidence)
+        return Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
+    return within_limits(t_interval(values, confidence), *limits(metric))
+
+
+def limits(metric: str) -> tuple[float, float]:
+    """The range of a metric's values; everything for a score of the user's own."""
+    described = DESCRIBED.get(metric)
+    return (-math.inf, math.inf) if described is None else described.limits
+
+
+def within_limits(score: Score, lower: float, upper: float) -> Score:
+    """An interval cut to what is possible; its value stays inside. NaN bounds stay."""
+    low = score.low if math.isnan(score.low) else min(max(score.low, lower), score.value)
+    high = score.high if math.isnan(score.high) else max(min(score.high, upper), score.value)
+    return Score(score.value, low, high)
+
+
+def difference_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float) -> Score:
+    """Mean of the best less that of the recipe, as `over_seeds` tells both, paired over seeds, in the metric's unit.
+
+    On a ratio scale the means are geometric, and the interval is the delta method's: Student's t of the pairs of logarithms,
+    each weighted by its mean, since both means are uncertain. Cut to what is possible: neither score leaves the metric's range.
+    """
+    if _by_ratio(metric, [*recipe, *best]):
+        before, after = np.log(recipe), np.log(best)
+        weighted = math.exp(after.mean()) * after - math.exp(before.mean()) * before
+        spread = t_interval(weighted.tolist(), confidence)
+        value = math.exp(after.mean()) - math.exp(before.mean())
+        shift = value - spread.value
+        found = Score(value, spread.low + shift, spread.high + shift)
+    else:
+        found = t_interval([b - r for r, b in zip(recipe, best, strict=True)], confidence)
+    lower, upper = limits(metric)
+    known = over_seeds(metric, recipe, confidence)
+    least = lower - (upper if math.isnan(known.high) else known.high)
+    most = upper - (lower if math.isnan(known.low) else known.low)
+    return within_limits(found, least, most)
+
+
+def relative_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float) -> Score:
+    """The difference as a share of the recipe's mean, with its interval (-0.62: 62 % smaller); NaN where there is none.
+
+    On a ratio scale from pairs of logarithms, else by Fieller's theorem (1954, J. R. Stat. Soc. B 16:175), which takes the
+    recipe's mean as uncertain too; only where its set is bounded, that is where that mean is surely not zero.
+    """
+    if _by_ratio(metric, [*recipe, *best]):
+        ratios = t_interval([math.log(b / r) for r, b in zip(recipe, best, strict=True)], confidence)
+        return Score(math.expm1(ratios.value), _exp(ratios.low) - 1, _exp(ratios.high) - 1)
+    ratio = _fieller(np.asarray(recipe, dtype=np.float64), np.asarray(best, dtype=np.float64), confidence)
+    shares = Score(ratio.value - 1, ratio.low - 1, ratio.high - 1)
+    if np.mean(recipe) < 0:  # the ratio of two negative means falls where the best grows
+        shares = Score(-shares.value, -shares.high, -shares.low)
+    return within_limits(shares, -1.0, math.inf) if limits(metric)[0] >= 0 else shares
+
+
+def _fieller(recipe: np.ndarray, best: np.ndarray, confidence: float) -> Score:
+    """Ratio of the means of paired samples, best by recipe, with Fieller's interval; NaN where that is not bounded."""
+    nothing = Score(math.nan, math.nan, math.nan)
+    n = len(recipe)
+    if n < 2:
+        return nothing
+    (rr, rb), (_, bb) = np.cov(recipe, best, ddof=1) * _t(n, confidence) ** 2 / n
+    r, b = float(recipe.mean()), float(best.mean())
+    # The set of all q for which (b - q r)² is within the noise of b - q r: a q² - 2 c q + d <= 0.
+    a, c, d = r * r - rr, r * b - rb, b * b - bb
+    if not a > 0:
+        return nothing
+    root = math.sqrt(max(c * c - a * d, 0.0))
+    value = b / r
+    return within_limits(Score(value, (c - root) / a, (c + root) / a), -math.inf, math.inf)
+
+
+def _t(n: int, confidence: float) -> float:
+    """Quantile of Student's t for the mean of n values."""
+    return float(stdtrit(n - 1, 0.5 + confidence / 2))
 
 
 def failures(
@@ -138,28 +208,25 @@ def verdict(
         return [final_scores(runs[n], failure)[objective.name].value for n in finalist.runs]
 
     before, after = values(recipe), values(best)
-    confidence = 1 - (1 - CONFIDENCE) / candidates
-    level = recipe.scores[objective.name].value
-    if _by_ratio(objective.name, [*before, *after]):
-        ratios = t_interval([math.log(b / r) for r, b in zip(before, after, strict=True)], confidence)
-        shares = Score(math.expm1(ratios.value), _exp(ratios.low) - 1, _exp(ratios.high) - 1)
-        interval = Score(level * shares.value, level * shares.low, level * shares.high)
-    else:
-        interval = t_interval([b - r for r, b in zip(before, after, strict=True)], confidence)
-    relative = [d / abs(level) if level else math.nan for d in (interval.value, interval.low, interval.high)]
+    name, confidence = objective.name, 1 - (1 - CONFIDENCE) / candidates
+    difference = difference_over_seeds(name, before, after, confidence)
+    relative = relative_over_seeds(name, before, after, confidence)
+    # Pairs of logarithms tell more of a ratio scale than differences, whose noise is that of the larger value.
+    decisive = relative if _by_ratio(name, [*before, *after]) else difference
     broken = outside(best, constraints)
     return Verdict(
         objective=objective,
         recipe=recipe.scores[objective.name],
         best=best.scores[objective.name],
-        difference=interval.value,
-        low=interval.low,
-        high=interval.high,
-        relative=relative[0],
-        relative_low=relative[1],
-        relative_high=relative[2],
-        decision="infeasible" if broken else _decide(interval, objective),
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+        relative=relative.value,
+        relative_low=relative.low,
+        relative_high=relative.high,
+        decision="infeasible" if broken else _decide(decisive, objective),
         seeds=len(before),
+        pairs=tuple(zip(before, after, strict=True)),
         outside=broken,
         recipe_outside=outside(recipe, constraints),
         breaks=tuple((c, best.scores.get(c.name)) for c in constraints if violation(best.scores, [c])),

@@ -6,6 +6,7 @@ and are computed together. A kind is three pure functions; it knows nothing of i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, Literal, TypeVar
@@ -113,7 +114,8 @@ Axis = Literal["realism", "diversity", "coherence", "adherence", "novelty", "lik
 class Measure:
     """A number that says how good a model is, in words that a person understands.
 
-    `goal`: whether it may be improved. What is best where real data have it, neither least nor greatest (diversity that noise
+    `lower`, `upper`: the range of its values; shares are in 0 … 1 and ratio scales above 0 without saying so. `goal`: whether it
+    may be improved. What is best where real data have it, neither least nor greatest (diversity that noise
     has more of, distance from the training data), may be bounded and not improved. Which known failures it sees and which not
     is measured: docs/metrics.md.
     """
@@ -128,6 +130,15 @@ class Measure:
     ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
     goal: bool = True
     within: str = ""  # the parameter that models must share for their values to be comparable
+    lower: float = -math.inf
+    upper: float = math.inf
+
+    @property
+    def limits(self) -> Limits:
+        """The range of its values."""
+        if self.unit == "share":
+            return 0.0, 1.0
+        return max(self.lower, 0.0) if self.ratio_scale else self.lower, self.upper
 
 
 @dataclass(frozen=True, kw_only=True)

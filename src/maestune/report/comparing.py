@@ -28,8 +28,8 @@ def trained(record: Record, trial: Trial | None) -> Trial | None:
 
 
 def chosen(record: Record) -> Trial | None:
-    """The trial to use: the best, or the recipe where the verdict says to keep that; None before there is one."""
-    return recipe_trial(record) if record.verdicts and record.verdicts[0].keep_recipe else best_trial(record)
+    """The trial to use; None before there is one."""
+    return None if record.recommended is None else record.trial(record.recommended.trial)
 
 
 def best_name(record: Record) -> str:

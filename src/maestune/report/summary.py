@@ -31,6 +31,7 @@ def summary(record: Record) -> dict[str, Any]:
         "full_trainings": _finite(record.full_trainings),
         "best": None if best is None else {"trial": best.number, **_config_data(record, best)},
         "recipe": None if recipe is None else {"trial": recipe.number, **_config_data(record, recipe)},
+        "recommended": _recommended_data(record),
         "verdict": verdicts[0] if verdicts else None,
         "verdicts": verdicts,
         "constraints": [_bound_data(row) for row in bounds_view(record)],
@@ -52,6 +53,15 @@ def _config_data(record: Record, trial: Trial) -> dict[str, Any]:
         "scores": _scores_data(scores_of(record, trial)),
         "scored_on": "report" if held_out else "search",
     }
+
+
+def _recommended_data(record: Record) -> dict[str, Any] | None:
+    """The configuration to use, which of the two it is, and why."""
+    found = record.recommended
+    if found is None:
+        return None
+    config = {name: plain(value) for name, value in record.trial(found.trial).config.items()}
+    return {"role": found.role, "trial": found.trial, "reason": found.reason, "config": config}
 
 
 def _bound_data(row: BoundRow) -> dict[str, Any]:
@@ -102,6 +112,7 @@ def _verdict_data(verdict: Verdict) -> dict[str, Any]:
         "decision": verdict.decision,
         "seeds": verdict.seeds,
         "keep_recipe": verdict.keep_recipe,
+        "by_seed": [{"recipe": _finite(recipe), "best": _finite(best)} for recipe, best in verdict.pairs],
     }
 
 

@@ -28,7 +28,7 @@ def verdict_card(record: Record, view: VerdictView) -> str:
     return (
         f'<section class="card verdict {view.decision}" id="verdict" aria-labelledby="verdict-title">'
         f'<div class="word">{word}</div><h2 id="verdict-title">{escape(view.headline)}</h2>'
-        f"<p>{escape(view.finding)}</p>{bar}{_bounds(record)}{changes}"
+        f"<p>{escape(view.finding)}</p><p>{escape(view.use)}</p>{bar}{_bounds(record)}{changes}"
         f'<dl class="facts">{facts}</dl></section>'
     )
 

@@ -15,6 +15,7 @@ from maestune.report.trial_views import state_counts
 from maestune.types import Trial
 
 CHANGES_TOLD = 3  # in the sentence of the verdict
+SEEDS_LISTED = 3  # so few seeds are listed one by one
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class VerdictView:
     changed: str
     cost: str
     changes: tuple[Change, ...]
+    use: str = ""  # which configuration is recommended, and why
 
     @property
     def text(self) -> str:
         """The whole sentence."""
         first = "" if self.decision else f"{self.headline}."
-        return " ".join(part for part in (first, self.finding, self.changed, self.cost) if part)
+        return " ".join(part for part in (first, self.finding, self.use, self.changed, self.cost) if part)
 
 
 def verdict_view(record: Record, importance: Mapping[str, float] | None = None) -> VerdictView:
@@ -59,7 +61,15 @@ def verdict_view(record: Record, importance: Mapping[str, float] | None = None) 
     told = finding(verdict, record.recipe_name)
     if not record.done:
         return VerdictView("", f"So far {_headline(verdict)}", told, changed, cost, changes)
-    return VerdictView(verdict.decision, _headline(verdict), told, changed, cost, changes)
+    return VerdictView(verdict.decision, _headline(verdict), told, changed, cost, changes, _use(record))
+
+
+def _use(record: Record) -> str:
+    """Which configuration is recommended, and why."""
+    found = record.recommended
+    if found is None:
+        return ""
+    return f"Recommended: {'the recipe' if found.role == 'recipe' else f'trial {found.trial}'}; {found.reason}."
 
 
 def finding(verdict: Verdict, recipe_name: str) -> str:
@@ -85,7 +95,11 @@ def finding(verdict: Verdict, recipe_name: str) -> str:
         meaning["infeasible"] = outside_text(verdict, recipe_name)
     elif verdict.recipe_outside:
         meaning["worse"] = f"worse than {recipe_name}, which breaks the bounds that this one keeps."
-    return f"{values} ({difference}, {formats.count(verdict.seeds, 'paired seed')}): {meaning[verdict.decision]}"
+    seeds = formats.count(verdict.seeds, "paired seed")
+    if verdict.seeds <= SEEDS_LISTED:
+        listed = ", ".join(f"{formats.number(r)} → {formats.number(b)}" for r, b in verdict.pairs)
+        seeds = f"{seeds}: {listed}" if listed else seeds
+    return f"{values} ({difference}, {seeds}): {meaning[verdict.decision]}"
 
 
 def _headline(verdict: Verdict) -> str:
