@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 from maestune.errors import MaestuneError, SettingsError
 from maestune.execution import worker
@@ -33,7 +30,6 @@ class _Worker:
     jobs: dict[int, Job] = field(default_factory=dict[int, Job])  # by trial; those that have not ended
     ready: bool = False
     killed: str | None = None  # why it is being ended
-    stack: Path = field(default_factory=Path)  # where it writes what it is doing, when it is asked
 
 
 class Processes:
@@ -47,8 +43,6 @@ class Processes:
             raise SettingsError(GUARD_NEEDED)
         self._threads = threads
         self._setup: Setup | None = None
-        self._stacks = tempfile.TemporaryDirectory(prefix="maestune-workers-", ignore_cleanup_errors=True)
-        self._spawned = itertools.count()
         self._workers = [self._spawn() for _ in range(workers)]
 
     def prepare(self, setup: Setup) -> None:
@@ -120,7 +114,6 @@ class Processes:
                 each.process.kill()
                 each.process.join()
             each.pipe.close()
-        self._stacks.cleanup()
 
     def _drain(self, each: _Worker) -> list[Event]:
         found: list[Event] = []
@@ -138,7 +131,7 @@ class Processes:
             each.process.join()
             outcome = Outcome.DIED if each.killed is None else Outcome.HUNG
             cause = each.killed or _cause(each.process.exitcode)
-            stack = each.stack.read_text(encoding="utf-8", errors="replace") if outcome == Outcome.HUNG else ""
+            stack = worker.stack_of(each.process.pid, list(each.jobs.values())) if outcome == Outcome.HUNG else ""
             found += [Ended(trial, outcome, 0, 0.0, message=cause, stack=stack) for trial in each.jobs]
             self._replace(each)
         return found
@@ -146,13 +139,11 @@ class Processes:
     def _spawn(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        stack = Path(self._stacks.name) / str(next(self._spawned))
-        args = (theirs, self._threads, os.getpid(), str(stack))
-        process = context.Process(target=worker.main, args=args, daemon=True)
+        process = context.Process(target=worker.main, args=(theirs, self._threads, os.getpid()), daemon=True)
         with _environment(self._threads), _without_main(), _interrupts_held():
             process.start()
         theirs.close()
-        return _Worker(process, ours, stack=stack)
+        return _Worker(process, ours)
 
     def _ready(self, each: _Worker) -> None:
         with suppress(OSError):
@@ -162,7 +153,7 @@ class Processes:
     def _replace(self, each: _Worker) -> None:
         each.pipe.close()
         fresh = self._spawn()
-        each.process, each.pipe, each.stack = fresh.process, fresh.pipe, fresh.stack
+        each.process, each.pipe = fresh.process, fresh.pipe
         each.jobs, each.killed, each.ready = {}, None, False
         self._ready(each)
 

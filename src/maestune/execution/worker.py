@@ -7,8 +7,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maestune.execution.jobs import Job
 
 STOP = "stop"  # sent during jobs: write checkpoints and end them
 _in_worker = False
@@ -19,19 +25,16 @@ def in_worker() -> bool:
     return _in_worker
 
 
-def main(pipe: Connection, threads: int, parent: int, stack: str) -> None:
-    """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker.
-
-    `stack`: the file to which SIGUSR1 writes where the process is, for a training that hangs.
-    """
+def main(pipe: Connection, threads: int, parent: int) -> None:
+    """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker."""
     global _in_worker
     _in_worker = True
     os.dup2(2, 1)  # what a training prints must not get between the campaign's own lines, or its --json, on stdout
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):  # not on Windows
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1, file=open(stack, "w"), all_threads=False)  # noqa: SIM115 (open as long as it lives)
+    if hasattr(signal, "SIGUSR1"):  # not on Windows
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
     import torch  # only now: the environment (threads, device) was set by the campaign before
@@ -50,12 +53,46 @@ def main(pipe: Connection, threads: int, parent: int, stack: str) -> None:
                 return
             if jobs == STOP:
                 continue  # it was meant for jobs that had ended in the meantime
-            for event in trainer.run(jobs, lambda: _asked_to_stop(pipe)):
-                pipe.send(event)
+            with _stack_on_request(jobs):
+                for event in trainer.run(jobs, lambda: _asked_to_stop(pipe)):
+                    pipe.send(event)
     except (EOFError, BrokenPipeError):
         return
     except MaestuneError as error:
         pipe.send(error)
+
+
+@contextmanager
+def _stack_on_request(jobs: Sequence[Job]) -> Iterator[None]:
+    """While jobs are trained, SIGUSR1 writes into the folder of the first where the process is: a training may hang."""
+    if not hasattr(faulthandler, "register"):  # Windows
+        yield
+        return
+    path = _stack_path(os.getpid(), jobs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.unregister(signal.SIGUSR1)
+            path.unlink(missing_ok=True)
+
+
+def stack_of(process: int | None, jobs: Sequence[Job]) -> str:
+    """What a worker that is gone wrote of where it was; empty where it wrote nothing. The file is removed."""
+    path = _stack_path(process or 0, jobs)
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        path.unlink()
+    except OSError:
+        return ""
+    return text
+
+
+def _stack_path(process: int, jobs: Sequence[Job]) -> Path:
+    # Named like all that is being written, so that the next start of the campaign removes what a crash has left.
+    return jobs[0].folder / f".stack.{process}.part"
 
 
 def _asked_to_stop(pipe: Connection) -> bool:
