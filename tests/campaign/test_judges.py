@@ -31,7 +31,7 @@ def test_what_the_judges_measure_is_accepted(judged: Judged) -> None:
     [
         ("modes", r"knows no classes .*leave --features out"),
         ("clip_like", "no encoder of images and captions"),
-        ("fd_inf", r"more held-out images or more samples than there are \(359 and 200\)"),
+        ("fd_inf", r"It needs 260 samples, there are 200; give more with --samples"),
     ],
 )
 def test_what_they_cannot_measure_is_refused_with_the_reason(judged: Judged, name: str, why: str) -> None:

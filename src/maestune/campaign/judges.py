@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +34,7 @@ from maestune.quality import (
 )
 from maestune.quality.metric import SampleMetric
 from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextJudge, known_text, prepare_eyes
+from maestune.types import Score
 
 Say = Callable[[str], None]
 
@@ -69,9 +70,11 @@ def prepare_judges(
         return Judged()
     report = judges["report"]
     metrics = [name for name in report.metrics if name in judges["search"].metrics]
-    if report.floor_note:
-        notes.append(report.floor_note)
-    floor = report.floor(metrics, floor_generator(settings))
+    floor, impossible = _floor(report, metrics, settings)
+    metrics = list(floor)
+    notes += [f"Left out: {why}" for why in impossible.values()]
+    for note in filter(None, (_left_out(judges), report.floor_note)):
+        notes.append(note)
     return Judged(judges, score_dict(floor), score_dict(report.failure(metrics)), tuple(notes))
 
 
@@ -87,6 +90,8 @@ def _image_judges(
         if settings.features is None:
             raise SettingsError(why)
         say(f"warning: {test.sentence}")
+    elif not test.conclusive:
+        say(f"note: {test.sentence}")
     notes = [extractor.description, test.sentence]
     answerer = None if settings.vqa is None else choose_answerer(settings.vqa, data, device, say)
     if answerer is not None:
@@ -135,6 +140,30 @@ def _text_judges(settings: Settings, data: TextData, say: Say) -> tuple[dict[Spl
     return judges, [f"Texts are looked at with {eyes.description}.", copied]
 
 
+def _floor(judge: Judge, metrics: Sequence[str], settings: Settings) -> tuple[dict[str, Score], dict[str, str]]:
+    """The floor of the metrics that real data themselves can be scored by, and of the others the reason.
+
+    Some need more of each class than there is, which only shows when they are computed.
+    """
+    try:
+        return judge.floor(metrics, floor_generator(settings)), {}
+    except MetricError:
+        impossible: dict[str, str] = {}
+        for name in metrics:
+            try:
+                judge.floor([name], floor_generator(settings))
+            except MetricError as error:
+                impossible[name] = str(error)
+        left = [name for name in metrics if name not in impossible]
+        return judge.floor(left, floor_generator(settings)), impossible
+
+
+def _left_out(judges: Mapping[Split, Judge]) -> str:
+    """What is not measured for want of images or samples; that of the search, which has fewer samples, or else of the verdict."""
+    notes = [judge.left_out_note for judge in (judges["search"], judges["report"]) if isinstance(judge, ImageJudge)]
+    return next(filter(None, notes), "")
+
+
 def check_judgeable(goals: Goals, judged: Judged) -> None:
     """Refuse goals that the judges turned out not to be able to measure."""
     for name in goals.names:
@@ -158,10 +187,10 @@ def _why_not(metric: SampleMetric, judged: Judged) -> str:
         return "There is no second extractor for them."
     if metric.needs_places and search.real.held_out.places is None:
         return f"The judge's extractor does not tell what it sees where ({search.extractor.description})."
-    return (
-        f"It needs more held-out images or more samples than there are ({len(search.real.held_out):,} and "
-        f"{search.n_samples:,}); give more data, or more with --samples."
-    )
+    judges = [judge for judge in judged.judges.values() if isinstance(judge, ImageJudge)]
+    missing = next((judge.left_out[metric.name] for judge in judges if metric.name in judge.left_out), "")
+    advice = "give more with --samples" if " samples" in missing else "give more images"
+    return f"It {missing or 'needs more images'}; {advice}, or leave it out."
 
 
 def costly(name: str) -> bool:

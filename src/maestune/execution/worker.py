@@ -68,9 +68,13 @@ def _stack_on_request(jobs: Sequence[Job]) -> Iterator[None]:
     if not hasattr(faulthandler, "register"):  # Windows
         yield
         return
+    from maestune.execution.folder import writing
+
     path = _stack_path(os.getpid(), jobs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8")
+    with file:
         faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
         try:
             yield

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maestune.data import Batch, ImageData, Images, to_float
 from maestune.errors import MetricError
-from maestune.quality.available import available_metrics, fewest_samples
+from maestune.quality.available import fewest_samples, metric_availability
 from maestune.quality.catalogue import METRICS, find_metric
 from maestune.quality.features.captions import CaptionReader, asked_views
 from maestune.quality.features.extractor import Extractor
@@ -48,7 +48,8 @@ class ImageJudge:
     `others`: images of the other held-out split, for the floor of what sees copies. `conditions`: the label and caption
     that each sample is to show, empty where nothing is asked. `metrics`: what it can measure. `second`: another extractor,
     whose opinion is asked as well; `reader`: who reads captions; `answerer`: who is asked whether samples show theirs, and
-    `captions`: these as they were written, where that is known.
+    `captions`: these as they were written, where that is known. `left_out`: metrics for which there are too few images or samples,
+    with what is missing.
     """
 
     split: Literal["search", "report"]
@@ -63,6 +64,7 @@ class ImageJudge:
     reader: CaptionReader | None = None
     answerer: Answerer | None = None
     captions: tuple[str, ...] = field(default=(), repr=False)
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
     _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
     _fewer: dict[int, ImageJudge] = field(default_factory=dict[int, "ImageJudge"], repr=False, compare=False)
@@ -93,7 +95,7 @@ class ImageJudge:
         known = data.train.images[:MOST_KNOWN]
         held_out = asked_views(_seen(extractor, second, images.images), images.images, images.conditions)
         real = Reals(held_out, _seen(extractor, second, known))
-        metrics = available_metrics(
+        availability = metric_availability(
             data,
             extractor,
             conditional="label" in conditions,
@@ -107,7 +109,7 @@ class ImageJudge:
             split,
             extractor,
             n_samples,
-            metrics,
+            availability.metrics,
             real,
             data.train,
             others,
@@ -116,6 +118,7 @@ class ImageJudge:
             reader,
             answerer,
             captions,
+            availability.left_out,
         )
 
     def fewest(self, metrics: Sequence[str]) -> int:
@@ -223,6 +226,17 @@ class ImageJudge:
         seen = asked_views(seen, images.images, images.conditions, self.reader)
         seen = asked_about(seen, images.images, images.conditions, self.answerer)
         return self.score(seen, metrics, intervals=True)
+
+    @property
+    def left_out_note(self) -> str:
+        """Which metrics are left out for want of images or samples, what they need, and what brings them back; or nothing."""
+        if not self.left_out:
+            return ""
+        reasons: dict[str, list[str]] = {}
+        for name, shortage in self.left_out.items():
+            reasons.setdefault(shortage, []).append(name)
+        told = "; ".join(f"{', '.join(names)} ({shortage})" for shortage, names in reasons.items())
+        return f"Left out, since there is too little for them: {told}. More images, or samples, bring them back."
 
     @property
     def floor_note(self) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +28,7 @@ from maestune.quality.metrics.frechet import frechet_reference, samples_distance
 
 GROWTH = 1.05  # damage that moves the distance by less than this is not seen
 NEAR_ZERO = 0.25  # real against real, as a share of real against the strongest damage
+LEAST_IMAGES = 100  # held out: with fewer, distances are mostly those of so few images, whatever was done to them
 SMALLEST = 1e-12  # distance that is divided by
 LEAST_AGREEMENT = 0.5  # rank correlation of two extractors below which they contradict each other
 
@@ -38,7 +39,7 @@ class SelfTest:
 
     `distances`: "real" is the untouched sample, "near-copies" what nobody could tell from it; see `damages`. `second`: the
     same by a second extractor, empty where none was asked. `agreement`: Spearman's rank correlation of the two over the
-    damages, -1 … 1. `faintest`: how much further the least visible damage is than its undamaged counterpart, as a factor.
+    damages, -1 … 1. `conclusive`: whether there are enough images to tell at all. `faintest`: how much further the least visible damage is than its undamaged counterpart, as a factor.
     """
 
     distances: Mapping[str, float]
@@ -47,6 +48,7 @@ class SelfTest:
     second: Mapping[str, float] = field(default_factory=dict[str, float])
     agreement: float | None = None
     faintest: float = 0.0
+    conclusive: bool = True
 
 
 def self_test(extractor: Extractor, data: ImageData, seed: int = 0, second: Extractor | None = None) -> SelfTest:
@@ -61,7 +63,15 @@ def self_test(extractor: Extractor, data: ImageData, seed: int = 0, second: Extr
     for name, images in damaged(data, torch.Generator().manual_seed(seed)):
         for (judge, told), reference in zip(judges, references, strict=True):
             told[name] = samples_distance(reference, _features(judge, images))
-    return judge_distances(distances, others)
+    found = judge_distances(distances, others)
+    held_out = len(data.search)
+    if found.passed or held_out >= LEAST_IMAGES:
+        return found
+    sentence = (
+        f"The extractor's self-test cannot tell with {held_out} held-out images (from about {LEAST_IMAGES} on it can): distances are "
+        f"mostly those of so few images ({_numbers(distances)}). Small differences of scores mean little; give more images to be sure."
+    )
+    return replace(found, sentence=sentence, conclusive=False)
 
 
 def judge_distances(distances: Mapping[str, float], second: Mapping[str, float] | None = None) -> SelfTest:
@@ -80,7 +90,7 @@ def judge_distances(distances: Mapping[str, float], second: Mapping[str, float] 
     agreement = _agreement(distances, second) if second else None
     if agreement is not None and not agreement >= LEAST_AGREEMENT:
         complaints.append(f"a second extractor orders the damages otherwise (rank correlation {agreement:.2f})")
-    numbers = ", ".join(f"{name}: {value:.3g}" for name, value in distances.items())
+    numbers = _numbers(distances)
     if complaints:
         sentence = (
             f"The extractor failed its self-test: {'; '.join(complaints)}. Do not trust its distances ({numbers})."
@@ -95,12 +105,16 @@ def judge_distances(distances: Mapping[str, float], second: Mapping[str, float] 
 
 def refusal(test: SelfTest) -> str | None:
     """Why an extractor that nobody asked for by name must not judge, and what to do; None where it may."""
-    if test.passed:
+    if test.passed or not test.conclusive:
         return None
     return (
         f"{test.sentence} A campaign would be led by what it cannot see. Look with: maestune features check DATA; choose "
         "other eyes (--features ssl, random, or dinov2:PATH), give more images, or insist by naming it: --features NAME."
     )
+
+
+def _numbers(distances: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}: {value:.3g}" for name, value in distances.items())
 
 
 def _features(extractor: Extractor, images: Tensor) -> np.ndarray:

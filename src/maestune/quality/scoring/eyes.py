@@ -64,7 +64,7 @@ def choose_eyes(
     second = choose_second(extractor, data, tell).on(device)
     tell("Testing the extractor on real images made worse")
     test = self_test(extractor, data, second=second)
-    if not test.passed and features in (None, AUTO):
+    if not test.passed and test.conclusive and features in (None, AUTO):
         raise MetricError(
             f"{test.sentence} Values would rest on what it cannot see. Choose other eyes (--features ssl, random, or "
             f"dinov2:PATH), give more real images, or insist on these with --features {extractor.kind}."

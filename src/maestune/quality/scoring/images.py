@@ -18,7 +18,7 @@ from maestune.data import ImageData, load_images
 from maestune.data.load import resolved_source
 from maestune.data.spec import Batch
 from maestune.errors import DataError, SettingsError
-from maestune.quality.available import available_metrics
+from maestune.quality.available import metric_availability
 from maestune.quality.catalogue import METRICS
 from maestune.quality.features.choice import AUTO, parse_features
 from maestune.quality.features.vqa import check_vqa
@@ -91,7 +91,15 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
     tell("Choosing what to show")
     warnings = [*eyes.warnings, *not_new(fakes, data.report, data.train)]
     read = (data.note, skipped_note("real images", data.skipped), *fakes.notes, skipped_note("samples", fakes.skipped))
-    notes = [*read, asked_note, *eyes.notes, *number_notes(len(fakes), len(data.report)), judge.floor_note, *notes]
+    notes = [
+        *read,
+        asked_note,
+        *eyes.notes,
+        *number_notes(len(fakes), len(data.report)),
+        judge.left_out_note,
+        judge.floor_note,
+        *notes,
+    ]
     return ScoreResult(
         modality="image",
         real=_real_side(request, data),
@@ -199,7 +207,7 @@ def _asked(
 
 def _judge_of(judge: ImageJudge, n: int, conditions: Batch, data: ImageData) -> ImageJudge:
     """The same judge, of other samples that were asked for no captions."""
-    metrics = available_metrics(
+    availability = metric_availability(
         data,
         judge.extractor,
         conditional="label" in conditions,
@@ -207,12 +215,12 @@ def _judge_of(judge: ImageJudge, n: int, conditions: Batch, data: ImageData) -> 
         places=judge.real.held_out.places is not None,
         n_samples=n,
     )
-    return replace(judge, n_samples=n, conditions=conditions, metrics=metrics, _references={}, _fewer={})
+    found = {"metrics": availability.metrics, "left_out": availability.left_out}
+    return replace(judge, n_samples=n, conditions=conditions, **found, _references={}, _fewer={})
 
 
 def _why_not(name: str, judge: ImageJudge, conditions: Batch) -> str:
-    metric, n = METRICS[name], judge.n_samples
-    per_dimension = metric.least_per_dimension * (judge.extractor.dimensions + 1)
+    metric = METRICS[name]
     if metric.needs_captions:
         return "it needs real images with captions, and samples that were asked for some; give --prompts FILE with a column caption."
     if metric.needs_answers:
@@ -231,11 +239,9 @@ def _why_not(name: str, judge: ImageJudge, conditions: Batch) -> str:
         )
     if metric.needs_places and judge.real.held_out.places is None:
         return f"{judge.extractor.kind} features do not tell the places of an image apart. Use --features auto."
-    if n < max(2 * metric.least, per_dimension):
-        return (
-            f"it needs at least {max(2 * metric.least, per_dimension):,} samples, and there are {n:,}. Generate more."
-        )
-    return f"it needs at least {metric.least:,} real images in each held-out part and to learn from. Give more real images."
+    shortage = judge.left_out.get(name, "needs more than there is")
+    repair = "Generate more samples" if "samples" in shortage else "Give more real images"
+    return f"it {shortage}. {repair}."
 
 
 def _real_side(request: ImageRequest, data: ImageData) -> Side:
