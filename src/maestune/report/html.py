@@ -1,7 +1,8 @@
 """The report: one self-contained page that works offline, needs no network and runs nothing that comes from data.
 
 Every text is escaped where it is put into the page (`escape`); data for scripts travels as JSON with "<" written as an
-escape, so that nothing in it can close its element. The page's own policy forbids loading anything.
+escape, so that nothing in it can close its element. The page's own policy forbids loading anything, and
+runs no script but the two of the page.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from maestune.report.formats import escape
 from maestune.report.html_parts import pairs, section
 from maestune.report.importance_views import importance_view
 from maestune.report.metric_html import scores_section
+from maestune.report.policy import content_policy, inline_script
 from maestune.report.sample_html import samples_section
 from maestune.report.search_html import curves_section, history_section, reasons_section
 from maestune.report.sources import sources
@@ -27,8 +29,6 @@ from maestune.report.training_views import curves_view
 from maestune.report.trial_html import trials_section
 from maestune.report.verdict_html import verdict_card
 from maestune.report.verdict_views import verdict_view
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def render(record: Record, path: Path) -> Path:
@@ -62,10 +62,11 @@ def page(record: Record) -> str:
         _best(record),
         _environment(record),
     ]
+    own_scripts = [inline_script(text) for text in (get_plotlyjs(), asset("page.js"))]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(f'{verdict.headline} · {record.folder.name} · maestune')}</title><style>{_asset('page.css')}</style>"
+        f'<meta http-equiv="Content-Security-Policy" content="{content_policy(own_scripts)}">'
+        f"<title>{escape(f'{verdict.headline} · {record.folder.name} · maestune')}</title><style>{asset('page.css')}</style>"
     )
     data = {d.key: json.loads(d.figure.to_json() or "{}") for d in drawings}
     for figure in data.values():
@@ -74,7 +75,7 @@ def page(record: Record) -> str:
         f'<script type="application/json" id="templates">'
         f"{_json({'light': template(dark=False), 'dark': template(dark=True)})}</script>"
         f'<script type="application/json" id="drawings">{_json(data)}</script>'
-        f"<script>{get_plotlyjs()}</script><script>{_asset('page.js')}</script>"
+        f"{''.join(f'<script>{text}</script>' for text in own_scripts)}"
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{_header(record)}<main>{"".join(sections)}</main>'
@@ -82,7 +83,8 @@ def page(record: Record) -> str:
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of the page: its styles, its script."""
     return files("maestune.report").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from maestune.quality.scoring.result import ScoreResult, versions
 from maestune.report.formats import escape
+from maestune.report.policy import content_policy
 from maestune.report.score_samples import passages, pictures, short
 from maestune.report.score_tables import classes_bars, measures_table
 from maestune.report.score_views import ScoreView, command, counted, score_view
 from maestune.report.sources import sources
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 TONES = ("better", "better", "inconclusive", "worse")
 
 
@@ -51,7 +51,7 @@ def score_page(result: ScoreResult) -> str:
     title = f"{view.headline} · {short(result.fake.source)} · maestune"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{content_policy()}">'
         f"<title>{escape(title)}</title><style>{styles}</style>"
     )
     heading = f"maestune · {short(result.fake.source)} against {short(result.real.source)}"
