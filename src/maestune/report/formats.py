@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 import math
 
+from maestune.plain_text import clean as clean
+from maestune.plain_text import one_line as one_line
+from maestune.plain_text import shortened as shortened
 from maestune.types import Score, Value
 
 NOTHING = "–"
@@ -104,30 +107,6 @@ def setting(value: Value | None) -> str:
         text = number(value, 1 + math.ceil(-math.log10(1 - value)) if near_one else 3)
         return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
     return str(value)
-
-
-def clean(text: str) -> str:
-    """Text from data without control characters (a terminal would obey them); line breaks stay.
-
-    >>> clean("red \\x1b[31mtext\\n")
-    'red [31mtext\\n'
-    """
-    return "".join(c for c in text if c == "\n" or c.isprintable())
-
-
-def one_line(text: str) -> str:
-    """Text from data without control characters, on one line."""
-    return " ".join(clean(" ".join(text.split())).split())
-
-
-def shortened(text: str, letters: int) -> str:
-    """Text from data on one line, cut to so many letters.
-
-    >>> shortened("pneumonia bacterial", 12)
-    'pneumonia b…'
-    """
-    line = one_line(text)
-    return line if len(line) <= letters else line[: letters - 1] + "…"
 
 
 def count(n: int, singular: str, plural: str = "") -> str:
