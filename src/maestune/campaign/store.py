@@ -30,6 +30,7 @@ from maestune.campaign.events import EventLog
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.folder import checkpoints, disk_error, remove_partial
+from maestune.execution.folder_files import replace_file
 from maestune.execution.jobs import rung_data
 from maestune.space import Space
 from maestune.types import Objective, Trial, TrialState
@@ -180,7 +181,7 @@ class Store:
     def write_error(self, number: int, text: str) -> None:
         """Write what is known of a trial's failure into its folder."""
         with self._disk():
-            (self.trial_folder(number) / "error.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
+            replace_file(self.trial_folder(number) / "error.txt", text)
 
     def remove_partial_files(self) -> None:
         """Remove what killed processes were writing: files beside their place, and a measurement of speed."""

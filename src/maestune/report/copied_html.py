@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from maestune.campaign.record import Record
 from maestune.quality.copied import CopiedPassage
 from maestune.report import formats
 from maestune.report.copied_views import CopiedImagesView, CopiedTextsView, CopiedView, copied_views
 from maestune.report.formats import escape, escape_lines
-from maestune.report.html_parts import picture_uri
+from maestune.report.html_parts import picture
 
 
 def copied_part(record: Record, names: Mapping[str, str]) -> str:
@@ -29,7 +30,7 @@ def copied_part(record: Record, names: Mapping[str, str]) -> str:
             "A distance of 0 is the same image, 1 is as far as held-out real images usually are from their nearest one. Some sample "
             "is always the nearest: whether it is a copy, your eyes must say."
         )
-        body = "".join(_images(name, view) for name, view in images)
+        body = "".join(_images(record.folder, name, view) for name, view in images)
     else:
         return ""
     return f'<h3 class="apart">What is copied</h3><p class="lead">{lead}</p><div class="copied">{body}</div>'
@@ -49,12 +50,12 @@ def _passage(passage: CopiedPassage) -> str:
     )
 
 
-def _images(name: str, view: CopiedImagesView) -> str:
+def _images(folder: Path, name: str, view: CopiedImagesView) -> str:
     what, near = "are" if view.copying > 1 else "is", _percent(view.usual)
     told = f"{_counted(view, 'image')} {what} as near to a training image as the nearest {near} of held-out images."
     distances = " · ".join(formats.number(one.distance, 2) for one in view.nearest)
     alt = f"{name}: samples above the training images nearest to them. Distances {distances}."
-    image = "" if view.picture is None else f'<img src="{picture_uri(view.picture)}" alt="{escape(alt)}">'
+    image = "" if view.picture is None else picture(folder, view.picture, alt)
     return (
         f"<figure>{image}<figcaption><strong>{escape(name)}:</strong> {told}<br>Distances, from the left: {distances}."
         "</figcaption></figure>"

@@ -8,13 +8,14 @@ runs no script but the two of the page.
 from __future__ import annotations
 
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
 from maestune.campaign.record import Record
+from maestune.errors import FileRefusedError
+from maestune.execution.folder_files import MIB, read_text, replace_file
 from maestune.report.drawing import Drawing, template
 from maestune.report.environment_views import environment_view
 from maestune.report.formats import escape
@@ -36,12 +37,7 @@ def render(record: Record, path: Path) -> Path:
 
     Raises OSError when the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page(record), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(path, page(record))
     return path
 
 
@@ -102,13 +98,15 @@ def _header(record: Record) -> str:
 
 
 def _best(record: Record) -> str:
-    path = record.folder / "best.toml"
-    if not path.is_file():
+    try:
+        text = read_text(record.folder, "best.toml", MIB)
+    except FileRefusedError as refused:
+        return section("configuration", "The configuration", "", f"<p>Left out: {escape(str(refused))}.</p>")
+    if text is None:
         return section("configuration", "The configuration", "", "<p>best.toml is written when a best is known.</p>")
-    text = escape(path.read_text(encoding="utf-8", errors="replace"))
     body = (
         '<div class="tools"><button type="button" class="copy" data-copies="best-toml">Copy</button></div>'
-        f'<pre id="best-toml" class="folds" tabindex="0">{text}</pre>'
+        f'<pre id="best-toml" class="folds" tabindex="0">{escape(text)}</pre>'
     )
     return section("configuration", "The configuration", "best.toml of the campaign folder, ready to use.", body)
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from maestune.errors import FileRefusedError
+from maestune.execution.folder_files import MIB, read_bytes
 from maestune.report.drawing import Drawing
 from maestune.report.formats import escape
 
 PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
 PICTURE_SIDE = 1024
+PICTURE_LIMIT = 20 * MIB
+PICTURE_PIXELS = 25_000_000  # of a picture that is decoded
 
 
 def section(key: str, title: str, lead: str, body: str) -> str:
@@ -50,14 +56,36 @@ def pairs(told: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in told)
 
 
-def picture_uri(path: Path) -> str:
-    """A picture of a file, in the page; large ones are recompressed."""
-    data = path.read_bytes()
-    if len(data) <= PICTURE_BYTES:
-        return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    with Image.open(io.BytesIO(data)) as image:
+def picture(folder: Path, path: Path, alt: str) -> str:
+    """A picture of a campaign's folder as an element of the page, or a sentence where it is left out."""
+    try:
+        return f'<img src="{picture_uri(folder, path)}" alt="{escape(alt)}">'
+    except FileRefusedError as refused:
+        return f'<div class="left-out soft">picture left out: {escape(str(refused))}</div>'
+
+
+def picture_uri(folder: Path, path: Path) -> str:
+    """A PNG or JPEG of a campaign's folder, in the page; large ones are recompressed.
+
+    Raises FileRefusedError for a link, or for what is no picture, or too large to be decoded safely.
+    """
+    name = path.relative_to(folder)
+    data = read_bytes(folder, name, PICTURE_LIMIT)
+    if data is None:
+        raise FileRefusedError(f"{name.as_posix()} is gone")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is tighter
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        if image.width * image.height > PICTURE_PIXELS:
+            raise FileRefusedError(f"{name.as_posix()} has {image.width:,} × {image.height:,} pixels, too many to show")
+        image.load()
+        if len(data) <= PICTURE_BYTES:
+            return f"data:image/{str(image.format).lower()};base64,{base64.b64encode(data).decode()}"
         small = image.convert("RGB")
-        small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise FileRefusedError(f"{name.as_posix()} cannot be read as a PNG or JPEG picture") from error
+    small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

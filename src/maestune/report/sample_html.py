@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from maestune.campaign.record import Record
 from maestune.report import labels
 from maestune.report.comparing import best_name
 from maestune.report.copied_html import copied_part
 from maestune.report.formats import escape, escape_lines
-from maestune.report.html_parts import picture_uri
+from maestune.report.html_parts import picture
 from maestune.report.sample_views import Grid, Passage, SamplesView, samples_view
 
 
@@ -23,16 +25,19 @@ def samples_section(record: Record) -> tuple[str, str]:
         )
         return lead, "".join(_pair(before, after, best) for before, after in view.texts) + copied
     items = ((view.real, "Real images", "from the data"), (view.recipe, "The recipe", ""), (view.best, best, ""))
-    shown = [_picture(grid, title, note) for grid, title, note in items if grid is not None]
+    shown = [_picture(record.folder, grid, title, note) for grid, title, note in items if grid is not None]
     if not shown:
         return "", f"<p>There are no pictures yet.</p>{copied}"
     body = f'<div class="pictures main">{"".join(shown)}</div>{_rows(view)}'
     if view.training:
-        strip = "".join(_picture(grid, "", f"{grid.step:,} steps") for grid in view.training)
+        strip = "".join(_picture(record.folder, grid, "", f"{grid.step:,} steps") for grid in view.training)
         body += f'<h3 class="apart">{best} over its training</h3><div class="strip">{strip}</div>'
     if view.exhibits:
         named = ((labels.exhibit(name), grid) for name, grid in view.exhibits)
-        shown = [_picture(grid, title, f"{meaning} {best}, {grid.step:,} steps.") for (title, meaning), grid in named]
+        shown = [
+            _picture(record.folder, grid, title, f"{meaning} {best}, {grid.step:,} steps.")
+            for (title, meaning), grid in named
+        ]
         body += f'<h3 class="apart">More of it</h3><div class="pictures">{"".join(shown)}</div>'
     return "Recipe and best are drawn with the same seed of latents; none of the images is hand-picked.", body + copied
 
@@ -55,12 +60,9 @@ def _pair(before: Passage, after: Passage, best: str) -> str:
     return f'<div class="texts">{columns}</div>'
 
 
-def _picture(grid: Grid, title: str, note: str) -> str:
+def _picture(folder: Path, grid: Grid, title: str, note: str) -> str:
     if not note and grid.step is not None:
         note = f"{grid.source} {grid.step:,} steps"
     alt = f"Grid of images. {title or 'The best found'}, {note}."
     head = f"<strong>{escape(title)}</strong>" if title else ""
-    return (
-        f'<figure><img src="{picture_uri(grid.path)}" alt="{escape(alt)}">'
-        f"<figcaption>{head}{escape(note)}</figcaption></figure>"
-    )
+    return f"<figure>{picture(folder, grid.path, alt)}<figcaption>{head}{escape(note)}</figcaption></figure>"

@@ -6,11 +6,11 @@ scripts, and its own policy forbids them and loading anything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
+from maestune.execution.folder_files import replace_file
 from maestune.quality.scoring.result import ScoreResult, versions
 from maestune.report.formats import escape
 from maestune.report.policy import content_policy
@@ -24,13 +24,8 @@ TONES = ("better", "better", "inconclusive", "worse")
 
 def render_score(result: ScoreResult, path: Path) -> Path:
     """Write the page of a score and return its path. Written whole or not at all; raises OSError when it cannot be."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(score_page(result), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, score_page(result))
     return path
 
 

@@ -39,7 +39,9 @@ def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) ->
         return section("curves", "How they trained", "", "<p>No training has reported yet.</p>")
     drawings += shown
     notes = "".join(
-        f"<li>trial {curve.number}: {escape(note)}</li>" for curve in view.curves for note in curve.notes[-5:]
+        f"<li>trial {curve.number}: {escape(note)}</li>"
+        for curve in view.curves
+        for note in (*curve.notes[-5:], *curve.problems)
     )
     notes = f'<ul class="plain">{notes}</ul>' if notes else ""
     lead = f"Green is the {best_name(record)}, orange the recipe, vermilion one that went wrong or was stopped."
