@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 
 from maestune.plain_text import clean as clean
@@ -116,13 +115,3 @@ def count(n: int, singular: str, plural: str = "") -> str:
     ('1 configuration', '1,234 configurations')
     """
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
-
-
-def escape(text: str) -> str:
-    """Text from data as HTML: what it would mean as markup is taken from it, control characters too."""
-    return html.escape(clean(text))
-
-
-def escape_lines(text: str) -> str:
-    """Text of several lines as HTML; the ends of lines are kept."""
-    return "\n".join(escape(line) for line in text.split("\n"))
