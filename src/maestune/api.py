@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from maestune.campaign.reading import read_record
 from maestune.campaign.settings import default_workers, resolve_device
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.folder import disk_error
+from maestune.execution.folder_files import replace_file
 from maestune.execution.model import is_family, own_model_name
 from maestune.families.base import Family
+from maestune.plain_text import json_text
 from maestune.quality.scoring.result import ScoreResult
 from maestune.quality.scoring.samples import Fake, Real, score_samples
 from maestune.report.console import make_console
@@ -65,9 +66,9 @@ def write_report(record: Record) -> Path:
     """Write summary.json and report.html into a campaign's folder; returns the report's path."""
     from maestune.report.html import render  # plotly and scikit-learn: only when there is something to draw
 
-    text = json.dumps(summary(record), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json_text(summary(record))
     try:
-        (record.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        replace_file(record.folder / "summary.json", text + "\n")
         return render(record, record.folder / "report.html")
     except OSError as error:
         raise disk_error(record.folder, error) from error

@@ -30,6 +30,10 @@ class StoreError(MaestuneError):
     """The campaign folder cannot be written, is in use, or belongs to a different campaign."""
 
 
+class FileRefusedError(StoreError):
+    """A file of a campaign's folder that is not read: a link, a pipe, a device, or too large."""
+
+
 class CheckpointError(MaestuneError):
     """A checkpoint that cannot be written or read back."""
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import records
+from markupsafe import escape
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from maestune.campaign.record import Record
 from maestune.report import html
+from maestune.report.document import content_policy
 from maestune.types import Objective
 
 TWO = (Objective("fd"), Objective("coverage", higher_is_better=True))
@@ -79,7 +81,9 @@ def test_every_page_is_well_formed_and_loads_nothing(page: str) -> None:
             assert value == "" or value.startswith(("data:image/", "#")), (tag, value)
         assert not any(name.startswith("on") for name in attributes)
     policy = [a for t, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy"]
-    assert "default-src 'none'" in (policy[0]["content"] or "")
+    directives = dict(part.split(" ", 1) for part in (policy[0]["content"] or "").split("; "))
+    assert directives["default-src"] == "'none'"
+    assert re.fullmatch(r"'sha256-\S+' 'sha256-\S+'", directives["script-src"])
     assert "unsafe-eval" not in page
     ids = [a["id"] for _, a in parsed.elements if "id" in a]
     assert len(ids) == len(set(ids))
@@ -146,7 +150,7 @@ def test_the_page_shows_everything_that_was_promised(full_page: str) -> None:
     assert text.count("<tr data-state=") == 55
     assert "What changed most" in text
     assert "Radford et al. 2016" in text
-    assert "lr&quot; = " in text or "lr&#x27; = " in text
+    assert "lr&#34; = " in text or "lr = " in text
 
 
 def test_every_large_figure_says_how_to_read_it(full: Record) -> None:
@@ -186,7 +190,7 @@ def test_the_same_record_gives_the_same_page(full: Record, full_page: str) -> No
     assert html.page(full) == full_page
 
 
-PROBE = """<script>addEventListener("load", () => {
+PROBE = """addEventListener("load", () => {
   const table = document.querySelector("table.trials"), out = {};
   const numbers = () => [...table.tBodies[0].rows].filter((r) => !r.hidden).map((r) => Number(r.cells[0].dataset.v));
   const click = (i) => table.tHead.rows[0].cells[i].querySelector("button").click();
@@ -199,23 +203,33 @@ PROBE = """<script>addEventListener("load", () => {
     && [...document.querySelectorAll(".plot")].every((p) => p.querySelector("svg.main-svg"));
   const pre = document.createElement("pre"); pre.id = "probe"; pre.textContent = JSON.stringify(out);
   document.body.append(pre);
-});</script></body>"""
+});"""
+
+
+def dumped(text: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The page after Chromium without a network has run it."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    path = folder / "report.html"
+    path.write_text(text)
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"]
+    command += [f"--user-data-dir={folder / 'profile'}", *options]
+    command += ["--virtual-time-budget=8000", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_without_network_draws_and_sorts(full: Record, full_page: str, tmp_path: Path, dark: bool) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    path = tmp_path / "report.html"
-    path.write_text(full_page.replace("</body>", PROBE))
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    command += ["--virtual-time-budget=8000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    probed = full_page.replace("</body>", f"<script>{PROBE}</script></body>")
+    scripts = [get_plotlyjs(), html.asset("page.js")]
+    own, wider = escape(content_policy(scripts)), escape(content_policy([*scripts, PROBE]))
+    assert probed.count(own) == 1
+    probed = probed.replace(own, wider)
+    done = dumped(probed, tmp_path, f"--blink-settings=preferredColorScheme={0 if dark else 1}")
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found is not None, done.stderr[-2000:]
@@ -227,3 +241,12 @@ def test_a_browser_without_network_draws_and_sorts(full: Record, full_page: str,
     assert out["down"][: len(order)] == order[::-1]  # those without a score stay at the end
     assert set(out["diverged"]) == {t.number for t in full.trials if str(t.state) == "diverged"}
     assert out["words"] == [7]
+
+
+@pytest.mark.browser
+def test_a_browser_runs_no_script_but_the_two_of_the_page(full_page: str, tmp_path: Path) -> None:
+    injected = "<script>document.title='PWNED'</script><img src=x onerror=\"document.title='PWNED'\"></body>"
+    done = dumped(full_page.replace("</body>", injected), tmp_path)
+    assert "main-svg" in done.stdout
+    assert "<title>PWNED" not in done.stdout
+    assert "Content Security Policy" in done.stderr

@@ -128,7 +128,8 @@ def test_every_page_is_well_formed_runs_nothing_and_loads_nothing(result: ScoreR
     images = [a["src"] for tag, a in parsed.elements if tag == "img"]
     assert all(str(source).startswith("data:image/png;base64,") for source in images)
     policy = [a["content"] for _, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert len(policy) == 1
+    assert {"default-src 'none'", "script-src 'none'"} <= set((policy[0] or "").split("; "))
     ids = [a["id"] for _, a in parsed.elements if "id" in a]
     assert len(ids) == len(set(ids))
     assert "\x1b" not in text

@@ -22,8 +22,9 @@ def test_events_survive_torn_and_foreign_lines(folder: Path) -> None:
     record = records.build(folder, n=1, finals=False, files=False)
     good = {"kind": "signals", "step": 1, "signals": {"loss": 1.0}}
     _write(record, 0, json.dumps(good) + "\n[1, 2]\n\nnonsense\n" + json.dumps(good)[:-7])
-    assert read_events(folder, 0) == (good,)
-    assert read_events(folder, 77) == ()
+    told = tuple(f"trials/0000/events.jsonl line {line} is damaged and left out" for line in (2, 3, 4))
+    assert read_events(folder, 0) == ((good,), told)
+    assert read_events(folder, 77) == ((), ())
 
 
 def test_events_with_broken_bytes_are_read(folder: Path) -> None:
@@ -31,7 +32,7 @@ def test_events_with_broken_bytes_are_read(folder: Path) -> None:
     _write(record, 0, '{"kind": "note", "text": "a"}\n')
     path = record.trial_folder(0) / "events.jsonl"
     path.write_bytes(path.read_bytes() + b'{"kind": "note", "te\xff\xfe')
-    assert [e["text"] for e in read_events(folder, 0)] == ["a"]
+    assert [e["text"] for e in read_events(folder, 0)[0]] == ["a"]
 
 
 def test_curves_choose_best_recipe_and_one_that_went_wrong(full: Record) -> None:

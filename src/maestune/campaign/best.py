@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from maestune.campaign.record import Record
 from maestune.execution.folder import disk_error
+from maestune.execution.folder_files import replace_file
 from maestune.recipes.writing import toml_text
 
 
@@ -17,6 +18,6 @@ def write_best(record: Record) -> None:
     text = f"# {''.join(c if c.isprintable() else ' ' for c in told)}\n"  # names of data are not ours: no line breaks
     body = toml_text(record.trial(recommended.trial).config)
     try:
-        (record.folder / "best.toml").write_text(text + body + "\n", encoding="utf-8")
+        replace_file(record.folder / "best.toml", text + body + "\n")
     except OSError as error:
         raise disk_error(record.folder, error) from error

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maestune.execution.folder_files import check_appendable
+
 NAME = "events.jsonl"
 
 
@@ -87,6 +89,7 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        check_appendable(path)
         self._last: dict[str, int] = {}
         self.problems = tuple(self._recover())
         self._file = path.open("ab", buffering=0)

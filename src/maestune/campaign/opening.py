@@ -18,6 +18,7 @@ from maestune.data import ImageData
 from maestune.data.asking import Asking
 from maestune.errors import StoreError
 from maestune.execution.folder import disk_error
+from maestune.execution.folder_files import replace_file
 from maestune.execution.inline import Inline
 from maestune.execution.processes import Processes
 from maestune.execution.shown import real_picture
@@ -103,10 +104,8 @@ def _screening(n_samples: int | None) -> str:
 
 def _write_files(folder: Path, settings: Settings, prepared: Prepared, judging: Judging) -> None:
     try:
-        (folder / "campaign.toml").write_text(
-            prepared.resolved(settings, judging.rungs[-1], judging.screen), encoding="utf-8"
-        )
-        (folder / "recipe.toml").write_text(toml_text(prepared.recipe) + "\n", encoding="utf-8")
+        replace_file(folder / "campaign.toml", prepared.resolved(settings, judging.rungs[-1], judging.screen))
+        replace_file(folder / "recipe.toml", toml_text(prepared.recipe) + "\n")
         if isinstance(prepared.data, ImageData):
             real_picture(prepared.data.report.images, folder / "real.png")
     except OSError as error:

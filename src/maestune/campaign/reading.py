@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from maestune.campaign import verdict
+from maestune.campaign.decode import require_facts
 from maestune.campaign.record import Finalist, Manner, Record, Terms
 from maestune.campaign.store import Store
 from maestune.data.asking import Asking
@@ -30,6 +31,7 @@ def read_record(folder: Path) -> Record:
 def record_of(store: Store, seconds: float) -> Record:
     """The record of an open store; `seconds` is the wall time so far (what the trials say, where that is more)."""
     facts = store.facts
+    require_facts(facts)
     done = bool(facts.get("done", False))
     trials = store.trials
     failure = verdict.failures(score_values(facts["failure"]), trials, store.objectives)

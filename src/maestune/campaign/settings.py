@@ -247,8 +247,16 @@ def resolve_device(text: str) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as plain data; raises SettingsError where it is missing or malformed."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise SettingsError(f"No file {path}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """The text of a TOML file as plain data; SettingsError names the file where it is malformed."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error

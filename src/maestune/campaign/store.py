@@ -24,14 +24,16 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from maestune.campaign.decode import Study, check_facts, refusing, trial_from
 from maestune.campaign.events import NAME as EVENTS_NAME
 from maestune.campaign.events import EventLog
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.folder import checkpoints, disk_error, remove_partial
-from maestune.execution.jobs import rung_data, rung_from
+from maestune.execution.folder_files import replace_file
+from maestune.execution.jobs import rung_data
 from maestune.space import Space
-from maestune.types import Config, Objective, Trial, TrialState
+from maestune.types import Objective, Trial, TrialState
 
 # All keys we write into Optuna's user attributes.
 TRIAL_KEY = "maestune:trial"
@@ -76,7 +78,12 @@ class Store:
         self._ids: list[int] = []
         self._logs: dict[int, EventLog] = {}
         self.facts: dict[str, Any] = {}
-        self._load()
+        try:
+            with refusing(str(folder / "study.db")):
+                self._load()
+        except BaseException:
+            self.close()
+            raise
         if read_only and not self.exists:
             self.close()
             raise StoreError(
@@ -174,7 +181,7 @@ class Store:
     def write_error(self, number: int, text: str) -> None:
         """Write what is known of a trial's failure into its folder."""
         with self._disk():
-            (self.trial_folder(number) / "error.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
+            replace_file(self.trial_folder(number) / "error.txt", text)
 
     def remove_partial_files(self) -> None:
         """Remove what killed processes were writing: files beside their place, and a measurement of speed."""
@@ -243,14 +250,15 @@ class Store:
             if studies:  # killed between the study and its facts: nothing was computed yet
                 self._storage.delete_study(studies[0]._study_id)
             return
-        self._study_id, self.facts = studies[0]._study_id, facts
+        self._study_id, self.facts = studies[0]._study_id, check_facts(facts)
         self._objectives = tuple(Objective(name, up) for name, up in facts["objectives"])
         frozen = sorted(self._storage.get_all_trials(self._study_id, deepcopy=False), key=lambda t: t.number)
         self._ids = [t._trial_id for t in frozen]
-        self._trials = [_from_json(t.number, t.user_attrs[TRIAL_KEY]) for t in frozen]
+        study = Study.of(facts)
+        self._trials = [trial_from(t.number, t.user_attrs.get(TRIAL_KEY), study) for t in frozen]
         if self._lock is not None:
             for number, data in facts.get("launched", []):
-                trial = _from_json(number, data)
+                trial = trial_from(number, data, study)
                 # Of those that were begun some may have come far since; the others are as they were before.
                 if number >= len(self._trials) or trial.until_steps > self._trials[number].until_steps:
                     self._begin(trial, Space.from_dict(facts["space"]))
@@ -332,10 +340,3 @@ def _to_json(trial: Trial) -> dict[str, Any]:
         "group": trial.group,
         "rungs": [rung_data(rung) for rung in trial.rungs],
     }
-
-
-def _from_json(number: int, data: Mapping[str, Any]) -> Trial:
-    rungs = tuple(rung_from(rung) for rung in data["rungs"])
-    plain = {k: v for k, v in data.items() if k not in ("config", "state", "rungs")}
-    config, state = Config.of(data["config"]), TrialState(data["state"])
-    return Trial(number=number, config=config, state=state, rungs=rungs, **plain)

@@ -136,7 +136,8 @@ def _citations(what: str) -> tuple[str, ...]:
 
 def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
     from maestune.api import open_campaign
-    from maestune.campaign.settings import read_toml
+    from maestune.campaign.settings import parse_toml
+    from maestune.execution.folder_files import MIB, read_text
     from maestune.report.importance_views import importance_view
     from maestune.report.verdict_views import verdict_view
 
@@ -145,11 +146,11 @@ def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
     if file.exists():
         raise SettingsError(f"{file} exists already; choose another name or remove it.")
     record = open_campaign(folder).record
-    best = folder / "best.toml"
-    if not best.exists():
+    best = read_text(folder, "best.toml", MIB)
+    if best is None:
         raise SettingsError(f"{folder} has no best configuration yet; go on with: maestune resume {folder}")
     text = known.recipe_from(
-        Config.of(read_toml(best)),
+        Config.of(parse_toml(best, folder / "best.toml")),
         record.model,
         record.data_text,
         verdict_view(record, importance_view(record).weights).text,

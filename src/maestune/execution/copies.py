@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from maestune.quality.copied import (
 from maestune.quality.text import TextJudge
 
 Copied = CopiedTexts | CopiedImages
+LARGEST = 2**53  # whole numbers below are exact in JSON
 
 
 def copies_path(folder: Path, step: int) -> Path:
@@ -51,8 +52,25 @@ def copies_text(found: Copied) -> str:
 
 
 def copies_from(text: str) -> Copied:
-    """What `copies_text` wrote; ValueError, TypeError or KeyError for anything else."""
+    """Parse what `copies_text` wrote; ValueError, TypeError or KeyError for anything else."""
     data: Mapping[str, Any] = json.loads(text)
     if "texts" in data:
-        return CopiedTexts(**{**data, "longest": tuple(CopiedPassage(**one) for one in data["longest"])})
-    return CopiedImages(**{**data, "nearest": tuple(NearImage(**one) for one in data["nearest"])})
+        passages = tuple(CopiedPassage(**_typed(CopiedPassage, one)) for one in data["longest"])
+        return CopiedTexts(**_typed(CopiedTexts, data, longest=passages))
+    nearest = tuple(NearImage(**_typed(NearImage, one)) for one in data["nearest"])
+    return CopiedImages(**_typed(CopiedImages, data, nearest=nearest))
+
+
+def _typed(cls: type[Any], data: Mapping[str, Any], **read: object) -> dict[str, Any]:
+    """The fields of a dataclass from JSON, those that are `read` already put in; TypeError for a value of another type."""
+    kinds = {"int": int, "float": int | float, "bool": bool, "str": str}
+    for field in fields(cls):
+        value = data[field.name]
+        if field.name in read:
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(value, kinds[str(field.type)]) or number is (field.type in ("bool", "str")):
+            raise TypeError(f"{field.name} is of type {type(value).__name__}, {field.type} was expected")
+        if number and not 0 <= value < LARGEST:
+            raise ValueError(f"{field.name} is out of range")
+    return {**data, **read}

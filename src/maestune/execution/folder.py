@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,9 @@ def exhibit_path(folder: Path, name: str, step: int) -> Path:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """A trial's checkpoints, newest first."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+    """A trial's checkpoints, newest first; a link, a pipe or a device of that name is none."""
+    found = folder.glob("checkpoint-*.safetensors")
+    return sorted((path for path in found if stat.S_ISREG(path.lstat().st_mode)), reverse=True)
 
 
 def newest_checkpoint(folder: Path, until_steps: int, owner: Identity) -> Mapping[str, Any] | None:

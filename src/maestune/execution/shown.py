@@ -12,6 +12,7 @@ from maestune.data import ImageData, TextData, to_float
 from maestune.data.grid import grid_image, save_png
 from maestune.execution.copies import copies_of, copies_path, copies_text, pairs_of
 from maestune.execution.folder import writing
+from maestune.execution.folder_files import replace_file
 from maestune.execution.jobs import Job, Setup, Split
 from maestune.quality.copied import CopiedImages
 from maestune.types import Report
@@ -46,7 +47,7 @@ def write_texts(data: TextData, split: Split, samples: torch.Tensor, path: Path)
         for prompt, sample in zip(prompts, samples, strict=True)
     ]
     with writing(path.parent):
-        path.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+        replace_file(path, json.dumps(texts, ensure_ascii=False))
 
 
 def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
@@ -60,4 +61,4 @@ def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
         assert report.samples is not None  # they were looked at
         draw(pairs_of(found, report.samples, setup.data.train), path.with_suffix(".png"), columns=len(found.nearest))
     with writing(job.folder):
-        path.write_text(copies_text(found), encoding="utf-8")
+        replace_file(path, copies_text(found))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from maestune.campaign.record import Record
+from maestune.errors import FileRefusedError
 from maestune.execution.copies import Copied, copies_from
+from maestune.execution.folder_files import MIB, list_names, read_text
 from maestune.quality.copied import CopiedImages, CopiedPassage, CopiedTexts, NearImage
 from maestune.report.comparing import best_trial, finalist, recipe_trial
 from maestune.types import Trial
 
 PASSAGES = 4
+COPIES_LIMIT = 16 * MIB
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class CopiedView:
     @property
     def share(self) -> float:
         """Share of the samples that copy."""
-        return self.copying / self.samples
+        return self.copying / self.samples if self.samples else 0.0
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,13 @@ def _written(record: Record, trial: Trial | None) -> Iterable[tuple[Path, Copied
     """The newest of each final training, with its path."""
     final = finalist(record, trial)
     for number in () if final is None else final.runs:
-        paths = sorted(record.trial_folder(number).glob("copied-*.json"))
+        trial_folder = record.trial_folder(number).relative_to(record.folder)
+        names = list_names(record.folder, trial_folder, "copied-*.json")
         try:
-            if paths:
-                yield paths[-1], copies_from(paths[-1].read_text(encoding="utf-8"))
-        except (ValueError, TypeError, KeyError):  # torn by a kill
+            if names:
+                text = read_text(record.folder, trial_folder / names[-1], COPIES_LIMIT) or ""
+                yield record.folder / trial_folder / names[-1], copies_from(text)
+        except (FileRefusedError, ValueError, TypeError, KeyError, RecursionError):  # torn by a kill, or not ours
             continue
 
 
@@ -97,5 +103,5 @@ def _of_images(path: Path, first: CopiedImages, found: list[CopiedImages]) -> Co
         copying=sum(each.copying for each in found),
         usual=first.usual,
         nearest=first.nearest,
-        picture=picture if picture.is_file() else None,
+        picture=picture if os.path.lexists(picture) else None,
     )

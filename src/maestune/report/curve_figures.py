@@ -56,7 +56,7 @@ def _score_curves(view: CurvesView, metric: str) -> Drawing:
             hovertext=[f"trial {curve.number}, {step:,} steps: {formats.score(score)}" for step, score in points],
             hoverinfo="text",
         )
-    caption = f"Score at every rung that a trial reached, with 95 % interval where it has one. {plain(labels.metric_meaning(metric))}"
+    caption = f"Score at every rung that a trial reached, with 95 % interval where it has one. {labels.metric_meaning(metric)}"
     return Drawing(f"scores-{metric}", f"{labels.sentence_case(name)} over training", caption.strip(), figure)
 
 
@@ -85,7 +85,7 @@ def _signal_curves(
     scale_y(figure, values)
     if frame is not None:
         figure.update_yaxes(range=frame)
-    told = ", ".join(f"{DASHES[dash]} {plain(labels.signal_name(name))}" for name, dash in dashes.items())
+    told = ", ".join(f"{DASHES[dash]} {labels.signal_name(name)}" for name, dash in dashes.items())
     told = f"{told}; one colour a trial" if len(names) > 1 else "one line a trial, in its colour"
     away = "" if frame is None else ", and a line that leaves the frame has run away"
     caption = labels.sentence_case(f"{told}{away}.")

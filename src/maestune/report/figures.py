@@ -32,10 +32,10 @@ CLASS_LETTERS = 14
 
 def history(view: HistoryView) -> Drawing:
     """The objective over the trials or over the time of the campaign."""
-    metric = labels.metric_name(view.objective.name)
+    metric = plain(labels.metric_name(view.objective.name))
     in_seconds = view.over == "seconds"
     values = [p.score.value for p in view.points]
-    figure = new_figure("campaign time (s)" if in_seconds else "trial", labels.axis_title(view.objective))
+    figure = new_figure("campaign time (s)" if in_seconds else "trial", plain(labels.axis_title(view.objective)))
     scale_y(figure, [v for v in [*values, view.floor] if v is not None])
     extent = [*(p.x for p in view.points), *(x for _, x in view.failed)]
     if not in_seconds and max(extent, default=0) < 10:
@@ -118,7 +118,7 @@ def rung_marks(n: int) -> list[tuple[str, str]]:
 def finals(view: FinalsView) -> Drawing:
     """The finalists side by side, every seed a thin line."""
     titles = [column.title for column in view.columns]
-    figure = new_figure("", labels.axis_title(view.objective))
+    figure = new_figure("", plain(labels.axis_title(view.objective)))
     shown = [
         view.floor,
         *(v for c in view.columns for v in (c.mean.low, c.mean.value, c.mean.high, *(s for _, s in c.seeds))),
@@ -194,7 +194,7 @@ def classes(view: ClassesView) -> Drawing:
 def pareto(view: ParetoView) -> Drawing:
     """The first two objectives against each other, the front as a line."""
     first, second = view.objectives[:2]
-    figure = new_figure(labels.axis_title(first), labels.axis_title(second))
+    figure = new_figure(plain(labels.axis_title(first)), plain(labels.axis_title(second)))
     order = {number: i for i, number in enumerate(view.front)}
     on_front = sorted((p for p in view.points if p[0].number in order), key=lambda p: order[p[0].number])
     others = [p for p in view.points if p[0].number not in order]

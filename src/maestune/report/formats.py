@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 
+from maestune.plain_text import clean as clean
+from maestune.plain_text import one_line as one_line
+from maestune.plain_text import shortened as shortened
 from maestune.types import Score, Value
 
 NOTHING = "–"
@@ -106,30 +108,6 @@ def setting(value: Value | None) -> str:
     return str(value)
 
 
-def clean(text: str) -> str:
-    """Text from data without control characters (a terminal would obey them); line breaks stay.
-
-    >>> clean("red \\x1b[31mtext\\n")
-    'red [31mtext\\n'
-    """
-    return "".join(c for c in text if c == "\n" or c.isprintable())
-
-
-def one_line(text: str) -> str:
-    """Text from data without control characters, on one line."""
-    return " ".join(clean(" ".join(text.split())).split())
-
-
-def shortened(text: str, letters: int) -> str:
-    """Text from data on one line, cut to so many letters.
-
-    >>> shortened("pneumonia bacterial", 12)
-    'pneumonia b…'
-    """
-    line = one_line(text)
-    return line if len(line) <= letters else line[: letters - 1] + "…"
-
-
 def count(n: int, singular: str, plural: str = "") -> str:
     """A number of things.
 
@@ -137,13 +115,3 @@ def count(n: int, singular: str, plural: str = "") -> str:
     ('1 configuration', '1,234 configurations')
     """
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
-
-
-def escape(text: str) -> str:
-    """Text from data as HTML: what it would mean as markup is taken from it, control characters too."""
-    return html.escape(clean(text))
-
-
-def escape_lines(text: str) -> str:
-    """Text of several lines as HTML; the ends of lines are kept."""
-    return "\n".join(escape(line) for line in text.split("\n"))

@@ -1,22 +1,23 @@
 """The report: one self-contained page that works offline, needs no network and runs nothing that comes from data.
 
-Every text is escaped where it is put into the page (`escape`); data for scripts travels as JSON with "<" written as an
-escape, so that nothing in it can close its element. The page's own policy forbids loading anything.
+Texts are escaped by construction: all HTML is `Markup`, and whatever else is put into it is escaped.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from maestune.campaign.record import Record
+from maestune.errors import FileRefusedError
+from maestune.execution.folder_files import MIB, read_text, replace_file
+from maestune.report.document import document
 from maestune.report.drawing import Drawing, template
 from maestune.report.environment_views import environment_view
-from maestune.report.formats import escape
 from maestune.report.html_parts import pairs, section
 from maestune.report.importance_views import importance_view
 from maestune.report.metric_html import scores_section
@@ -28,20 +29,13 @@ from maestune.report.trial_html import trials_section
 from maestune.report.verdict_html import verdict_card
 from maestune.report.verdict_views import verdict_view
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
 
 def render(record: Record, path: Path) -> Path:
     """Write the report of a campaign, finished or not, and return its path. Written whole or not at all.
 
     Raises OSError when the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page(record), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(path, page(record))
     return path
 
 
@@ -62,68 +56,61 @@ def page(record: Record) -> str:
         _best(record),
         _environment(record),
     ]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(f'{verdict.headline} · {record.folder.name} · maestune')}</title><style>{_asset('page.css')}</style>"
-    )
-    data = {d.key: json.loads(d.figure.to_json() or "{}") for d in drawings}
-    for figure in data.values():
+    figures = {d.key: json.loads(d.figure.to_json() or "{}") for d in drawings}
+    for figure in figures.values():
         figure["layout"].pop("template")  # the page chooses between two
-    scripts = (
-        f'<script type="application/json" id="templates">'
-        f"{_json({'light': template(dark=False), 'dark': template(dark=True)})}</script>"
-        f'<script type="application/json" id="drawings">{_json(data)}</script>'
-        f"<script>{get_plotlyjs()}</script><script>{_asset('page.js')}</script>"
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{_header(record)}<main>{"".join(sections)}</main>'
-        f"{_footer(record)}{scripts}</body></html>\n"
-    )
+    title = f"{verdict.headline} · {record.folder.name} · maestune"
+    body = Markup("{}<main>{}</main>{}").format(_header(record), Markup("").join(sections), _footer(record))
+    data = {"templates": {"light": template(dark=False), "dark": template(dark=True)}, "drawings": figures}
+    return document(title, asset("page.css"), body, data, [get_plotlyjs(), asset("page.js")])
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of the page: its styles, its script."""
     return files("maestune.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _json(data: object) -> str:
-    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
-
-
-def _header(record: Record) -> str:
+def _header(record: Record) -> Markup:
     links = ("Pictures", "Scores", "History", "Curves", "Reasons", "Trials", "Configuration", "Environment")
-    nav = "".join(f'<a href="#{link.lower()}">{link}</a>' for link in links)
-    return (
-        f'<header><h1>maestune · {escape(record.model)} <span class="soft">on {escape(record.data_text)}</span></h1>'
-        f'<nav aria-label="Sections">{nav}</nav></header>'
-    )
+    nav = Markup("").join(Markup('<a href="#{}">{}</a>').format(link.lower(), link) for link in links)
+    return Markup(
+        '<header><h1>maestune · {} <span class="soft">on {}</span></h1><nav aria-label="Sections">{}</nav></header>'
+    ).format(record.model, record.data_text, nav)
 
 
-def _best(record: Record) -> str:
-    path = record.folder / "best.toml"
-    if not path.is_file():
-        return section("configuration", "The configuration", "", "<p>best.toml is written when a best is known.</p>")
-    text = escape(path.read_text(encoding="utf-8", errors="replace"))
-    body = (
+def _best(record: Record) -> Markup:
+    try:
+        text = read_text(record.folder, "best.toml", MIB)
+    except FileRefusedError as refused:
+        return section("configuration", "The configuration", "", Markup("<p>Left out: {}.</p>").format(str(refused)))
+    if text is None:
+        return section(
+            "configuration", "The configuration", "", Markup("<p>best.toml is written when a best is known.</p>")
+        )
+    body = Markup(
         '<div class="tools"><button type="button" class="copy" data-copies="best-toml">Copy</button></div>'
-        f'<pre id="best-toml" class="folds" tabindex="0">{text}</pre>'
-    )
+        '<pre id="best-toml" class="folds" tabindex="0">{}</pre>'
+    ).format(text)
     return section("configuration", "The configuration", "best.toml of the campaign folder, ready to use.", body)
 
 
-def _environment(record: Record) -> str:
+def _environment(record: Record) -> Markup:
     view = environment_view(record)
-    cards = "".join(
-        f'<div class="card"><h3>{title}</h3><dl class="pairs">{pairs(told)}</dl></div>'
-        for title, told in (("Settings", view.settings), ("Machine and versions", view.versions))
+    cards = Markup("").join(
+        (
+            Markup('<div class="card"><h3>{}</h3><dl class="pairs">{}</dl></div>').format(title, pairs(told))
+            for title, told in (("Settings", view.settings), ("Machine and versions", view.versions))
+        )
     )
-    return section("environment", "To do it again", "", f'<div class="columns">{cards}</div>')
+    return section("environment", "To do it again", "", Markup('<div class="columns">{}</div>').format(cards))
 
 
-def _footer(record: Record) -> str:
+def _footer(record: Record) -> Markup:
     parts = [
-        f'<h2 id="{title.lower()}">{title}</h2><ul class="plain">{"".join(f"<li>{escape(t)}</li>" for t in texts)}</ul>'
+        Markup('<h2 id="{}">{}</h2><ul class="plain">{}</ul>').format(
+            title.lower(), title, Markup("").join(Markup("<li>{}</li>").format(t) for t in texts)
+        )
         for title, texts in (("Notes", record.notes), ("Sources", sources(record.citations)))
         if texts
     ]
-    return f"<footer>{''.join(parts)}</footer>"
+    return Markup("<footer>{}</footer>").format(Markup("").join(parts))

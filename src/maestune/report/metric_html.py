@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from maestune.campaign.record import Record
 from maestune.quality.catalogue import DESCRIBED
 from maestune.report import figures, formats, labels
 from maestune.report.comparing import Compared, best_name, compared, decisive
 from maestune.report.drawing import Drawing
-from maestune.report.formats import escape
 from maestune.report.html_parts import plots, section
 from maestune.report.training_views import classes_view
 from maestune.types import Score
 
 
-def scores_section(record: Record, drawings: list[Drawing]) -> str:
+def scores_section(record: Record, drawings: list[Drawing]) -> Markup:
     """The section; adds its figures to the drawings."""
     pair = compared(record)
     names = list(dict.fromkeys([*decisive(record), *pair.best, *pair.recipe]))
     names = [name for name in names if name in pair.best or name in pair.recipe]
     if not names:
-        return section("scores", "How good it is", "", "<p>Nothing has been scored yet.</p>")
+        return section("scores", "How good it is", "", Markup("<p>Nothing has been scored yet.</p>"))
     lead = (
         "Means over fresh seeds with 95 % intervals, on data that neither training nor search has seen."
         if pair.stage == "finals"
@@ -32,18 +33,18 @@ def scores_section(record: Record, drawings: list[Drawing]) -> str:
         judged = "by the verdict, and otherwise " if pair.stage == "finals" else ""
         lead += f" In bold: the better of the two, {judged}where their intervals do not meet."
     best = labels.sentence_case(best_name(record))
-    table = (
-        '<div class="scroll"><table class="scores"><thead><tr><th scope="col">Metric</th><th scope="col" class="n">Recipe</th>'
-        f'<th scope="col" class="n">{best}</th><th scope="col" class="n">Floor: real against real</th>'
-        f'<th scope="col">What it says</th></tr></thead>{_score_rows(record, names, pair)}</table></div>'
-    )
+    table = Markup(
+        '<div class="scroll"><table class="scores"><thead><tr><th scope="col">Metric</th><th scope="col" '
+        'class="n">Recipe</th><th scope="col" class="n">{}</th><th scope="col" class="n">Floor: real against '
+        'real</th><th scope="col">What it says</th></tr></thead>{}</table></div>'
+    ).format(best, _score_rows(record, names, pair))
     if (classes := classes_view(record)) is not None:
         drawings.append(figures.classes(classes))
-        table += f'<div class="apart">{plots(drawings[-1:])}</div>'
+        table += Markup('<div class="apart">{}</div>').format(plots(drawings[-1:]))
     return section("scores", "How good it is", lead, table)
 
 
-def _score_rows(record: Record, names: Sequence[str], pair: Compared) -> str:
+def _score_rows(record: Record, names: Sequence[str], pair: Compared) -> Markup:
     """What decided first, then all others by what they look at."""
     decided = decisive(record)
     groups: dict[tuple[str, str], list[str]] = {("decisive", "What the search was led by."): []}
@@ -53,17 +54,25 @@ def _score_rows(record: Record, names: Sequence[str], pair: Compared) -> str:
         axis = "decisive" if name in decided else labels.metric_axis(name)
         key = next((group for group in groups if group[0] == axis), others)
         groups.setdefault(key, []).append(name)
-    return "".join(
-        f'<tbody><tr class="axis"><th colspan="5" scope="rowgroup">{labels.sentence_case(axis)}<span class="soft">{asked}</span></th></tr>'
-        + "".join(
-            f'<tr><th scope="row">{escape(labels.sentence_case(labels.metric_name(name)))}</th>'
-            f"{_score_cells(name, _ahead(record, name, pair), pair, best_name(record))}"
-            f"<td>{escape(labels.metric_meaning(name))}</td></tr>"
-            for name in rows
+    return Markup("").join(
+        (
+            Markup(
+                '<tbody><tr class="axis"><th colspan="5" scope="rowgroup">{}<span class="soft">{}</span></th></tr>'
+            ).format(labels.sentence_case(axis), asked)
+            + Markup("").join(
+                (
+                    Markup('<tr><th scope="row">{}</th>{}<td>{}</td></tr>').format(
+                        labels.sentence_case(labels.metric_name(name)),
+                        _score_cells(name, _ahead(record, name, pair), pair, best_name(record)),
+                        labels.metric_meaning(name),
+                    )
+                    for name in rows
+                )
+            )
+            + Markup("</tbody>")
+            for (axis, asked), rows in groups.items()
+            if rows
         )
-        + "</tbody>"
-        for (axis, asked), rows in groups.items()
-        if rows
     )
 
 
@@ -89,17 +98,19 @@ def _ahead(record: Record, name: str, pair: Compared) -> str:
     return higher if goals[name] else lower
 
 
-def _score_cells(name: str, ahead: str, pair: Compared, best: str) -> str:
+def _score_cells(name: str, ahead: str, pair: Compared, best: str) -> Markup:
     cells = (
         ("Recipe", pair.recipe.get(name), ahead == "recipe"),
         (labels.sentence_case(best), pair.best.get(name), ahead == "best"),
         ("Floor", pair.floor.get(name), False),
     )
-    return "".join(_score_cell(score, of, bold) for of, score, bold in cells)
+    return Markup("").join((_score_cell(score, of, bold) for of, score, bold in cells))
 
 
-def _score_cell(score: Score | None, of: str, bold: bool) -> str:
+def _score_cell(score: Score | None, of: str, bold: bool) -> Markup:
     """A cell; `of` says whose it is where a narrow page has no room for columns with headings."""
     value, _, interval = formats.score(score).partition(" ")
-    value = f"<strong>{value}</strong>" if bold else value
-    return f'<td class="n" data-of="{of}">{value}<div class="soft">{interval.strip("()")}</div></td>'
+    value = Markup("<strong>{}</strong>").format(value) if bold else value
+    return Markup('<td class="n" data-of="{}">{}<div class="soft">{}</div></td>').format(
+        of, value, interval.strip("()")
+    )

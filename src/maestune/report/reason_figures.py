@@ -51,7 +51,7 @@ def _slice(view: SliceView, index: int) -> Drawing:
         note for note in (view.unit, f"{view.scale} scale" if view.scale in ("log", "logit") else "") if note
     )
     # The heading above names the parameter.
-    figure = new_figure(plain(notes), labels.metric_name(view.objective.name), height=260, showlegend=False)
+    figure = new_figure(plain(notes), plain(labels.metric_name(view.objective.name)), height=260, showlegend=False)
     scale_y(figure, [value for _, value in scored])
     full = max((p.step for p, _ in scored), default=0)
     for chosen, colour, size in ((False, SKY, 6), (True, BLUE, 7)):

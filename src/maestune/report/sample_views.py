@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from maestune.campaign.record import Record
+from maestune.errors import FileRefusedError
+from maestune.execution.folder_files import MIB, list_names, read_text
 from maestune.report.comparing import best_trial, finalist, recipe_trial, trained
 from maestune.types import Trial
 
 GRIDS_OVER_TRAINING = 6
 TEXTS = 4
-_SAMPLES_FILE = re.compile(r"samples-(\d+)\.png")
-_EXHIBIT_FILE = re.compile(r"exhibit-([a-z_]+)-(\d+)\.png")
+TEXT_LETTERS = 20_000  # of a text that are shown
+TEXTS_LIMIT = 16 * MIB
+EXHIBITS = 8
+_SAMPLES_FILE = re.compile(r"samples-([0-9]{1,15})\.png")
+_EXHIBIT_FILE = re.compile(r"exhibit-([a-z_]{1,40})-([0-9]{1,15})\.png")
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def samples_view(record: Record) -> SamplesView:
     final = bool(final_recipe and final_best)
     over_training = max(best_grids, _grids(record, trained(record, best)), key=len)
     return SamplesView(
-        Grid(real) if real.is_file() else None,
+        Grid(real) if os.path.lexists(real) else None,
         recipe_grids[-1] if recipe_grids else None,
         best_grids[-1] if best_grids else None,
         _spread(over_training, GRIDS_OVER_TRAINING) if len(over_training) > 1 else (),
@@ -82,8 +88,8 @@ def _final_grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
 def _grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
     if trial is None:
         return ()
-    folder = record.trial_folder(trial.number)
-    found = [(int(m[1]), path) for path in folder.glob("samples-*.png") if (m := _SAMPLES_FILE.fullmatch(path.name))]
+    names = _names(record, trial, "samples-*.png")
+    found = [(int(m[1]), path) for path in names if (m := _SAMPLES_FILE.fullmatch(path.name))]
     source = f"trial {trial.number},"
     if trial.source is not None:
         source = f"trial {trial.source} retrained,"
@@ -93,14 +99,13 @@ def _grids(record: Record, trial: Trial | None) -> tuple[Grid, ...]:
 def _exhibits(record: Record, trial: Trial | None) -> tuple[tuple[str, Grid], ...]:
     """The newest of each kind, of the trial's first final training where there is one."""
     for shown in _final_then_own(record, trial):
-        folder = record.trial_folder(shown.number)
         newest = {
             m[1]: Grid(path, "", int(m[2]))
-            for path in sorted(folder.glob("exhibit-*.png"))
+            for path in _names(record, shown, "exhibit-*.png")
             if (m := _EXHIBIT_FILE.fullmatch(path.name))
         }
         if newest:
-            return tuple(newest.items())
+            return tuple(newest.items())[:EXHIBITS]
     return ()
 
 
@@ -114,13 +119,25 @@ def _texts(record: Record, recipe: Trial | None, best: Trial | None) -> tuple[tu
 
 def _passages(record: Record, trial: Trial | None) -> tuple[Passage, ...]:
     for shown in _final_then_own(record, trial):
-        files = sorted(record.trial_folder(shown.number).glob("samples-*.json"))
+        files = _names(record, shown, "samples-*.json")
         if files:
             try:
-                return tuple(Passage(begun, made) for begun, made in json.loads(files[-1].read_text(encoding="utf-8")))
-            except (ValueError, TypeError):  # torn by a kill
+                text = read_text(record.folder, files[-1].relative_to(record.folder), TEXTS_LIMIT)
+                return tuple(_passage(begun, made) for begun, made in json.loads(text or "[]"))
+            except (FileRefusedError, ValueError, TypeError, RecursionError):  # torn by a kill, or not ours
                 return ()
     return ()
+
+
+def _passage(begun: object, made: object) -> Passage:
+    if not isinstance(begun, str) or not isinstance(made, str):
+        raise TypeError("a text was expected")
+    return Passage(begun[:TEXT_LETTERS], made[:TEXT_LETTERS])
+
+
+def _names(record: Record, trial: Trial, pattern: str) -> list[Path]:
+    folder = record.trial_folder(trial.number)
+    return [folder / name for name in list_names(record.folder, folder.relative_to(record.folder), pattern)]
 
 
 def _final_then_own(record: Record, trial: Trial | None) -> Iterator[Trial]:

@@ -1,36 +1,32 @@
 """The page of a score: one self-contained file that works offline, needs no network and runs nothing at all.
 
-Every text is escaped where it is put into the page (`escape`), names of files and samples of text above all. The page has no
-scripts, and its own policy forbids them and loading anything.
+Texts are escaped by construction: all HTML is `Markup`, and whatever else is put into it is escaped, names of files and samples
+of text above all. The page has no scripts, and its own policy forbids them and loading anything.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
+from markupsafe import Markup
+
+from maestune.execution.folder_files import replace_file
 from maestune.quality.scoring.result import ScoreResult, versions
-from maestune.report.formats import escape
+from maestune.report.document import document
 from maestune.report.score_samples import passages, pictures, short
 from maestune.report.score_tables import classes_bars, measures_table
 from maestune.report.score_views import ScoreView, command, counted, score_view
 from maestune.report.sources import sources
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 TONES = ("better", "better", "inconclusive", "worse")
 
 
 def render_score(result: ScoreResult, path: Path) -> Path:
     """Write the page of a score and return its path. Written whole or not at all; raises OSError when it cannot be."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(score_page(result), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, score_page(result))
     return path
 
 
@@ -49,45 +45,44 @@ def score_page(result: ScoreResult) -> str:
         files("maestune.report").joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "score.css")
     )
     title = f"{view.headline} · {short(result.fake.source)} · maestune"
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(title)}</title><style>{styles}</style>"
-    )
     heading = f"maestune · {short(result.fake.source)} against {short(result.real.source)}"
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body><header><h1>{escape(heading)}</h1></header>'
-        f"<main>{''.join(sections)}</main>{_footer(result)}</body></html>\n"
+    body = Markup("<header><h1>{}</h1></header><main>{}</main>{}").format(
+        heading, Markup("").join(sections), _footer(result)
+    )
+    return document(title, styles, body)
+
+
+def _section(key: str, title: str, lead: str, body: str) -> Markup:
+    lead = Markup('<p class="lead">{}</p>').format(lead) if lead else ""
+    return Markup('<section id="{}" aria-labelledby="{}-title"><h2 id="{}-title">{}</h2>{}{}</section>').format(
+        key, key, key, title, lead, body
     )
 
 
-def _section(key: str, title: str, lead: str, body: str) -> str:
-    lead = f'<p class="lead">{lead}</p>' if lead else ""
-    return f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>{lead}{body}</section>'
-
-
-def _verdict(result: ScoreResult, view: ScoreView) -> str:
+def _verdict(result: ScoreResult, view: ScoreView) -> Markup:
     tone = TONES[view.level] if view.level is not None else ""
-    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in view.sentences)
+    sentences = Markup("").join(Markup("<p>{}</p>").format(sentence) for sentence in view.sentences)
     facts = (
         ("Scored", f"{counted(result)} of {result.fake.found:,}"),
         ("Held against", f"{result.reference:,} held-out"),
         ("Judge's eyes", result.sight.kind),
         ("Seed", str(result.seed)),
     )
-    told = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts)
-    return (
-        f'<section class="card verdict {tone}" id="verdict" aria-labelledby="verdict-title"><div class="word">score</div>'
-        f'<h2 id="verdict-title">{escape(view.headline)}</h2>{sentences}<dl class="facts">{told}</dl></section>'
-    )
+    told = Markup("").join((Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, text) for name, text in facts))
+    return Markup(
+        '<section class="card verdict {}" id="verdict" aria-labelledby="verdict-title"><div class="word">'
+        'score</div><h2 id="verdict-title">{}</h2>{}<dl class="facts">{}</dl></section>'
+    ).format(tone, view.headline, sentences, told)
 
 
-def _warnings(result: ScoreResult) -> str:
-    told = "".join(f"<p>{escape(text)}</p>" for text in result.warnings)
-    return f'<section class="card warning" aria-label="Warnings"><h3>Be careful</h3>{told}</section>' if told else ""
+def _warnings(result: ScoreResult) -> Markup:
+    told = Markup("").join(Markup("<p>{}</p>").format(text) for text in result.warnings)
+    if not told:
+        return told
+    return Markup('<section class="card warning" aria-label="Warnings"><h3>Be careful</h3>{}</section>').format(told)
 
 
-def _how(result: ScoreResult) -> str:
+def _how(result: ScoreResult) -> Markup:
     real, fake, sight = result.real, result.fake, result.sight
     unit = "images" if result.modality == "image" else "characters"
     computed = [
@@ -98,23 +93,27 @@ def _how(result: ScoreResult) -> str:
         ("Feature space", f"{sight.fingerprint}: values in another one, at another number of samples or against other real data are not comparable"),
     ]  # fmt: skip
     computed += [("Self-test", sight.sentence)] if sight.sentence else []
-    cards = "".join(
-        f'<div class="card"><h3>{title}</h3><dl class="pairs">{_pairs(pairs)}</dl></div>'
-        for title, pairs in (("What was held against what", computed), ("Versions", versions().items()))
+    cards = Markup("").join(
+        (
+            Markup('<div class="card"><h3>{}</h3><dl class="pairs">{}</dl></div>').format(title, _pairs(pairs))
+            for title, pairs in (("What was held against what", computed), ("Versions", versions().items()))
+        )
     )
-    repeat = f'<p>To do it again:</p><pre class="folds" tabindex="0">{escape(command(result))}</pre>'
-    return _section("how", "How it was computed", "", f'{repeat}<div class="columns">{cards}</div>')
+    repeat = Markup('<p>To do it again:</p><pre class="folds" tabindex="0">{}</pre>').format(command(result))
+    return _section("how", "How it was computed", "", Markup('{}<div class="columns">{}</div>').format(repeat, cards))
 
 
-def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in pairs)
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Markup:
+    return Markup("").join((Markup("<dt>{}</dt><dd>{}</dd>").format(name, text) for name, text in pairs))
 
 
-def _footer(result: ScoreResult) -> str:
+def _footer(result: ScoreResult) -> Markup:
     citations = sources(each.metric.citation for each in result.measured if each.metric.citation)
     parts = [
-        f'<h2 id="{title.lower()}">{title}</h2><ul class="plain">{"".join(f"<li>{escape(t)}</li>" for t in texts)}</ul>'
+        Markup('<h2 id="{}">{}</h2><ul class="plain">{}</ul>').format(
+            title.lower(), title, Markup("").join(Markup("<li>{}</li>").format(t) for t in texts)
+        )
         for title, texts in (("Notes", result.notes), ("Sources", citations))
         if texts
     ]
-    return f"<footer>{''.join(parts)}</footer>"
+    return Markup("<footer>{}</footer>").format(Markup("").join(parts))

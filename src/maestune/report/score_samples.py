@@ -6,55 +6,62 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 from maestune.data import grid_image
 from maestune.quality.scoring.result import Excerpt, Picture, Shown
 from maestune.report import formats
-from maestune.report.formats import escape, escape_lines
 
 MOST_SIDE = 192  # pixels of a picture; larger ones are shrunk, so that the page stays light
 NAME_LETTERS = 60
 
 
-def pictures(shown: Shown) -> tuple[str, str]:
+def pictures(shown: Shown) -> tuple[str, Markup]:
     """Lead and body: worst, best and most copied samples."""
     parts: list[str] = []
     if shown.worst:
         parts.append(
-            '<h3 class="apart">Worst</h3><p class="lead">Farthest from every held-out real image; 1 is how far those are '
-            f'usually from each other.</p><div class="gallery">{_figures(shown.worst)}</div>'
+            Markup(
+                '<h3 class="apart">Worst</h3><p class="lead">Farthest from every held-out real image; 1 is how far '
+                'those are usually from each other.</p><div class="gallery">{}</div>'
+            ).format(_figures(shown.worst))
         )
     if shown.best:
         parts.append(
-            '<h3 class="apart">Best</h3><p class="lead">Nearest to a held-out real image, which no model has learnt from.</p>'
-            f'<div class="gallery">{_figures(shown.best)}</div>'
+            Markup(
+                '<h3 class="apart">Best</h3><p class="lead">Nearest to a held-out real image, which no model has '
+                'learnt from.</p><div class="gallery">{}</div>'
+            ).format(_figures(shown.best))
         )
     if shown.copied:
         parts.append(
-            '<h3 class="apart">Most copied</h3><p class="lead">The samples (left) that come nearest to a training image (right). A '
-            "distance of 0 is the same image, 1 is as far as held-out real images usually are from their nearest one. Some sample is "
-            "always the nearest: whether it is a copy, your eyes must say.</p>"
-            f'<div class="gallery pairs-of">{_figures(shown.copied)}</div>'
+            Markup(
+                '<h3 class="apart">Most copied</h3><p class="lead">The samples (left) that come nearest to a '
+                "training image (right). A distance of 0 is the same image, 1 is as far as held-out real images "
+                "usually are from their nearest one. Some sample is always the nearest: whether it is a copy, your "
+                'eyes must say.</p><div class="gallery pairs-of">{}</div>'
+            ).format(_figures(shown.copied))
         )
-    return "Chosen by distances in the judge's features.", "".join(parts)
+    return "Chosen by distances in the judge's features.", Markup("").join(parts)
 
 
-def _figures(shown: Iterable[Picture | Excerpt]) -> str:
-    return "".join(_figure(one) for one in shown if isinstance(one, Picture))
+def _figures(shown: Iterable[Picture | Excerpt]) -> Markup:
+    return Markup("").join(_figure(one) for one in shown if isinstance(one, Picture))
 
 
-def _figure(picture: Picture) -> str:
+def _figure(picture: Picture) -> Markup:
     name = short(picture.name)
-    image = f'<img src="{data_uri(picture.image)}" alt="{escape(f"Sample {name}")}">'
+    image = Markup('<img src="{}" alt="{}">').format(data_uri(picture.image), f"Sample {name}")
     if picture.beside is not None:
-        beside = f'<img src="{data_uri(picture.beside)}" alt="{escape(f"The training image nearest to {name}")}">'
-        image = f'<div class="both">{image}{beside}</div>'
-    note = f" · {escape(picture.note)}" if picture.note else ""
-    return (
-        f"<figure>{image}<figcaption><strong>{formats.number(picture.value, 2)}</strong>{note}<br>{escape(name)}"
-        "</figcaption></figure>"
+        beside = Markup('<img src="{}" alt="{}">').format(
+            data_uri(picture.beside), f"The training image nearest to {name}"
+        )
+        image = Markup('<div class="both">{}{}</div>').format(image, beside)
+    note = f" · {picture.note}" if picture.note else ""
+    return Markup("<figure>{}<figcaption><strong>{}</strong>{}<br>{}</figcaption></figure>").format(
+        image, formats.number(picture.value, 2), note, name
     )
 
 
@@ -68,7 +75,7 @@ def data_uri(image: Tensor) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def passages(shown: Shown) -> tuple[str, str]:
+def passages(shown: Shown) -> tuple[str, Markup]:
     """Lead and body: the most copied, most repetitive and worst texts."""
     groups: tuple[tuple[str, str, Sequence[Picture | Excerpt], Callable[[float], str]], ...] = (
         (
@@ -91,20 +98,25 @@ def passages(shown: Shown) -> tuple[str, str]:
         ),
     )
     parts = [
-        f'<h3 class="apart">{title}</h3><p class="lead">{lead}</p><div class="texts">{_passages(some, told)}</div>'
+        Markup('<h3 class="apart">{}</h3><p class="lead">{}</p><div class="texts">{}</div>').format(
+            title, lead, _passages(some, told)
+        )
         for title, lead, some, told in groups
         if some
     ]
     missing = (
-        "" if shown.copied else "<p>No passage stands in the training text that is long enough to count as copied.</p>"
+        ""
+        if shown.copied
+        else Markup("<p>No passage stands in the training text that is long enough to count as copied.</p>")
     )
-    return "", "".join(parts) + missing
+    return "", Markup("").join(parts) + missing
 
 
-def _passages(shown: Iterable[Picture | Excerpt], told: Callable[[float], str]) -> str:
-    return "".join(
-        f"<figure><figcaption><strong>{escape(_named(one.name))}</strong> · {told(one.value)}</figcaption>"
-        f'<pre class="text">{escape_lines(one.before)}{_marked(one)}{escape_lines(one.after)}</pre></figure>'
+def _passages(shown: Iterable[Picture | Excerpt], told: Callable[[float], str]) -> Markup:
+    return Markup("").join(
+        Markup(
+            '<figure><figcaption><strong>{}</strong> · {}</figcaption><pre class="text">{}{}{}</pre></figure>'
+        ).format(_named(one.name), told(one.value), one.before, _marked(one), one.after)
         for one in shown
         if isinstance(one, Excerpt)
     )
@@ -114,8 +126,8 @@ def _named(name: str) -> str:
     return f"text {name}" if name.isdigit() else short(name)
 
 
-def _marked(excerpt: Excerpt) -> str:
-    return f"<mark>{escape_lines(excerpt.marked)}</mark>" if excerpt.marked else ""
+def _marked(excerpt: Excerpt) -> Markup:
+    return Markup("<mark>{}</mark>").format(excerpt.marked) if excerpt.marked else Markup("")
 
 
 def short(text: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from maestune.campaign.record import Record
 from maestune.report import curve_figures, figures, reason_figures
 from maestune.report.comparing import best_name, decisive
 from maestune.report.drawing import Drawing
-from maestune.report.formats import escape
 from maestune.report.front_views import pareto_view
 from maestune.report.history_views import finals_view, history_view
 from maestune.report.html_parts import plots, section
@@ -15,11 +16,11 @@ from maestune.report.slice_views import slice_views
 from maestune.report.training_views import CurvesView
 
 
-def history_section(record: Record, drawings: list[Drawing]) -> str:
+def history_section(record: Record, drawings: list[Drawing]) -> Markup:
     """The objective over trials and time, finals and front; adds its figures to the drawings."""
     view = history_view(record)
     if not view.points:
-        return section("history", "How it got there", "", "<p>No trial has a score yet.</p>")
+        return section("history", "How it got there", "", Markup("<p>No trial has a score yet.</p>"))
     shown = [figures.history(view)]
     if any(trial.clock_seconds for trial in record.search_trials):
         shown.append(figures.history(history_view(record, "seconds")))
@@ -32,25 +33,27 @@ def history_section(record: Record, drawings: list[Drawing]) -> str:
     return section("history", "How it got there", "", plots(shown))
 
 
-def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) -> str:
+def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) -> Markup:
     """Learning curves; adds its figures to the drawings."""
     shown = curve_figures.curves(view, decisive(record))
     if not shown:
-        return section("curves", "How they trained", "", "<p>No training has reported yet.</p>")
+        return section("curves", "How they trained", "", Markup("<p>No training has reported yet.</p>"))
     drawings += shown
-    notes = "".join(
-        f"<li>trial {curve.number}: {escape(note)}</li>" for curve in view.curves for note in curve.notes[-5:]
+    notes = Markup("").join(
+        Markup("<li>trial {}: {}</li>").format(curve.number, note)
+        for curve in view.curves
+        for note in (*curve.notes[-5:], *curve.problems)
     )
-    notes = f'<ul class="plain">{notes}</ul>' if notes else ""
+    notes = Markup('<ul class="plain">{}</ul>').format(notes) if notes else ""
     lead = f"Green is the {best_name(record)}, orange the recipe, vermilion one that went wrong or was stopped."
     return section("curves", "How they trained", lead, plots(shown) + notes)
 
 
-def reasons_section(record: Record, view: ImportanceView, drawings: list[Drawing]) -> str:
+def reasons_section(record: Record, view: ImportanceView, drawings: list[Drawing]) -> Markup:
     """Importance of the parameters, and slices; adds its figures to the drawings."""
     parts: list[str] = []
     if view.why_not:
-        parts.append(f"<p>{escape(view.why_not)}</p>")
+        parts.append(Markup("<p>{}</p>").format(view.why_not))
     else:
         shown = reason_figures.importance(view)
         drawings.append(shown)
@@ -59,5 +62,5 @@ def reasons_section(record: Record, view: ImportanceView, drawings: list[Drawing
     drawings += slices
     if slices:
         caption = reason_figures.SLICES_CAPTION.format(best=best_name(record))
-        parts.append(f'<p class="lead apart">{caption}</p>{plots(slices)}')
-    return section("reasons", "Why", "", "".join(parts))
+        parts.append(Markup('<p class="lead apart">{}</p>{}').format(caption, plots(slices)))
+    return section("reasons", "Why", "", Markup("").join(parts))

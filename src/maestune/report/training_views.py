@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from maestune.campaign.events import NAME as EVENTS_NAME
+from maestune.campaign.events import parse_events
 from maestune.campaign.record import Record
+from maestune.errors import FileRefusedError
+from maestune.execution.folder_files import MIB, read_bytes
 from maestune.report.comparing import best_name, best_trial, finalist, recipe_trial, trained
 from maestune.types import Score, Trial, TrialState
 
+EVENTS_LIMIT = 64 * MIB
+DAMAGED_SHOWN = 3  # lines of a file that are named
+LARGEST_EXACT = 2**53  # whole numbers up to here are exact as floats
 POINTS_A_CURVE = 400  # more cannot be seen, and would only make the page heavy
 
 
-def read_events(folder: Path, number: int) -> tuple[dict[str, Any], ...]:
-    """The events of a trial of a campaign folder, oldest first; none where it has no file.
+def read_events(folder: Path, number: int) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
+    """The events of a trial of a campaign folder, oldest first, and sentences about what of them cannot be read.
 
-    A line that is not a whole JSON object (torn by a kill) is left out.
+    No events where the trial has no file. A last line that a killed process left torn is no news and left out.
     """
-    path = folder / "trials" / f"{number:04d}" / "events.jsonl"
+    name = f"trials/{number:04d}/{EVENTS_NAME}"
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ()
-    events: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return tuple(events)
+        found = parse_events(read_bytes(folder, name, EVENTS_LIMIT) or b"")
+    except FileRefusedError as refused:
+        return (), (f"events left out: {refused}",)
+    damaged = [f"{name} line {line} is damaged and left out" for line in found.damaged[:DAMAGED_SHOWN]]
+    if len(found.damaged) > DAMAGED_SHOWN:
+        damaged.append(f"{name}: {len(found.damaged) - DAMAGED_SHOWN:,} more lines are damaged and left out")
+    return found.entries, tuple(damaged)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Curve:
     signals: Mapping[str, tuple[tuple[int, float], ...]]
     scores: Mapping[str, tuple[tuple[int, Score], ...]]
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # of its events file
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,15 @@ def _instructive(record: Record) -> list[Trial]:
 def _curve(record: Record, number: int, title: str) -> Curve:
     signals: dict[str, dict[int, float]] = {}
     notes: list[str] = []
-    for event in read_events(record.folder, number):
+    events, problems = read_events(record.folder, number)
+    for event in events:
         step = event.get("step")
         if event.get("kind") == "note" and isinstance(event.get("text"), str):
             notes.append(event["text"])
-        if event.get("kind") != "signals" or not isinstance(step, int):
+        if event.get("kind") != "signals" or not _is_step(step):
             continue
         for name, value in _items(event.get("signals")):
-            if isinstance(value, int | float):
+            if isinstance(value, float) or _is_step(abs(value) if isinstance(value, int) else value):
                 # A segment that was repeated after a kill tells a step twice; the later telling holds.
                 signals.setdefault(name, {})[step] = float(value)
     rungs = record.trial(number).rungs
@@ -104,7 +107,12 @@ def _curve(record: Record, number: int, title: str) -> Curve:
         {name: _thinned(sorted(points.items())) for name, points in signals.items()},
         {name: tuple((r.step, r.scores[name]) for r in rungs if name in r.scores) for name in metrics},
         tuple(notes),
+        problems,
     )
+
+
+def _is_step(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_EXACT
 
 
 def _items(value: Any) -> list[tuple[str, Any]]:

@@ -4,52 +4,58 @@ from __future__ import annotations
 
 import math
 
+from markupsafe import Markup
+
 from maestune.campaign.record import Record, Verdict
 from maestune.report import formats, labels
 from maestune.report.bounds import kept_text
 from maestune.report.comparing import best_name
 from maestune.report.environment_views import environment_view
-from maestune.report.formats import escape
 from maestune.report.verdict_views import VerdictView, bounds_view
 
 CHANGES_SHOWN = 8
 
 
-def verdict_card(record: Record, view: VerdictView) -> str:
+def verdict_card(record: Record, view: VerdictView) -> Markup:
     """The card of the verdict."""
     word = view.decision or ("ended" if record.done else "under way")
-    chips = "".join(f"<li>{escape(change.text)}</li>" for change in view.changes[:CHANGES_SHOWN])
+    chips = Markup("").join(Markup("<li>{}</li>").format(change.text) for change in view.changes[:CHANGES_SHOWN])
     name = best_name(record)
-    changes = f'<p>What changed most, {name} against recipe:</p><ul class="changes">{chips}</ul>' if chips else ""
-    bar = "".join(_interval_bar(v, name) for v in record.verdicts)
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in environment_view(record).cost
+    changes = (
+        Markup('<p>What changed most, {} against recipe:</p><ul class="changes">{}</ul>').format(name, chips)
+        if chips
+        else ""
     )
-    return (
-        f'<section class="card verdict {view.decision}" id="verdict" aria-labelledby="verdict-title">'
-        f'<div class="word">{word}</div><h2 id="verdict-title">{escape(view.headline)}</h2>'
-        f"<p>{escape(view.finding)}</p><p>{escape(view.use)}</p>{bar}{_bounds(record)}{changes}"
-        f'<dl class="facts">{facts}</dl></section>'
+    bar = Markup("").join(_interval_bar(v, name) for v in record.verdicts)
+    facts = Markup("").join(
+        (Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, text) for name, text in environment_view(record).cost)
     )
+    return Markup(
+        '<section class="card verdict {}" id="verdict" aria-labelledby="verdict-title"><div class="word">'
+        '{}</div><h2 id="verdict-title">{}</h2><p>{}</p><p>{}</p>{}{}{}<dl class="facts">{}</dl></section>'
+    ).format(view.decision, word, view.headline, view.finding, view.use, bar, _bounds(record), changes, facts)
 
 
-def _bounds(record: Record) -> str:
+def _bounds(record: Record) -> Markup:
     """The bounds, and whether recipe and best keep them; nothing where there are none."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(labels.sentence_case(row.text))}</th>'
-        f"<td>{escape(kept_text(row.constraint, row.recipe))}</td><td>{escape(kept_text(row.constraint, row.best))}</td></tr>"
+    rows = Markup("").join(
+        Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
+            labels.sentence_case(row.text),
+            kept_text(row.constraint, row.recipe),
+            kept_text(row.constraint, row.best),
+        )
         for row in bounds_view(record)
     )
     best = labels.sentence_case(best_name(record))
-    head = f'<tr><th scope="col">Bound</th><th scope="col">Recipe</th><th scope="col">{best}</th></tr>'
-    return (
-        f'<div class="scroll"><table class="bounds"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
-        if rows
-        else ""
+    head = Markup('<tr><th scope="col">Bound</th><th scope="col">Recipe</th><th scope="col">{}</th></tr>').format(best)
+    if not rows:
+        return rows
+    return Markup('<div class="scroll"><table class="bounds"><thead>{}</thead><tbody>{}</tbody></table></div>').format(
+        head, rows
     )
 
 
-def _interval_bar(verdict: Verdict, best: str) -> str:
+def _interval_bar(verdict: Verdict, best: str) -> Markup:
     """The difference with its interval on a line whose dashed mark is "no difference"."""
     relative = all(map(math.isfinite, (verdict.relative, verdict.relative_low, verdict.relative_high)))
     low, mean, high = (
@@ -58,7 +64,7 @@ def _interval_bar(verdict: Verdict, best: str) -> str:
         else (verdict.low, verdict.difference, verdict.high)
     )
     if not all(map(math.isfinite, (low, mean, high))):
-        return ""
+        return Markup("")
     # Shares stand at their factors, on a logarithmic scale: +100 % is as far from no difference as -50 %.
     factors = relative and low > -1
     edge_low, edge_high = (math.log1p(v) if factors else v for v in (min(low, 0.0), max(high, 0.0)))
@@ -75,12 +81,10 @@ def _interval_bar(verdict: Verdict, best: str) -> str:
 
     name = labels.metric_name(verdict.objective.name)
     title = f"Difference in {name}: {text(mean)}, 95 % interval {text(low)} to {text(high)}"
-    return (
-        f'<figure class="interval"><figcaption>{escape(labels.sentence_case(name))}, {best} against recipe</figcaption>'
-        f'<svg role="img" aria-label="{escape(title)}">'
-        f'<line class="axis" x1="0" x2="100%" y1="34" y2="34"/>'
-        f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="24" y2="50"/>'
-        f'<line class="bar" x1="{x(low)}" x2="{x(high)}" y1="34" y2="34"/><circle class="dot" cx="{x(mean)}" cy="34" r="8"/>'
-        f'<text class="mean" x="{x(mean)}" y="18" text-anchor="middle">{escape(text(mean))}</text>'
-        f'<text x="{x(0)}" y="63" text-anchor="middle">no difference</text></svg></figure>'
-    )
+    return Markup(
+        '<figure class="interval"><figcaption>{}, {} against recipe</figcaption><svg role="img" '
+        'aria-label="{}"><line class="axis" x1="0" x2="100%" y1="34" y2="34"/><line class="zero" x1="{}" '
+        'x2="{}" y1="24" y2="50"/><line class="bar" x1="{}" x2="{}" y1="34" y2="34"/><circle class="dot" '
+        'cx="{}" cy="34" r="8"/><text class="mean" x="{}" y="18" text-anchor="middle">{}</text><text x="{}" '
+        'y="63" text-anchor="middle">no difference</text></svg></figure>'
+    ).format(labels.sentence_case(name), best, title, x(0), x(0), x(low), x(high), x(mean), x(mean), text(mean), x(0))
