@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,15 +63,30 @@ def run_campaign(
     return Result(record)
 
 
-def write_report(record: Record) -> Path:
-    """Write summary.json and report.html into a campaign's folder; returns the report's path."""
+def write_report(record: Record, out: Path | None = None) -> Path:
+    """Write summary.json and report.html into a campaign's folder, or the report alone to `out`; returns the report's path.
+
+    Raises StoreError where it cannot be written.
+    """
     from maestune.report.html import render  # plotly and scikit-learn: only when there is something to draw
 
+    if out is not None:
+        try:
+            return render(record, out)
+        except OSError as error:
+            raise StoreError(
+                f"The report cannot be written to {out}: {error.strerror or error}. Give another --out."
+            ) from error
     text = json_text(summary(record))
     try:
         replace_file(record.folder / "summary.json", text + "\n")
         return render(record, record.folder / "report.html")
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise StoreError(
+                f"The report cannot be written to {record.folder}, which is read-only here; write it elsewhere with "
+                "maestune report … --out FILE."
+            ) from error
         raise disk_error(record.folder, error) from error
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from maestune.campaign import verdict
 from maestune.campaign.decode import require_facts
+from maestune.campaign.reader import Stored, read_campaign
 from maestune.campaign.record import Finalist, Manner, Record, Terms
-from maestune.campaign.store import Store
 from maestune.data.asking import Asking
 from maestune.execution.jobs import score_values
 from maestune.search.rungs import ranking, rung_losses, violation
@@ -21,15 +21,11 @@ from maestune.types import Constraint, History, Trial, TrialState
 
 def read_record(folder: Path) -> Record:
     """The record of a campaign's folder; raises StoreError where there is none."""
-    store = Store(folder, read_only=True)
-    try:
-        return record_of(store, seconds=0.0)
-    finally:
-        store.close()
+    return record_of(read_campaign(folder), seconds=0.0)
 
 
-def record_of(store: Store, seconds: float) -> Record:
-    """The record of an open store; `seconds` is the wall time so far (what the trials say, where that is more)."""
+def record_of(store: Stored, seconds: float) -> Record:
+    """The record of a stored campaign; `seconds` is the wall time so far (what the trials say, where that is more)."""
     facts = store.facts
     require_facts(facts)
     done = bool(facts.get("done", False))
@@ -75,12 +71,12 @@ def record_of(store: Store, seconds: float) -> Record:
     )
 
 
-def constraints_of(store: Store) -> tuple[Constraint, ...]:
+def constraints_of(store: Stored) -> tuple[Constraint, ...]:
     """The bounds that the campaign keeps to."""
     return tuple(Constraint(name, sign, bound) for name, sign, bound in store.facts.get("constraints", []))
 
 
-def history_of(store: Store) -> History:
+def history_of(store: Stored) -> History:
     """What a strategy may know: the search trials."""
     trials = tuple(t for t in store.trials if t.stage == "search")
     return History(trials, store.objectives, tuple(store.facts["rungs"]), constraints_of(store))
@@ -118,7 +114,7 @@ def _manners(groups: Iterable[Mapping[str, Any]]) -> tuple[Manner, ...]:
     )
 
 
-def _best(store: Store, winner: Finalist | None) -> int | None:
+def _best(store: Stored, winner: Finalist | None) -> int | None:
     if winner is not None:
         return winner.trial
     order = ranked(history_of(store))

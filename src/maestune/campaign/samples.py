@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from maestune.campaign.reader import read_campaign
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.settings import resolve_device
-from maestune.campaign.store import Store
 from maestune.data import DataSpec
 from maestune.data.asking import Asking
 from maestune.data.grid import grid_image, save_png
@@ -49,14 +49,10 @@ def draw_samples(
     `prompts`: what to ask for, a class, a caption or the beginning of a text; held-out ones when left out. `values`: other
     values for parameters of generation (temperature, guidance …), which need no training; SettingsError for any other.
     """
-    store = Store(folder, read_only=True)
-    try:
-        record = record_of(store, 0.0)
-        facts = store.facts
-        spec = DataSpec.from_dict(facts["spec"]) if facts["spec"] else None
-        asking = Asking.from_dict(facts["asking"]) if facts["asking"] else None
-    finally:
-        store.close()
+    stored = read_campaign(folder)
+    record, facts = record_of(stored, 0.0), stored.facts
+    spec = DataSpec.from_dict(facts["spec"]) if facts["spec"] else None
+    asking = Asking.from_dict(facts["asking"]) if facts["asking"] else None
     found = record.recommended
     use = None if found is None else found.trial
     finals = [f for f in record.finalists if (f.role == "recipe" if recipe else f.trial == use)]

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from maestune.campaign.decode import Study, check_facts, refusing, trial_from
 from maestune.campaign.events import NAME as EVENTS_NAME
 from maestune.campaign.events import EventLog
+from maestune.campaign.reader import FACTS_KEY, STUDY_FILE, STUDY_NAME, TRIAL_KEY, check_study_files
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.folder import checkpoints, disk_error, remove_partial
@@ -35,11 +36,6 @@ from maestune.execution.jobs import rung_data
 from maestune.space import Space
 from maestune.types import Objective, Trial, TrialState
 
-# All keys we write into Optuna's user attributes.
-TRIAL_KEY = "maestune:trial"
-FACTS_KEY = "maestune:facts"
-
-STUDY_NAME = "maestune"
 LOCK = ".lock"
 PREVIOUS = "previous"  # folders of campaigns that were moved aside: previous-1, previous-2 …
 CALIBRATION = "calibration"  # folder of trainings that are no trials, and are thrown away
@@ -54,21 +50,15 @@ _STATES = {
 
 
 class Store:
-    """A campaign's folder, open for writing (or reading, with `read_only`)."""
+    """A campaign's folder, open for writing; `reader.read_campaign` reads one."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock: FileLock | None = None
-        if read_only:
-            if not (folder / "study.db").is_file():
-                raise StoreError(
-                    f"{folder} holds no campaign (no study.db in it); name the folder that `maestune tune` wrote."
-                )
-        else:
-            self._lock = _locked(folder)
+        self._lock = _locked(folder)
         try:
+            check_study_files(folder)
             with self._disk():
-                self._storage = open_study(folder / "study.db")
+                self._storage = open_study(folder / STUDY_FILE)
         except BaseException:
             self._release()
             raise
@@ -79,16 +69,11 @@ class Store:
         self._logs: dict[int, EventLog] = {}
         self.facts: dict[str, Any] = {}
         try:
-            with refusing(str(folder / "study.db")):
+            with refusing(str(folder / STUDY_FILE)):
                 self._load()
         except BaseException:
             self.close()
             raise
-        if read_only and not self.exists:
-            self.close()
-            raise StoreError(
-                f"{folder} holds no campaign yet: it was stopped before it began. Run its `maestune tune` command again."
-            )
 
     # Campaign ----------------------------------------------------------------------------------------------------
 
@@ -216,8 +201,7 @@ class Store:
         """Release the folder."""
         for number in list(self._logs):
             self.end_log(number)
-        if self._lock is not None:
-            self._storage.fold()
+        self._storage.fold()
         self._storage.remove_session()
         self._storage.engine.dispose()
         self._release()
@@ -225,8 +209,7 @@ class Store:
     # Inside ------------------------------------------------------------------------------------------------------
 
     def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -256,15 +239,14 @@ class Store:
         self._ids = [t._trial_id for t in frozen]
         study = Study.of(facts)
         self._trials = [trial_from(t.number, t.user_attrs.get(TRIAL_KEY), study) for t in frozen]
-        if self._lock is not None:
-            for number, data in facts.get("launched", []):
-                trial = trial_from(number, data, study)
-                # Of those that were begun some may have come far since; the others are as they were before.
-                if number >= len(self._trials) or trial.until_steps > self._trials[number].until_steps:
-                    self._begin(trial, Space.from_dict(facts["space"]))
-            for trial, stored in zip(self._trials, frozen, strict=False):
-                if not stored.state.is_finished():
-                    self._derive(trial)
+        for number, data in facts.get("launched", []):
+            trial = trial_from(number, data, study)
+            # Of those that were begun some may have come far since; the others are as they were before.
+            if number >= len(self._trials) or trial.until_steps > self._trials[number].until_steps:
+                self._begin(trial, Space.from_dict(facts["space"]))
+        for trial, stored in zip(self._trials, frozen, strict=False):
+            if not stored.state.is_finished():
+                self._derive(trial)
 
     def _values(self, trial: Trial, known_steps: Sequence[int]) -> dict[int, float]:
         """What Optuna calls intermediate values, at steps that it does not know yet; it has none for several objectives."""

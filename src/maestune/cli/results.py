@@ -11,12 +11,19 @@ import typer
 from maestune.cli.options import Device, Folder, Json, assignment, print_json
 
 
-def report(folder: Folder, as_json: Json = False) -> None:
+def report(
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File of the report; nothing is written into the folder then. (default: FOLDER/report.html)"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Write a campaign's report.html anew, finished or not."""
     from maestune.api import open_campaign, write_report
 
     result = open_campaign(folder)
-    path = write_report(result.record)
+    path = write_report(result.record, out)
     if as_json:
         print_json(result.summary)
     else:
