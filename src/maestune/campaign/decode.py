@@ -230,19 +230,25 @@ def _rung(value: Any, place: str) -> Rung:
 
 
 def _score(value: Any, place: str) -> Score:
-    """Value, low and high; null and NaN where there is none."""
+    """Value, low and high of a trial's score; null where there is none."""
     values = _items(value, place)
     if not 1 <= len(values) <= 3:
         _refuse(place, value, "a list of value, low and high")
     for item in values:
-        if item is not None and not (isinstance(item, float) and not math.isfinite(item)):
+        if item is not None:
             _number(item, place)
     return Score(*(math.nan if item is None else item for item in values))
 
 
 def _scores(value: Any, place: str) -> None:
+    """Scores among the facts; NaN and infinities are stored as they are there."""
     for name, values in _mapping(value, place).items():
-        _score(values, f"{place}: {shortened(name, SHOWN_LETTERS)}")
+        inside = f"{place}: {shortened(name, SHOWN_LETTERS)}"
+        if not 1 <= len(_items(values, inside)) <= 3:
+            _refuse(inside, values, "a list of value, low and high")
+        for item in values:
+            if not isinstance(item, float) or math.isfinite(item):
+                _number(item, inside)
 
 
 def _shares(value: Any, place: str) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ from maestune.cli.results import generate, report, trials
 from maestune.cli.score import score
 from maestune.cli.tune import resume, tune
 from maestune.errors import MaestuneError
+from maestune.plain_text import clean
 
 app = typer.Typer(
     name="maestune",
@@ -59,5 +60,5 @@ def main() -> None:
     try:
         app()
     except MaestuneError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {clean(str(error))}\n")  # it may quote a folder, a file or a text of others
         raise SystemExit(2) from None

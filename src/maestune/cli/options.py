@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from maestune.errors import SettingsError
+from maestune.plain_text import json_text
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 
@@ -66,7 +66,7 @@ def value_range(text: str) -> tuple[str, tuple[float, float]]:
 
 def print_json(data: Any) -> None:
     """One JSON value on stdout."""
-    echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    echo(json_text(data))
 
 
 def echo(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from maestune import recipes as known
 from maestune.errors import SettingsError, did_you_mean
+from maestune.plain_text import json_text, one_line
 from maestune.recipes.catalogue import FAMILIES
 from maestune.recipes.recipe import CONFIDENCES
 from maestune.types import Config
@@ -90,7 +90,7 @@ def cite(
         return
     sys.stdout.write(known.bibtex_of([*texts, what] if _is_recipe(what) else texts) + "\n")
     for text in missing:
-        sys.stdout.write(f"\n% no entry for: {_one_line(text)}\n")
+        sys.stdout.write(f"\n% no entry for: {one_line(text)}\n")
 
 
 def recipe_data(recipe: known.Recipe) -> dict[str, Any]:
@@ -245,13 +245,9 @@ def _domain_data(domain: known.Domain) -> dict[str, Any]:
     }
 
 
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 def _console() -> Console:
     return Console(highlight=False, markup=False)
 
 
 def _print_json(data: Any) -> None:
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(data) + "\n")

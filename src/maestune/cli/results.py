@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from maestune.cli.options import Device, Folder, Json, assignment, print_json
+from maestune.plain_text import clean
 
 
 def report(
@@ -69,7 +70,8 @@ def generate(
     elif out is not None:
         typer.echo(str(write_texts(drawn.texts, out)))
     else:
-        typer.echo("\n\n".join(f"--- {i} ---\n{begun}{made}" for i, (begun, made) in enumerate(drawn.texts, start=1)))
+        texts = (f"--- {i} ---\n{begun}{made}" for i, (begun, made) in enumerate(drawn.texts, start=1))
+        typer.echo(clean("\n\n".join(texts)))
 
 
 def trials(

@@ -121,7 +121,11 @@ class LiveConsole:
         colour = {"better": "green", "worse": "red", "infeasible": "red"}.get(view.decision, "yellow")
         self.terminal.print(trials_table(record, ROWS_SHOWN))
         self.terminal.print(
-            Panel(Text(formats.clean(view.text)), title=Text(view.headline, style="bold"), border_style=colour)
+            Panel(
+                Text(formats.clean(view.text)),
+                title=Text(formats.one_line(view.headline), style="bold"),
+                border_style=colour,
+            )
         )
 
     def _close(self) -> None:

@@ -87,7 +87,7 @@ def _best_lines(view: ProgressView, width: int) -> list[Text]:
     """The best beside the recipe, without intervals where these do not fit on one line."""
     if view.best is None:
         return []
-    name = labels.sentence_case(labels.metric_name(view.objective))
+    name = labels.sentence_case(formats.one_line(labels.metric_name(view.objective)))
     best, recipe = formats.score(view.best_score), formats.score(view.recipe_score)
 
     def line(best: str, recipe: str) -> Text:

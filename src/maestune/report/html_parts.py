@@ -92,7 +92,9 @@ def picture_uri(folder: Path, path: Path) -> str:
         if len(data) <= PICTURE_BYTES:
             return f"data:image/{str(image.format).lower()};base64,{base64.b64encode(data).decode()}"
         small = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # PIL has a bound of its own, far above ours
+        raise FileRefusedError(f"{name.as_posix()} has too many pixels to show") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise FileRefusedError(f"{name.as_posix()} cannot be read as a PNG or JPEG picture") from error
     small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     buffer = io.BytesIO()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maestune.campaign.record import Record
+from maestune.plain_text import json_text, table_cell
 from maestune.report import formats, labels
 from maestune.report.comparing import best_trial, chosen, recipe_trial
 from maestune.report.summary import plain
@@ -25,6 +25,7 @@ from maestune.report.trial_views import TrialRow, TrialsView, trials_view
 from maestune.types import Score, Trial, TrialState
 
 ROWS_SHOWN = 10  # where not all are
+HEAD_LETTERS = 40  # of a metric's name
 LEAST_REASON = 16  # letters of a reason that are worth a column
 
 STYLES: dict[TrialState, str] = {
@@ -53,7 +54,8 @@ class TrialsTable:
 
     def fitted(self, width: int) -> Table:
         """The table on a terminal of so many letters."""
-        heads = ["trial", "state", "step", *map(labels.metric_name, self.view.metrics), "time"]
+        metrics = (formats.shortened(labels.metric_name(name), HEAD_LETTERS) for name in self.view.metrics)
+        heads = ["trial", "state", "step", *metrics, "time"]
         columns = _columns(heads, [self._cells(row, intervals=True) for row in self.view.rows])
         if _width(columns) + LEAST_REASON > width:
             columns = _columns(heads, [self._cells(row, intervals=False) for row in self.view.rows])
@@ -113,25 +115,28 @@ def _most_telling(record: Record, limit: int) -> list[Trial]:
 
 
 def trials_csv(record: Record) -> str:
-    """The trials as CSV: one line each, three columns a metric (value, low, high), one a parameter."""
+    """The trials as CSV: one line each, three columns a metric (value, low, high), one a parameter.
+
+    No text is a formula for a spreadsheet: one that begins like it has an apostrophe before it. Numbers are as they are.
+    """
     metrics = _metrics(record)
     names = [param.name for param in record.space]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     fields = ["number", "stage", "role", "state", "seed", "step", "until_steps", "seconds", "reason", "decision"]
     scores = [f"{metric}{part}" for metric in metrics for part in ("", "_low", "_high")]
-    writer.writerow([*fields, *scores, *names])
+    writer.writerow(map(table_cell, [*fields, *scores, *names]))
     for trial in record.trials:
         found = (trial.score(metric) or Score(math.nan) for metric in metrics)
         values = [v if math.isfinite(v) else "" for s in found for v in (s.value, s.low, s.high)]
         own = [trial.state.value if field == "state" else getattr(trial, field) for field in fields]
-        writer.writerow([*own, *values, *(trial.config.get(name, "") for name in names)])
+        writer.writerow(map(table_cell, [*own, *values, *(trial.config.get(name, "") for name in names)]))
     return buffer.getvalue()
 
 
 def trials_json(record: Record) -> str:
     """The trials as a JSON list: config, every rung with its scores, reason and decision; NaN becomes null."""
-    return json.dumps([_trial_data(trial) for trial in record.trials], indent=2, allow_nan=False, ensure_ascii=False)
+    return json_text([_trial_data(trial) for trial in record.trials])
 
 
 def _trial_data(trial: Trial) -> dict[str, Any]:
