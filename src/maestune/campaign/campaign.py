@@ -27,6 +27,7 @@ from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.settings import Settings, default_workers, how_to_fuse, parse_timeout, resolve_device
 from maestune.campaign.store import Store, set_aside
+from maestune.campaign.trust import check_trusted, signature
 from maestune.campaign.watchdog import Patience
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.inline import Inline
@@ -94,14 +95,20 @@ class Campaign:
         self.stopped_by: int | None = None  # the signal that interrupted the last run
 
     @staticmethod
-    def resume(folder: Path | str, **changes: Any) -> Campaign:
-        """The campaign of a folder, to go on with; `changes` may give another budget, device or number of workers."""
+    def resume(folder: Path | str, *, trust: bool = False, **changes: Any) -> Campaign:
+        """The campaign of a folder, to go on with; `changes` may give another budget, device or number of workers.
+
+        `trust`: execute the file that it trains even where this user has not run it for this campaign, see `trust`.
+        """
         path = Path(folder) / "campaign.toml"
         if not path.is_file():
             raise StoreError(
                 f"{folder} holds no campaign (no campaign.toml in it); name the folder that `maestune tune` wrote."
             )
-        return Campaign(**{**Settings.from_toml(path).model_dump(exclude_unset=True), **changes, "out": str(folder)})
+        settings = Settings.from_toml(path)
+        if not trust:
+            check_trusted(Path(folder), settings.model)
+        return Campaign(**{**settings.model_dump(exclude_unset=True), **changes, "out": str(folder)})
 
     @property
     def folder(self) -> Path:
@@ -137,6 +144,7 @@ class Campaign:
             executor.prepare(self._setup(prepared, device))
             workers, members = max(self._workers(device), 1), self._members(training)
             begin(store, settings, prepared, executor, device, workers, members)
+            self._sign(store)
             before = max([store.facts.get("seconds", 0.0), *(t.clock_seconds for t in store.trials)])
             plan = Plan(
                 space=prepared.drawn_from(store.facts["rungs"][-1])[0],
@@ -170,6 +178,12 @@ class Campaign:
             if executor is not None:
                 executor.close()
             store.close()
+
+    def _sign(self, store: Store) -> None:
+        """Remember that this user runs the file that is trained, as it is now, for this campaign."""
+        signed = signature(store.facts.get("id", ""), self.settings.model)
+        if signed is not None and signed != store.facts.get("signature"):
+            store.set_facts(signature=signed)
 
     def _finished(self, store: Store, observers: Observers) -> Record:
         """The result of a campaign that is done."""

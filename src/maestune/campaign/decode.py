@@ -360,10 +360,11 @@ _FACTS: Mapping[str, Callable[[Any, str], object]] = {
     "done": _flag,
     "seconds": _amount,
     "id": _text,
+    "signature": _text,
     "groups": _groups,
     "terms": _terms,
     "search_floor": _scores,
     "constraints": _constraints,
 }
 # Facts that come in the course of a campaign, or that campaigns of earlier versions lack.
-_LATER = ("done", "seconds", "id", "groups", "terms", "search_floor", "constraints")
+_LATER = ("done", "seconds", "id", "signature", "groups", "terms", "search_floor", "constraints")

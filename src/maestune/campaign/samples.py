@@ -13,6 +13,7 @@ from maestune.campaign.reader import read_campaign
 from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.settings import resolve_device
+from maestune.campaign.trust import check_trusted
 from maestune.data import DataSpec
 from maestune.data.asking import Asking
 from maestune.data.grid import grid_image, save_png
@@ -43,14 +44,18 @@ def draw_samples(
     device: str = "auto",
     prompts: Sequence[str] = (),
     values: Mapping[str, Value] | None = None,
+    trust: bool = False,
 ) -> Drawn:
     """n samples from the best configuration of a campaign (or from its recipe); 0: 64 images, or 4 texts.
 
     `prompts`: what to ask for, a class, a caption or the beginning of a text; held-out ones when left out. `values`: other
-    values for parameters of generation (temperature, guidance …), which need no training; SettingsError for any other.
+    values for parameters of generation (temperature, guidance …), which need no training; SettingsError for any other. `trust`: execute
+    the file of a user's own training even where this user has not run it for this campaign.
     """
     stored = read_campaign(folder)
     record, facts = record_of(stored, 0.0), stored.facts
+    if not trust:
+        check_trusted(folder, record.model)
     spec = DataSpec.from_dict(facts["spec"]) if facts["spec"] else None
     asking = Asking.from_dict(facts["asking"]) if facts["asking"] else None
     found = record.recommended

@@ -35,6 +35,13 @@ TrialTimeout = Annotated[
     ),
 ]
 
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Execute the training file that the folder names, though you have not run it for this campaign."
+    ),
+]
+
 Folder = Annotated[Path, typer.Argument(help="Folder of a campaign.", show_default=False)]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maestune.cli.options import Device, Folder, Json, assignment, print_json
+from maestune.cli.options import Device, Folder, Json, Trust, assignment, print_json
 from maestune.plain_text import clean
 
 
@@ -57,13 +57,21 @@ def generate(
         ),
     ] = None,
     device: Device = None,
+    trust: Trust = False,
 ) -> None:
     """Draw samples from the best model of a campaign: pictures into a file, texts to the terminal or into a file."""
     from maestune.campaign.samples import draw_samples, write_samples, write_texts
 
     values = dict(assignment(text, "--set", "NAME=VALUE") for text in set_ or ())
     drawn = draw_samples(
-        folder, n or 0, seed=seed, recipe=recipe, device=device or "auto", prompts=tuple(prompt or ()), values=values
+        folder,
+        n or 0,
+        seed=seed,
+        recipe=recipe,
+        device=device or "auto",
+        prompts=tuple(prompt or ()),
+        values=values,
+        trust=trust,
     )
     if drawn.images is not None:
         typer.echo(str(write_samples(drawn.images, out or Path("grid.png"))))

@@ -15,6 +15,7 @@ from maestune.cli.options import (
     Folder,
     Json,
     TrialTimeout,
+    Trust,
     Workers,
     assignment,
     echo,
@@ -114,6 +115,7 @@ def tune(
         int | None, typer.Option(min=1, help="How many trials are trained as one at most. (default: 16)")
     ] = None,
     trial_timeout: TrialTimeout = None,
+    trust: Trust = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Move what the folder holds aside (to previous-N in it) and begin anew.")
     ] = False,
@@ -125,6 +127,7 @@ def tune(
 ) -> None:
     """Search the hyperparameters of MODEL for the quality of what it generates; run again to go on."""
     from maestune.campaign import Campaign, Settings
+    from maestune.campaign.trust import check_trusted
 
     given: dict[str, Any] = {
         "data": data,
@@ -156,6 +159,8 @@ def tune(
     given = {name: value for name, value in given.items() if value is not None}
     if model.endswith(".toml"):
         written = Settings.from_toml(Path(model)).model_dump(exclude_unset=True)
+        if not trust:
+            check_trusted(Path(model).parent, written.get("model", ""))
         for name in ("set", "range"):
             if name in given:
                 given[name] = {**written.get(name, {}), **given[name]}
@@ -175,6 +180,7 @@ def resume(
     workers: Workers = None,
     device: Device = None,
     trial_timeout: TrialTimeout = None,
+    trust: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Go on with an interrupted campaign."""
@@ -182,7 +188,7 @@ def resume(
 
     given = {"budget": budget, "workers": workers, "device": device, "trial_timeout": trial_timeout}
     changes = {k: v for k, v in given.items() if v is not None}
-    _run(Campaign.resume(folder, **changes), as_json)
+    _run(Campaign.resume(folder, trust=trust, **changes), as_json)
 
 
 def _run(campaign: Any, as_json: bool) -> None:
