@@ -262,9 +262,9 @@ def test_a_disk_that_cannot_hold_texts_is_not_the_trials_fault(tmp_path, monkeyp
     def writing(config, run):
         yield Report(20, samples=run.prompts(8)["prompt"], scores={"score": 1.0}, state=dict)
 
-    def full(self, *arguments, **values):
+    def full(*arguments, **values):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("maestune.execution.shown.replace_file", full)
     with pytest.raises(StoreError, match="No space left on device"):
         run(tmp_path / "trial", training=writing, setup=replace(SETUP, data=data))
