@@ -255,6 +255,117 @@ def test_there_are_as_many_candidates_as_can_have_five_seeds(store):
     assert agenda(store, "200s", 50.0).finalists()[0] == [recipe, first]
 
 
+def test_who_is_hopeless_is_no_finalist_however_long_it_was_trained(store):
+    recipe = fully_trained(store, 10.0, 9.0, role="recipe")
+    fully_trained(store, 10.0, 151.0)
+    promising = scored(store, 0.9, 5.83, until=30, state=TrialState.STOPPED)
+    for budget in ("80trials", "400s"):
+        assert agenda(store, budget).finalists() == ([recipe, promising], "")
+
+
+def test_two_seeds_of_one_that_is_ahead_come_before_three_of_one_that_is_not(store):
+    recipe = fully_trained(store, 10.0, 9.0, role="recipe")
+    slow = fully_trained(store, 60.0, 1.0)
+    quick = scored(store, 0.9, 9.0)  # as good as the recipe, and no better
+    store.save(store.trials[quick].with_(seconds=10.0))
+    # 120 s of the slow one and the recipe on three seeds, 70 s on two.
+    assert agenda(store, "200s", 110.0, workers=2).finalists() == ([recipe, slow], "")
+    assert agenda(store, "200s", 130.0, workers=2).finalists()[0] == [recipe, quick]
+    better = fully_trained(store, 10.0, 2.0)
+    chosen, note = agenda(store, "200s", 110.0, workers=2).finalists()  # three seeds of one as promising decide more
+    assert chosen[:2] == [recipe, better]
+    assert f"trial {better} is retrained in its place" in note
+    assert slow not in chosen
+
+
+def hopeless(store, recipe_seconds=9.0, n=1, until=10):
+    """A recipe that was trained in full, and configs that are worse; returns the recipe's number."""
+    recipe = fully_trained(store, recipe_seconds, 1.0, role="recipe")
+    for _ in range(n):
+        number = scored(store, 0.9, 2.0, until=until, state=TrialState.STOPPED)
+        store.save(store.trials[number].with_(seconds=recipe_seconds * until / 90))
+    return recipe
+
+
+def test_where_nobody_is_promising_the_recipe_alone_is_final_and_a_note_says_how_much_ran(store):
+    recipe = hopeless(store, n=9)
+    chosen, note = agenda(store, "20trials").finalists()
+    assert chosen == [recipe]
+    assert note == "nothing better found: 10 configurations, 2 full trainings (budget 20 trials); try a larger --budget"
+    failed = store.trials[recipe].with_(state=TrialState.DIVERGED)
+    store.save(failed)
+    assert len(agenda(store, "20trials").finalists()[0]) == 2, "nobody is hopeless beside a recipe that failed"
+
+
+def test_without_any_score_there_are_no_finals(store):
+    trial = store.add(Trial(-1, RECIPE, 0, "search", TrialState.CRASHED, 10, "", role="recipe"))
+    store.save(trial)
+    assert agenda(store).finalists() == ([], "")
+
+
+@pytest.mark.parametrize(("budget", "n"), [("40trials", 24), ("20full", 12)])
+def test_a_counted_budget_goes_back_to_the_search_but_for_two_seeds_of_two(store, budget, n):
+    hopeless(store, n=n - 1, until=10 if budget == "40trials" else 90)
+    plan = agenda(store, budget)
+    until = 10 if budget == "40trials" else 90
+    more = 0
+    while True:
+        plan.strategy.next = proposals(5, until=until)
+        group = plan.next_search()
+        if not group:
+            break
+        more += len(group)
+        for trial in group:
+            ended(store, trial, value=2.0)
+    assert n + more == plan.plan.budget.amount - 4
+
+
+def test_the_search_ends_as_soon_as_one_is_promising_and_waits_for_what_runs(store):
+    hopeless(store, n=23)
+    plan = agenda(store, "40trials")
+    plan.strategy.next = proposals(2)
+    group = plan.next_search()
+    assert len(group) == 2
+    plan.strategy.next = proposals(2, kind="b")
+    assert list(plan.next_search()) == [], "they may turn out promising"
+    ended(store, group[0], value=2.0)
+    ended(store, group[1], value=0.5)
+    assert list(plan.next_search()) == []
+    ended(store, store.trials[group[1].number], value=2.0)
+    assert len(plan.next_search()) == 2
+
+
+def test_candidates_are_as_many_as_a_search_that_went_on_leaves_seeds_for(store):
+    recipe = hopeless(store, n=33)
+    better = [scored(store, 0.9, fd) for fd in (0.5, 0.6)]
+    assert agenda(store, "60trials").finalists()[0] == [recipe, *better]
+    assert agenda(store, "48trials").finalists()[0] == [recipe, better[0]]
+
+
+def test_time_goes_back_to_the_search_while_nobody_is_promising(store):
+    hopeless(store)
+    plan = agenda(store, "200s")
+    # Two final trainings of 9 s of the recipe and of one like it, before 198 s.
+    assert plan._latest == 162.0
+    for now, n in ((160.9, 1), (161.1, 0)):
+        found = agenda(store, "200s", now)
+        found.strategy.next = proposals(1, kind="b")
+        assert len(found.next_search()) == n
+    assert not agenda(store, "200s", 161.9).overdue
+    assert agenda(store, "200s", 162.1).overdue
+    number = scored(store, 0.9, 0.5, until=10, state=TrialState.PAUSED)
+    store.save(store.trials[number].with_(seconds=1.0))
+    assert plan._latest == 198.0 - 6 * 9.0
+    assert plan._search_deadline() == 120.0, "five seeds of both would take more than two fifths"
+
+
+@pytest.mark.parametrize(("budget", "seeds"), [("40trials", 5), ("6trials", 4), ("3trials", 2), ("400s", 5)])
+def test_seeds_of_the_recipe_alone_are_what_the_budget_pays_for(store, budget, seeds):
+    recipe = hopeless(store)
+    store.facts.update(finals=[recipe])
+    assert len(seeds_of(finals(agenda(store, budget)))[recipe]) == seeds
+
+
 # The finals -----------------------------------------------------------------------------------------------------------
 
 

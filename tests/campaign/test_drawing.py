@@ -61,6 +61,64 @@ def test_the_second_wave_is_near_the_best_of_the_first() -> None:
     assert len({way["guidance"] for way in found}) > 1
 
 
+GAN = Space((Float("lr", 1e-5, 1.0, scale="log"), Float("truncation", 0.5, 0.95, off=1.0)))
+FLOW = Space(
+    (Float("guidance", 1.0, 4.0), Choice("solver", ("euler", "heun")), Choice("steps", (2, 4, 8), ordered=True))
+)
+LM = Space((Float("temperature", 0.3, 1.5), Float("top_p", 0.5, 0.99, off=1.0)))
+STEPS = Space(
+    (Float("lr", 1e-5, 1.0), Choice("steps", (2, 4, 8, 16, 32), ordered=True), Choice("solver", ("euler", "heun")))
+)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    ("space", "config"),
+    [
+        (GAN, Config.of(lr=0.1, truncation=1.0)),
+        (GAN, Config.of(lr=0.1, truncation=0.7)),
+        (FLOW, Config.of(guidance=1.5, solver="euler", steps=8)),
+        (LM, Config.of(temperature=1.0, top_p=1.0)),
+    ],
+    ids=["gan", "gan-truncated", "flow", "lm"],
+)
+def test_no_way_is_tried_twice_nor_the_trained_one_again(space: Space, config: Config, seed: int) -> None:
+    names = {param.name for param in space} - {"lr"}
+    first = first_ways(space, names, config, np.random.default_rng(seed))
+    assert first[0] == config
+    for best in first:
+        found = [*first, *second_ways(space, names, best, first, np.random.default_rng(seed))]
+        assert len(set(found)) == len(found) == FIRST + SECOND
+        assert all(space.check(way) == way for way in found)
+    assert first == first_ways(space, names, config, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_where_there_are_fewer_ways_there_are_fewer_drawings(seed: int) -> None:
+    config = Config.of(lr=0.1, steps=8, solver="euler")
+    for names, n in (({"solver"}, 2), ({"steps"}, 5), ({"solver", "steps"}, 10)):
+        first = first_ways(STEPS, names, config, np.random.default_rng(seed))
+        found = [*first, *second_ways(STEPS, names, first[-1], first, np.random.default_rng(seed))]
+        assert len(set(found)) == len(found) == n
+
+
+def test_weak_truncation_is_next_to_none() -> None:
+    """The off value (1.0) comes first in the unit interval, and its neighbors are at the other end of it."""
+    config = Config.of(lr=0.1, truncation=1.0)
+    first = first_ways(GAN, {"truncation"}, config, np.random.default_rng(0))
+    values = [float(cast(float, way["truncation"])) for way in first]
+    assert values == sorted(values, reverse=True)
+    near = second_ways(GAN, {"truncation"}, config, first, np.random.default_rng(0))
+    assert all(float(cast(float, way["truncation"])) > 0.75 for way in near)
+
+
+def test_drawings_of_a_small_space_end_when_all_ways_were_drawn(store: Kept) -> None:
+    trained(store, 2.0)
+    found = drawings(store, [2.0, 3.0, 1.0, 3.0, 3.0], drawn_with=frozenset({"steps"}))
+    assert sorted(cast(int, t.config["steps"]) for t in found) == [2, 4, 8, 16, 32]
+    assert found[0].config["steps"] == CONFIG["steps"]
+
+
 @pytest.fixture
 def store() -> Kept:
     return Kept()
