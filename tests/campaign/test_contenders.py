@@ -29,8 +29,8 @@ def found(*trials: Trial, objectives: tuple[Objective, ...] = (FD,), bounds: tup
     return [c.trial.number for c in contenders(History(numbered, objectives, RUNGS, bounds))]
 
 
-def recipe(*fds: float | Score, **values: float) -> Trial:
-    return trial(*(fds or (40.0, 20.0, 10.0)), role="recipe", **values)
+def recipe(*fds: float | Score, **scores: float) -> Trial:
+    return trial(*(fds or (40.0, 20.0, 10.0)), role="recipe", state=TrialState.COMPLETE, **scores)
 
 
 def around(value: float, half: float) -> Score:

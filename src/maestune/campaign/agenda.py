@@ -218,9 +218,9 @@ class Agenda:
 
     def _nothing_better(self) -> str:
         """A note for the recipe as the only finalist: how much of the search ran."""
-        trained = sum(t.step for t in self._searched) / self.plan.full_steps
+        n, trained = len(self._searched), sum(t.step for t in self._searched) / self.plan.full_steps
         return (
-            f"nothing better found: {len(self._searched)} configurations, {trained:.3g} full trainings "
+            f"nothing better found: {n} configuration{'s' * (n != 1)}, {trained:.3g} full trainings "
             f"(budget {self.plan.budget.describe()}); try a larger --budget"
         )
 
