@@ -12,7 +12,16 @@ from maestune.campaign.store import Store
 from maestune.errors import StoreError
 
 SYNTHETIC = str(Path(__file__).parent / "synthetic.py")
-MAY_CHANGE = {"budget", "space", "device", "workers", "fuse", "members", "trial_timeout", "out"}  # the space is what others make of it
+MAY_CHANGE = {
+    "budget",
+    "space",
+    "device",
+    "workers",
+    "fuse",
+    "members",
+    "trial_timeout",
+    "out",
+}  # the space is what others make of it
 OTHERS: dict[str, Any] = {
     "model": "vae",
     "data": "elsewhere",
