@@ -16,7 +16,7 @@ from maestune.types import Config, Decision, History, Objective, Report, Rung, S
 
 def test_every_error_of_ours_is_one_that_the_command_line_can_print() -> None:
     ours = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)]
-    assert len(ours) == 7
+    assert len(ours) == 8
     assert all(issubclass(e, MaestuneError) and e.__doc__ for e in ours)
 
 
