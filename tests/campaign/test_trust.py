@@ -99,3 +99,15 @@ def test_what_only_reads_executes_nothing(finished):
         )
         assert done.returncode == 0, done.stderr
     assert not (finished / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ["notebook.py", "linked.py", "plain"])
+def test_whatever_could_be_executed_has_to_be_trusted(finished, name):
+    path = finished / name
+    if name == "linked.py":
+        (finished / "payload.txt").write_text(OWN)
+        path.symlink_to(finished / "payload.txt")
+    else:
+        path.write_text(OWN)
+    with pytest.raises(SettingsError, match="--trust"):
+        trust.check_trusted(finished / "c", f"{path}:train")

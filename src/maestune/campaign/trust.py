@@ -37,13 +37,21 @@ def check_trusted(folder: Path, model: str) -> None:
         return
     key, content = _key(make=False), _content(path)
     if content is None:
-        raise SettingsError(f"No file {path}, which the campaign in {folder} trains; put it back, or name it by hand.")
+        raise SettingsError(
+            f"{path}, which the campaign in {folder} trains, cannot be read; mend that, or name it by hand."
+        )
     try:
         facts = read_campaign(folder).facts
     except StoreError:  # stopped before it began, or no campaign's folder: nobody has signed anything
         facts = {}
     stored, campaign = facts.get("signature", ""), facts.get("id", "")
-    if key is not None and campaign and hmac.compare_digest(stored, _signed(key, campaign, path, content)):
+    if (
+        key is not None
+        and campaign
+        and hmac.compare_digest(
+            stored.encode("utf-8", "backslashreplace"), _signed(key, campaign, path, content).encode()
+        )
+    ):
         return
     raise SettingsError(
         f"{folder} asks for {path} to be executed, and this user has not run that file, as it is now, for this campaign: it has "
@@ -52,14 +60,12 @@ def check_trusted(folder: Path, model: str) -> None:
 
 
 def model_file(model: str) -> Path | None:
-    """The file of a user's own training; None for a family of ours and for a training without a file."""
-    if not is_own(model):
-        return None
+    """The file of a user's own training; None for a family of ours, and where there is no file that could be executed.
+
+    A training that was defined in a notebook is named as if it were in a file, which does not exist.
+    """
     path = Path(model.partition(":")[0]).resolve()
-    return path if path.suffix == ".py" and path.name != NOTEBOOK else None
-
-
-NOTEBOOK = "notebook.py"  # the name given to trainings that have no file
+    return path if is_own(model) and path.exists() else None
 
 
 def _signed(key: bytes, campaign: str, path: Path, content: bytes) -> str:
