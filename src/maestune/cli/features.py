@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -86,7 +87,7 @@ def check(
                 "passed": asked.able,
             },
         }
-        sys.stdout.write(json_text(told) + "\n")
+        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:
         console = Console(highlight=False, markup=False)
         console.print(Text(images.describe()), Text(f"judge: {judge.description}"), sep="\n")

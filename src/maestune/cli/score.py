@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from maestune.errors import SettingsError
-from maestune.plain_text import json_text
 
 DEFAULT_PAGE = Path("score.html")
 CUT = 5  # columns of the table that are shown whole
@@ -109,7 +109,7 @@ def score(
         sys.stderr.flush()
         os._exit(130)  # what is being measured in other threads would be waited for
     if as_json:
-        sys.stdout.write(json_text(result.to_dict()) + "\n")
+        sys.stdout.write(json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return
     _show(result)
     typer.echo(f"page: {page}")

@@ -18,8 +18,8 @@ from maestune.report.drawing import Drawing
 
 PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
 PICTURE_SIDE = 1024
-PICTURE_LIMIT = 128 * MIB  # a grid of 64 large photographs
-PICTURE_PIXELS = 80_000_000  # of a picture that is decoded
+PICTURE_LIMIT = 20 * MIB
+PICTURE_PIXELS = 25_000_000  # of a picture that is decoded
 
 
 def section(key: str, title: str, lead: str, body: str | Markup) -> Markup:
