@@ -83,7 +83,7 @@ def test_the_search_goes_on_and_then_the_recipe_alone_is_final(finished):
 def test_what_it_writes_is_the_recipe(finished):
     text = (finished.folder / "best.toml").read_text()
     assert tomllib.loads(text) == {"lr": 1e-3, "depth": 2}
-    assert text.startswith("# the starting recipe (nothing better was found); ")
+    assert text.startswith("# the starting recipe: the search found nothing that may be better; ")
     kept = [p.parent.name for p in finished.folder.rglob("checkpoint-*.safetensors")]
     assert kept == [f"{finished.finalists[0].runs[0]:04d}"]
     for recipe in (False, True):
