@@ -78,9 +78,11 @@ def test_whatever_reads_changes_no_byte(finished, tmp_path):
 def test_a_folder_that_cannot_be_written_is_read(read_only, tmp_path):
     freeze(read_only)
     folder = read_only / "c"
+    before = content(folder)
     for command in (["trials", folder], ["cite", folder], ["report", folder, "--out", tmp_path / "r.html"]):
         done = run(*command)
         assert done.returncode == 0, done.stderr
+    assert content(folder) == before
     refused = run("report", folder)
     assert refused.returncode == 2
     assert "--out FILE" in refused.stderr
@@ -103,6 +105,39 @@ def test_what_a_killed_campaign_left_is_read_where_nothing_can_be_written(read_o
     (kept / "study.db-shm").unlink()
     freeze(read_only)
     assert "logged" in read_campaign(kept).facts["notes"]
+
+
+def test_what_a_killed_campaign_left_is_read_without_a_byte_changed(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "c")
+    writer = sqlite3.connect(tmp_path / "c" / "study.db")
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute(
+        'UPDATE study_user_attributes SET value_json = replace(value_json, \'"notes": [\', \'"notes": ["logged", \')'
+    )
+    writer.commit()
+    kept = tmp_path / "kept"
+    shutil.copytree(tmp_path / "c", kept)
+    writer.close()
+    (kept / "study.db-shm").unlink()
+    before, stamp = content(kept), kept.stat().st_mtime_ns
+    assert "logged" in read_campaign(kept).facts["notes"]
+    assert content(kept) == before
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_a_study_that_changes_while_it_is_copied_is_read_in_place(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "c")
+    store = Store(tmp_path / "c")
+    store.set_facts(notes=["newest"])
+    copy = shutil.copyfile
+
+    def copy_and_write(source, target):
+        copy(source, target)
+        store.set_facts(notes=["newer still"])
+
+    monkeypatch.setattr("maestune.campaign.reader.shutil.copyfile", copy_and_write)
+    assert read_campaign(tmp_path / "c").facts["notes"] == ["newer still"]
+    store.close()
 
 
 def test_a_campaign_is_read_while_it_is_written(finished, tmp_path):

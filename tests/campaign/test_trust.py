@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from maestune.campaign import Campaign, trust
 from maestune.campaign.samples import draw_samples
+from maestune.campaign.store import Store
 from maestune.errors import MaestuneError, SettingsError
 
 OWN = """
@@ -23,6 +25,20 @@ def train(config, run):
 def generate(config, state, n, generator):
     return torch.zeros(n, 1, 4, 4)
 """
+
+
+class Told:
+    """An observer that keeps the sentences it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def event(self, text):
+        self.events.append(text)
+
+    def start(self, record): ...
+    def update(self, record, elapsed_seconds, left_seconds, activity): ...
+    def finish(self, record): ...
 
 
 @pytest.fixture
@@ -60,6 +76,25 @@ def test_a_changed_file_is_refused_until_it_is_trusted(finished):
     assert (finished / "executed").exists()
 
 
+@pytest.mark.parametrize("way", ["--trust", "by hand"])
+def test_a_finished_campaign_is_signed_anew(finished, way):
+    (finished / "own.py").write_text(OWN + "\n# changed\n")
+    folder, by_hand = finished / "c", Campaign(model=f"{finished / 'own.py'}:train", out=str(finished / "c"))
+    (Campaign.resume(folder, trust=True) if way == "--trust" else by_hand).run()
+    assert Campaign.resume(folder).run().done
+
+
+def test_a_campaign_begun_is_signed_anew(finished):
+    folder = finished / "c"
+    store = Store(folder)
+    store.set_facts(done=False)
+    store.close()
+    (finished / "own.py").write_text(OWN + "\n# changed\n")
+    refused(finished)
+    Campaign.resume(folder, trust=True).run()
+    assert Campaign.resume(folder).run().done
+
+
 def test_another_users_campaign_is_refused(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody else"))
     refused(finished)
@@ -84,13 +119,36 @@ def test_the_key_is_this_users_alone(finished):
 def test_where_no_key_can_be_kept_campaigns_run_and_trust_nothing(finished, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
     campaign = Campaign(model=f"{finished / 'own.py'}:train", budget="6trials", workers=0, out=str(finished / "e"))
-    assert campaign.run().done
+    told = Told()
+    assert campaign.run([told]).done
+    assert sum("/dev/null" in text and "--trust" in text for text in told.events) == 1
     with pytest.raises(MaestuneError, match="--trust"):
         Campaign.resume(finished / "e")
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_drawing_samples_changes_no_byte(finished, tmp_path, read_only):
+    folder, place = finished / "c", tmp_path / "mount"
+    if read_only:
+        place.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True).returncode:
+            pytest.skip("mounting a tmpfs needs root")
+    try:
+        if read_only:
+            folder = Path(shutil.copytree(folder, place / "c"))
+            subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        before = {p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in (folder, *folder.rglob("*"))}
+        assert draw_samples(folder, 4).images is not None
+        assert {
+            p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in (folder, *folder.rglob("*"))
+        } == before
+    finally:
+        if read_only:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 def test_what_only_reads_executes_nothing(finished):
-    for command in (["report"], ["trials"], ["cite"]):
+    for command in (["report"], ["trials"], ["cite"], ["recipes", "--save", str(finished / "r.toml"), "--from"]):
         done = subprocess.run(
             [sys.executable, "-m", "maestune", *command, str(finished / "c")],
             capture_output=True,

@@ -27,7 +27,7 @@ from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.settings import Settings, default_workers, how_to_fuse, parse_timeout, resolve_device
 from maestune.campaign.store import Store, set_aside
-from maestune.campaign.trust import check_trusted, signature
+from maestune.campaign.trust import check_trusted, model_file, signature, state_folder
 from maestune.campaign.watchdog import Patience
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.inline import Inline
@@ -144,7 +144,7 @@ class Campaign:
             executor.prepare(self._setup(prepared, device))
             workers, members = max(self._workers(device), 1), self._members(training)
             begin(store, settings, prepared, executor, device, workers, members)
-            self._sign(store)
+            self._sign(store, observers)
             before = max([store.facts.get("seconds", 0.0), *(t.clock_seconds for t in store.trials)])
             plan = Plan(
                 space=prepared.drawn_from(store.facts["rungs"][-1])[0],
@@ -179,15 +179,21 @@ class Campaign:
                 executor.close()
             store.close()
 
-    def _sign(self, store: Store) -> None:
+    def _sign(self, store: Store, observers: Observers) -> None:
         """Remember that this user runs the file that is trained, as it is now, for this campaign."""
         signed = signature(store.facts.get("id", ""), self.settings.model)
+        if signed is None and (path := model_file(self.settings.model)) is not None:
+            observers.event(
+                f"no key can be kept in {state_folder()}, so that {path} cannot be signed for this campaign: resume and generate "
+                "will need --trust (make that folder writable, or set XDG_STATE_HOME to one that is)"
+            )
         if signed is not None and signed != store.facts.get("signature"):
             store.set_facts(signature=signed)
 
     def _finished(self, store: Store, observers: Observers) -> Record:
         """The result of a campaign that is done."""
         check_same(store, self.settings)
+        self._sign(store, observers)
         record = record_of(store, 0.0)
         write_best(record)  # a crash may have come just before it
         observers.start(record)

@@ -1,15 +1,15 @@
 """A campaign's folder as it is read: report, tables and samples of it, while nothing in it is written, locked or executed.
 
 The study is read by SQLite itself, read-only, without Optuna, which would look for newer schemas and write. Where a
-campaign is writing, or was killed, a write-ahead log lies beside the study: in a folder that can be written SQLite reads both in
-place, as they change; in one that cannot, where nobody writes, copies of both are read.
+campaign is writing, or was killed, a write-ahead log lies beside the study. SQLite would write an index beside them to read both,
+so copies of both are read; only where they change while they are copied, which a writer does that has its index there anyway,
+are they read in place.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sqlite3
 import stat
@@ -29,6 +29,7 @@ TRIAL_KEY = "maestune:trial"  # of Optuna's user attributes of a trial
 FACTS_KEY = "maestune:facts"  # of those of the study
 WAIT_SECONDS = 30.0  # for a writer
 _SIDES = ("-wal", "-shm", "-journal")
+_COPIES = 3  # attempts at copies of a moment in which nobody writes
 
 
 class Stored(Protocol):
@@ -108,16 +109,30 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     if not log.exists():
         with _connected(path, "mode=ro&immutable=1") as connection:
             yield connection
-    elif os.access(path.parent, os.W_OK):
-        with _connected(path, "mode=ro") as connection:
-            yield connection
-    else:
-        with tempfile.TemporaryDirectory(prefix="maestune-") as place:
-            copy = Path(place) / path.name
-            shutil.copyfile(path, copy)
-            shutil.copyfile(log, copy.with_name(log.name))
+        return
+    with tempfile.TemporaryDirectory(prefix="maestune-") as place:
+        copy = Path(place) / path.name
+        if any(_copied(path, log, copy) for _ in range(_COPIES)):
             with _connected(copy, "mode=rw") as connection:
                 yield connection
+            return
+    with _connected(path, "mode=ro") as connection:
+        yield connection
+
+
+def _copied(path: Path, log: Path, copy: Path) -> bool:
+    """Copy a study and its log; whether nobody wrote meanwhile."""
+    try:
+        before = _stamps(path, log)
+        shutil.copyfile(path, copy)
+        shutil.copyfile(log, copy.with_name(log.name))
+        return _stamps(path, log) == before
+    except FileNotFoundError:  # the writer has put its log into the study
+        return False
+
+
+def _stamps(*paths: Path) -> list[tuple[int, int, int]]:
+    return [(s.st_ino, s.st_mtime_ns, s.st_size) for s in (path.stat() for path in paths)]
 
 
 @contextlib.contextmanager
