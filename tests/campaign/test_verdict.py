@@ -226,6 +226,30 @@ def test_no_interval_leaves_what_a_metric_can_be(metric, data):
     assert lower < 0 or math.isnan(relative.low) or relative.low >= -1
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_the_difference_lies_on_the_side_that_the_decision_says(seed):
+    rng = np.random.default_rng(seed)
+    recipe, best = np.exp(rng.normal(2.0, 0.3, 4)).tolist(), np.exp(rng.normal(1.6, 0.05, 4)).tolist()
+    trials = _finals(recipe, best)
+    found = finalists(trials, FAILURE)
+    result = verdict(found, found[1], FD, trials, FAILURE)
+    assert (result.high <= 0) == (result.decision == "better")
+    assert (result.low < 0 < result.high) == (result.decision == "inconclusive")
+
+
+@pytest.mark.parametrize(("recipe", "best"), [([1.0, 2.0, 3.0], [0.0, 0.5, 1.0]), ([0.0, 2.0], [1.0, 3.0])])
+def test_where_one_score_is_zero_both_means_are_arithmetic(recipe, best):
+    trials = _finals(recipe, best)
+    found = finalists(trials, FAILURE)
+    result = verdict(found, found[1], FD, trials, FAILURE)
+    assert (result.recipe.value, result.best.value) == pytest.approx((np.mean(recipe), np.mean(best)))
+    assert result.difference == pytest.approx(result.best.value - result.recipe.value)
+
+
+def test_the_smallest_positive_scores_have_a_ratio():
+    assert math.isfinite(relative_over_seeds("fd", [1.0, 2.3e-308], [1.0, 1.0], 0.95).value)
+
+
 # Bounds ---------------------------------------------------------------------------------------------------------------
 
 BOUND = Constraint("coverage", ">=", 0.4)

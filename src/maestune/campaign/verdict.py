@@ -40,15 +40,20 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score
     return Score(mean, mean - half, mean + half)
 
 
-def over_seeds(metric: str, values: Sequence[float], confidence: float = CONFIDENCE) -> Score:
+def over_seeds(
+    metric: str, values: Sequence[float], confidence: float = CONFIDENCE, beside: Sequence[float] = ()
+) -> Score:
     """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic; within what the metric can be.
+
+    `beside`: values of what it is compared with: where one of them is 0, no mean is geometric.
 
     >>> round(over_seeds("fd", [2.0, 8.0]).value, 6), over_seeds("coverage", [0.25, 0.75]).value
     (4.0, 0.5)
     """
-    if _by_ratio(metric, values):
+    if _by_ratio(metric, [*values, *beside]):
         logs = t_interval(np.log(values).tolist(), confidence)
-        return Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
+        found = Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
+        return within_limits(found, *limits(metric))
     return within_limits(t_interval(values, confidence), *limits(metric))
 
 
@@ -69,7 +74,8 @@ def difference_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[f
     """Mean of the best less that of the recipe, as `over_seeds` tells both, paired over seeds, in the metric's unit.
 
     On a ratio scale the means are geometric, and the interval is the delta method's: Student's t of the pairs of logarithms,
-    each weighted by its mean, since both means are uncertain. Cut to what is possible: neither score leaves the metric's range.
+    each weighted by its mean, since both means are uncertain; its sign is that of the ratio's interval, which is exact and which
+    the verdict rests on. Cut to what is possible: neither score leaves the metric's range.
     """
     if _by_ratio(metric, [*recipe, *best]):
         before, after = np.log(recipe), np.log(best)
@@ -77,14 +83,30 @@ def difference_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[f
         spread = t_interval(weighted.tolist(), confidence)
         value = math.exp(after.mean()) - math.exp(before.mean())
         shift = value - spread.value
-        found = Score(value, spread.low + shift, spread.high + shift)
+        found = Score(value, *_signed(spread.low + shift, spread.high + shift, _log_ratios(recipe, best, confidence)))
     else:
         found = t_interval([b - r for r, b in zip(recipe, best, strict=True)], confidence)
     lower, upper = limits(metric)
-    known = over_seeds(metric, recipe, confidence)
+    known = over_seeds(metric, recipe, confidence, best)
     least = lower - (upper if math.isnan(known.high) else known.high)
     most = upper - (lower if math.isnan(known.low) else known.low)
     return within_limits(found, least, most)
+
+
+def _log_ratios(recipe: Sequence[float], best: Sequence[float], confidence: float) -> Score:
+    """Mean logarithm of best by recipe, paired, with its interval."""
+    return t_interval([math.log(b) - math.log(r) for r, b in zip(recipe, best, strict=True)], confidence)
+
+
+def _signed(low: float, high: float, ratios: Score) -> tuple[float, float]:
+    """An interval that holds 0 where that of the logarithms of ratios does, and else lies on the same side of it."""
+    if math.isnan(ratios.low):
+        return low, high
+    if ratios.high < 0:
+        return min(low, 0.0), min(high, 0.0)
+    if ratios.low > 0:
+        return max(low, 0.0), max(high, 0.0)
+    return min(low, 0.0), max(high, 0.0)
 
 
 def relative_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float) -> Score:
@@ -94,7 +116,7 @@ def relative_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[flo
     recipe's mean as uncertain too; only where its set is bounded, that is where that mean is surely not zero.
     """
     if _by_ratio(metric, [*recipe, *best]):
-        ratios = t_interval([math.log(b / r) for r, b in zip(recipe, best, strict=True)], confidence)
+        ratios = _log_ratios(recipe, best, confidence)
         return Score(math.expm1(ratios.value), _exp(ratios.low) - 1, _exp(ratios.high) - 1)
     ratio = _fieller(np.asarray(recipe, dtype=np.float64), np.asarray(best, dtype=np.float64), confidence)
     shares = Score(ratio.value - 1, ratio.low - 1, ratio.high - 1)
@@ -160,12 +182,17 @@ def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Fi
     complete = [runs for runs in by_seed.values() if len(runs) == len(sources)]
     if not complete:
         return ()
+    scored = {source: [final_scores(per_seed[source], failure) for per_seed in complete] for source in sources}
+    everywhere = [m for m in scored[sources[0]][0] if all(m in s for scores in scored.values() for s in scores)]
+    values = {m: {source: [s[m].value for s in scores] for source, scores in scored.items()} for m in everywhere}
     found: list[Finalist] = []
     for source in sources:
         runs = [per_seed[source] for per_seed in complete]
-        scores = [final_scores(t, failure) for t in runs]
-        metrics = [m for m in scores[0] if all(m in s for s in scores)]
-        means = {m: over_seeds(m, [s[m].value for s in scores]) for m in metrics}
+        scores = scored[source]
+        means: dict[str, Score] = {}
+        for metric in (m for m in scores[0] if all(m in s for s in scores)):
+            beside = [v for other in values.get(metric, {}).values() for v in other]
+            means[metric] = over_seeds(metric, [s[metric].value for s in scores], beside=beside)
         seconds = float(np.mean([t.seconds for t in runs]))
         numbers = tuple(t.number for t in runs)
         shares = [t.rungs[-1].classes for t in runs if t.rungs and t.rungs[-1].classes]
