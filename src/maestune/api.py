@@ -14,9 +14,9 @@ from maestune.campaign.reading import read_record
 from maestune.campaign.settings import default_workers, resolve_device
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.folder import disk_error
-from maestune.execution.folder_files import replace_file
 from maestune.execution.model import is_family, own_model_name
 from maestune.families.base import Family
+from maestune.folder_files import replace_file
 from maestune.plain_text import json_text
 from maestune.quality.scoring.result import ScoreResult
 from maestune.quality.scoring.samples import Fake, Real, score_samples

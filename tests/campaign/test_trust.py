@@ -10,7 +10,7 @@ import pytest
 from maestune.campaign import Campaign, trust
 from maestune.campaign.samples import draw_samples
 from maestune.campaign.store import Store
-from maestune.errors import MaestuneError, SettingsError
+from maestune.errors import FileRefusedError, MaestuneError, SettingsError, StoreError
 
 OWN = """
 from pathlib import Path
@@ -124,6 +124,26 @@ def test_where_no_key_can_be_kept_campaigns_run_and_trust_nothing(finished, monk
     assert sum("/dev/null" in text and "--trust" in text for text in told.events) == 1
     with pytest.raises(MaestuneError, match="--trust"):
         Campaign.resume(finished / "e")
+
+
+@pytest.mark.parametrize("name", ["trials", "trials/0001", ".lock", "calibration", "campaign.toml"])
+def test_a_campaign_is_not_resumed_through_links(finished, tmp_path, name):
+    place, elsewhere = finished / "c" / name, tmp_path / "elsewhere"
+    if place.exists():
+        place.rename(elsewhere)
+    elsewhere.touch()
+    place.symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*")) if elsewhere.is_dir() else elsewhere.read_bytes()
+    with pytest.raises(StoreError, match=f"{name} is a link"):
+        Campaign.resume(finished / "c", trust=True).run()
+    assert before == (sorted(elsewhere.rglob("*")) if elsewhere.is_dir() else elsewhere.read_bytes())
+
+
+def test_samples_are_not_drawn_through_links(finished, tmp_path):
+    (finished / "c" / "trials").rename(tmp_path / "elsewhere")
+    (finished / "c" / "trials").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileRefusedError, match="trials is a link"):
+        draw_samples(finished / "c", 4)
 
 
 @pytest.mark.parametrize("read_only", [False, True])

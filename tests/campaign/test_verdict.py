@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,6 +225,23 @@ def test_no_interval_leaves_what_a_metric_can_be(metric, data):
     assert all(math.isnan(v) or lower - upper <= v <= upper - lower for v in (difference.low, difference.high))
     relative = relative_over_seeds(metric, recipe, best, 0.95)
     assert lower < 0 or math.isnan(relative.low) or relative.low >= -1
+
+
+def test_counts_of_classes_stay_below_the_number_of_classes():
+    for metric in ("modes", "inception_score"):
+        assert over_seeds(metric, [7.0, 10.0, 9.0]).high > 10.0
+        assert over_seeds(metric, [7.0, 10.0, 9.0], classes=10).high == 10.0
+        assert difference_over_seeds(metric, [7.0, 8.0, 9.0], [10.0, 9.9, 9.5], 0.95, classes=10).high <= 10.0
+    assert over_seeds("fd", [7.0, 10.0, 19.0], classes=10).high > 19.0
+
+
+def test_a_finalist_without_the_objectives_score_does_not_win():
+    found = finalists(_finals([3.0, 4.0], [1.0, 2.0]), FAILURE)
+    blind = replace(found[1], scores={"kid": Score(0.0)})
+    broken = replace(found[1], scores={"fd": Score(math.nan)})
+    for other in (blind, broken):
+        assert winner((*found, other), FD) == winner((other, *found), FD) == found[1]
+    assert verdict((found[0], blind), blind, FD, _finals([3.0], [1.0]), FAILURE) is None
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maestune.campaign.record import Record
 from maestune.execution.folder import disk_error
-from maestune.execution.folder_files import replace_file
+from maestune.folder_files import replace_file
 from maestune.recipes.writing import toml_text
 
 

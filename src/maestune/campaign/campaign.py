@@ -25,11 +25,11 @@ from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
-from maestune.campaign.settings import Settings, default_workers, how_to_fuse, parse_timeout, resolve_device
+from maestune.campaign.settings import Settings, default_workers, how_to_fuse, parse_timeout, parse_toml, resolve_device
 from maestune.campaign.store import Store, set_aside
 from maestune.campaign.trust import check_trusted, model_file, signature, state_folder
 from maestune.campaign.watchdog import Patience
-from maestune.errors import SettingsError, StoreError
+from maestune.errors import FileRefusedError, SettingsError, StoreError
 from maestune.execution.inline import Inline
 from maestune.execution.jobs import REPORT_EVERY, Setup
 from maestune.execution.memory import worker_memory
@@ -44,6 +44,7 @@ from maestune.execution.model import (
 )
 from maestune.execution.processes import Processes
 from maestune.families.base import Family
+from maestune.folder_files import MIB, read_text
 from maestune.quality.scoring.working import one_thread_of_blas
 from maestune.search import make_strategy
 from maestune.space import Fusible, Space
@@ -105,7 +106,11 @@ class Campaign:
             raise StoreError(
                 f"{folder} holds no campaign (no campaign.toml in it); name the folder that `maestune tune` wrote."
             )
-        settings = Settings.from_toml(path)
+        try:
+            text = read_text(Path(folder), path.name, MIB)
+        except FileRefusedError as error:
+            raise StoreError(f"{path}: {error}; restore it from a copy of the campaign.") from error
+        settings = Settings.make(**parse_toml(text or "", path))
         if not trust:
             check_trusted(Path(folder), settings.model)
         return Campaign(**{**settings.model_dump(exclude_unset=True), **changes, "out": str(folder)})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maestune.execution.folder_files import check_appendable
+from maestune.folder_files import check_appendable
 
 NAME = "events.jsonl"
 

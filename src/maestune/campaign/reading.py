@@ -31,12 +31,13 @@ def record_of(store: Stored, seconds: float) -> Record:
     done = bool(facts.get("done", False))
     trials = store.trials
     failure = verdict.failures(score_values(facts["failure"]), trials, store.objectives)
-    found = verdict.finalists(trials, failure)
+    classes = len(facts["real_classes"])
+    found = verdict.finalists(trials, failure, classes)
     constraints = constraints_of(store)
     best = verdict.winner(found, store.objectives[0], constraints)
     verdicts = []
     if best is not None:
-        verdicts = [verdict.verdict(found, best, o, trials, failure, constraints) for o in store.objectives]
+        verdicts = [verdict.verdict(found, best, o, trials, failure, constraints, classes) for o in store.objectives]
     return Record(
         folder=store.folder,
         model=facts["model"],

@@ -21,6 +21,7 @@ from maestune.errors import CheckpointError, SettingsError, did_you_mean
 from maestune.execution.folder import disk_error
 from maestune.execution.generate import generate
 from maestune.execution.jobs import Identity
+from maestune.folder_files import check_no_link
 from maestune.space import Choice, Role
 from maestune.types import Config, Value
 
@@ -66,6 +67,7 @@ def draw_samples(
         raise CheckpointError(f"{folder} has no trained model yet; go on with it: maestune resume {folder}")
     trial = record.trial(number)
     config, where = _changed(record, trial.config, values or {}), record.trial_folder(number)
+    check_no_link(folder, where.relative_to(folder))
     owner = Identity(record.id, number, trial.config, trial.seed)
     n = n or (IMAGES if asking is None or asking.tokenizer is None else TEXTS)
     asked = asking.prompts(prompts, n) if asking is not None else {}

@@ -31,8 +31,8 @@ from maestune.campaign.reader import FACTS_KEY, STUDY_FILE, STUDY_NAME, TRIAL_KE
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.folder import checkpoints, disk_error, remove_partial
-from maestune.execution.folder_files import replace_file
 from maestune.execution.jobs import rung_data
+from maestune.folder_files import replace_file
 from maestune.space import Space
 from maestune.types import Objective, Trial, TrialState
 
@@ -292,6 +292,7 @@ def set_aside(folder: Path) -> Path | None:
 
 def _locked(folder: Path) -> FileLock:
     """The lock of a campaign's folder, taken; StoreError where another process has it."""
+    _check_links(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -303,6 +304,17 @@ def _locked(folder: Path) -> FileLock:
     except OSError as error:
         raise disk_error(folder, error) from error
     return lock
+
+
+def _check_links(folder: Path) -> None:
+    """Raise StoreError where a file or folder that is written to, or emptied, is a link: it may lead anywhere."""
+    trials = folder / "trials"
+    for path in (folder / LOCK, folder / CALIBRATION, trials, *(trials.iterdir() if trials.is_dir() else ())):
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a link, which a campaign does not write through. Replace it by what it leads to, or keep the whole "
+                "campaign where there is room (--out)."
+            )
 
 
 def _to_json(trial: Trial) -> dict[str, Any]:

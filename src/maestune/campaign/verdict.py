@@ -41,11 +41,16 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score
 
 
 def over_seeds(
-    metric: str, values: Sequence[float], confidence: float = CONFIDENCE, beside: Sequence[float] = ()
+    metric: str,
+    values: Sequence[float],
+    confidence: float = CONFIDENCE,
+    beside: Sequence[float] = (),
+    classes: int = 0,
 ) -> Score:
     """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic; within what the metric can be.
 
-    `beside`: values of what it is compared with: where one of them is 0, no mean is geometric.
+    `beside`: values of what it is compared with: where one of them is 0, no mean is geometric. `classes`: of the data; 0 where
+    they are unknown.
 
     >>> round(over_seeds("fd", [2.0, 8.0]).value, 6), over_seeds("coverage", [0.25, 0.75]).value
     (4.0, 0.5)
@@ -53,14 +58,17 @@ def over_seeds(
     if _by_ratio(metric, [*values, *beside]):
         logs = t_interval(np.log(values).tolist(), confidence)
         found = Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
-        return within_limits(found, *limits(metric))
-    return within_limits(t_interval(values, confidence), *limits(metric))
+        return within_limits(found, *limits(metric, classes))
+    return within_limits(t_interval(values, confidence), *limits(metric, classes))
 
 
-def limits(metric: str) -> tuple[float, float]:
-    """The range of a metric's values; everything for a score of the user's own."""
+def limits(metric: str, classes: int = 0) -> tuple[float, float]:
+    """The range of a metric's values on data of so many classes (0: unknown); everything for a score of the user's own."""
     described = DESCRIBED.get(metric)
-    return (-math.inf, math.inf) if described is None else described.limits
+    if described is None:
+        return -math.inf, math.inf
+    lower, upper = described.limits
+    return lower, float(classes) if classes and described.unit == "classes" else upper
 
 
 def within_limits(score: Score, lower: float, upper: float) -> Score:
@@ -70,7 +78,9 @@ def within_limits(score: Score, lower: float, upper: float) -> Score:
     return Score(score.value, low, high)
 
 
-def difference_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float) -> Score:
+def difference_over_seeds(
+    metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float, classes: int = 0
+) -> Score:
     """Mean of the best less that of the recipe, as `over_seeds` tells both, paired over seeds, in the metric's unit.
 
     On a ratio scale the means are geometric, and the interval is the delta method's: Student's t of the pairs of logarithms,
@@ -86,8 +96,8 @@ def difference_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[f
         found = Score(value, *_signed(spread.low + shift, spread.high + shift, _log_ratios(recipe, best, confidence)))
     else:
         found = t_interval([b - r for r, b in zip(recipe, best, strict=True)], confidence)
-    lower, upper = limits(metric)
-    known = over_seeds(metric, recipe, confidence, best)
+    lower, upper = limits(metric, classes)
+    known = over_seeds(metric, recipe, confidence, best, classes)
     least = lower - (upper if math.isnan(known.high) else known.high)
     most = upper - (lower if math.isnan(known.low) else known.low)
     return within_limits(found, least, most)
@@ -171,7 +181,7 @@ def final_scores(trial: Trial, failure: Mapping[str, Score]) -> Mapping[str, Sco
     return failure
 
 
-def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Finalist, ...]:
+def finalists(trials: Sequence[Trial], failure: Mapping[str, Score], classes: int = 0) -> tuple[Finalist, ...]:
     """Finalists from the final trials, the recipe first; only seeds on which every one of them has ended count."""
     finals = [t for t in trials if t.stage == "finals"]
     sources = list(dict.fromkeys(t.source for t in finals if t.source is not None))
@@ -192,12 +202,12 @@ def finalists(trials: Sequence[Trial], failure: Mapping[str, Score]) -> tuple[Fi
         means: dict[str, Score] = {}
         for metric in (m for m in scores[0] if all(m in s for s in scores)):
             beside = [v for other in values.get(metric, {}).values() for v in other]
-            means[metric] = over_seeds(metric, [s[metric].value for s in scores], beside=beside)
+            means[metric] = over_seeds(metric, [s[metric].value for s in scores], beside=beside, classes=classes)
         seconds = float(np.mean([t.seconds for t in runs]))
         numbers = tuple(t.number for t in runs)
         shares = [t.rungs[-1].classes for t in runs if t.rungs and t.rungs[-1].classes]
-        classes = tuple(np.mean(shares, axis=0).tolist()) if shares else ()
-        found.append(Finalist(runs[0].role, source, runs[0].config, numbers, means, seconds, classes))
+        drawn = tuple(np.mean(shares, axis=0).tolist()) if shares else ()
+        found.append(Finalist(runs[0].role, source, runs[0].config, numbers, means, seconds, drawn))
     return tuple(sorted(found, key=lambda f: f.role != "recipe"))
 
 
@@ -211,7 +221,9 @@ def winner(found: Sequence[Finalist], objective: Objective, constraints: Sequenc
     candidates = [f for f in found if f.role != "recipe"]
 
     def order(finalist: Finalist) -> tuple[float, float]:
-        return outside(finalist, constraints), objective.loss(finalist.scores[objective.name].value)
+        score = finalist.scores.get(objective.name)
+        loss = math.nan if score is None else objective.loss(score.value)
+        return outside(finalist, constraints), math.inf if math.isnan(loss) else loss
 
     return min(candidates, key=order, default=None)
 
@@ -223,10 +235,11 @@ def verdict(
     trials: Sequence[Trial],
     failure: Mapping[str, Score],
     constraints: Sequence[Constraint] = (),
+    classes: int = 0,
 ) -> Verdict | None:
-    """Best against recipe on one objective, from paired differences over the seeds; None where there is no recipe."""
+    """Best against recipe on one objective, from paired differences over the seeds; None where one of them has no score."""
     recipe = next((f for f in found if f.role == "recipe"), None)
-    if recipe is None:
+    if recipe is None or not all(objective.name in f.scores for f in (recipe, best)):
         return None
     candidates = sum(f.role != "recipe" for f in found)
     runs = {t.number: t for t in trials}
@@ -236,7 +249,7 @@ def verdict(
 
     before, after = values(recipe), values(best)
     name, confidence = objective.name, 1 - (1 - CONFIDENCE) / candidates
-    difference = difference_over_seeds(name, before, after, confidence)
+    difference = difference_over_seeds(name, before, after, confidence, classes)
     relative = relative_over_seeds(name, before, after, confidence)
     # Pairs of logarithms tell more of a ratio scale than differences, whose noise is that of the larger value.
     decisive = relative if _by_ratio(name, [*before, *after]) else difference

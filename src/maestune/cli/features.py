@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
+from maestune.cli.options import Json, print_json
 
 features = typer.Typer(name="features", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -87,7 +85,7 @@ def check(
                 "passed": asked.able,
             },
         }
-        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(told)
     else:
         console = Console(highlight=False, markup=False)
         console.print(Text(images.describe()), Text(f"judge: {judge.description}"), sep="\n")

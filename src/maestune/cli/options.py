@@ -12,7 +12,7 @@ import typer
 from maestune.errors import SettingsError
 from maestune.plain_text import json_text
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
 
 Budget = Annotated[
     str | None,

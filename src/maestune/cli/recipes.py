@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from maestune import recipes as known
+from maestune.cli.options import Json, print_json
 from maestune.errors import SettingsError, did_you_mean
-from maestune.plain_text import json_text, one_line
+from maestune.plain_text import one_line
 from maestune.recipes.catalogue import FAMILIES
 from maestune.recipes.recipe import CONFIDENCES
 from maestune.types import Config
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else there.")]
 
 
 def recipes(
@@ -41,12 +40,12 @@ def recipes(
         _save(from_, save, title, as_json)
     elif name is not None:
         recipe = known.find(name, family)
-        _print_json(recipe_data(recipe)) if as_json else _console().print(*_shown(recipe), sep="\n")
+        print_json(recipe_data(recipe)) if as_json else _console().print(*_shown(recipe), sep="\n")
     else:
         if family is not None and family not in FAMILIES:
             raise SettingsError(f"There are no recipes for {family!r}. {did_you_mean(family, FAMILIES)}")
         found = [r for r in known.catalogue().values() if family in (None, r.family)]
-        _print_json([recipe_data(r) for r in found]) if as_json else _console().print(_table(found))
+        print_json([recipe_data(r) for r in found]) if as_json else _console().print(_table(found))
 
 
 def domains(
@@ -56,7 +55,7 @@ def domains(
     if name is None:
         found = list(known.domains().values())
         if as_json:
-            _print_json([_domain_data(domain) for domain in found])
+            print_json([_domain_data(domain) for domain in found])
             return
         table = _columns("domain", "for", "families")
         table.columns[0].no_wrap = True
@@ -66,7 +65,7 @@ def domains(
         return
     domain = known.find_domain(name)
     if as_json:
-        _print_json(_domain_data(domain))
+        print_json(_domain_data(domain))
         return
     lines = [Text(domain.title, style="bold"), Text(domain.applies), Text("")]
     for change in domain.changes:
@@ -86,7 +85,7 @@ def cite(
     missing = known.unknown(texts)
     if as_json:
         data = [{"key": e.key, "type": e.kind, **e.fields} for e in entries]
-        _print_json({"citations": texts[1:], "entries": data, "without_entry": list(missing)})
+        print_json({"citations": texts[1:], "entries": data, "without_entry": list(missing)})
         return
     sys.stdout.write(known.bibtex_of([*texts, what] if _is_recipe(what) else texts) + "\n")
     for text in missing:
@@ -137,7 +136,7 @@ def _citations(what: str) -> tuple[str, ...]:
 def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
     from maestune.api import open_campaign
     from maestune.campaign.settings import parse_toml
-    from maestune.execution.folder_files import MIB, read_text
+    from maestune.folder_files import MIB, read_text
     from maestune.report.importance_views import importance_view
     from maestune.report.verdict_views import verdict_view
 
@@ -164,7 +163,7 @@ def _save(folder: Path, file: Path, title: str, as_json: bool) -> None:
     except OSError as error:
         raise SettingsError(f"{file} cannot be written: {error}") from error
     if as_json:
-        _print_json(recipe_data(known.find(str(file))))
+        print_json(recipe_data(known.find(str(file))))
     else:
         typer.echo(f"{file}: use it with maestune tune {record.model} --recipe {file}")
 
@@ -247,7 +246,3 @@ def _domain_data(domain: known.Domain) -> dict[str, Any]:
 
 def _console() -> Console:
     return Console(highlight=False, markup=False)
-
-
-def _print_json(data: Any) -> None:
-    sys.stdout.write(json_text(data) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from maestune.cli.options import Json, print_json
 from maestune.errors import SettingsError
 
 DEFAULT_PAGE = Path("score.html")
@@ -74,9 +74,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="Page with values and pictures. (default: score.html; none with --json)")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Score samples against real data: values with intervals, floor, and what is worst and most copied."""
     # Threads of PyTorch that wait for work spin otherwise, and beside a busy process all of them wait for the slowest.
@@ -109,7 +107,7 @@ def score(
         sys.stderr.flush()
         os._exit(130)  # what is being measured in other threads would be waited for
     if as_json:
-        sys.stdout.write(json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(result.to_dict())
         return
     _show(result)
     typer.echo(f"page: {page}")

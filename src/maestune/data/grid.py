@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maestune.data.image_data import to_uint8
 from maestune.errors import DataError
+from maestune.folder_files import replace_file
 
 PAPER = 255  # between the images and in cells without one
 
@@ -43,10 +44,6 @@ def grid_image(images: Tensor, columns: int = 8, gap: int = 1, scale: int = 1) -
 
 def save_png(image: Image.Image, path: str | Path) -> None:
     """Write a picture as PNG so that a reader sees the old file or the whole new one; raises OSError."""
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    replace_file(Path(path), content.getvalue())

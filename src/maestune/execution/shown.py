@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from maestune.data import ImageData, TextData, to_float
 from maestune.data.grid import grid_image, save_png
 from maestune.execution.copies import copies_of, copies_path, copies_text, pairs_of
 from maestune.execution.folder import writing
-from maestune.execution.folder_files import replace_file
 from maestune.execution.jobs import Job, Setup, Split
+from maestune.folder_files import replace_file
 from maestune.quality.copied import CopiedImages
 from maestune.types import Report
 
@@ -25,17 +26,22 @@ PICTURE_MAX_PIXELS = 1024
 
 def draw(images: torch.Tensor, path: Path, columns: int = PICTURE_COLUMNS) -> None:
     """Images (n, C, H, W) in [-1, 1] as a picture, in rows of eight or as many as are asked for; the first 64 of them."""
-    images = images[:PICTURE_SAMPLES].detach().cpu()
-    height = images.shape[-2] * PICTURE_COLUMNS
-    if height > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
-        images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / height, mode="area")
     with writing(path.parent):
-        save_png(grid_image(images, columns=columns), path)
+        save_png(_grid(images, columns), path)
 
 
 def real_picture(images: torch.Tensor, path: Path) -> None:
     """The grid of real images (uint8) that samples are held beside."""
-    save_png(grid_image(to_float(images[:PICTURE_SAMPLES]), columns=PICTURE_COLUMNS), path)
+    save_png(_grid(to_float(images[:PICTURE_SAMPLES]), PICTURE_COLUMNS), path)
+
+
+def _grid(images: torch.Tensor, columns: int) -> Image.Image:
+    """The first 64 images as one picture of at most about a thousand pixels a side, which a report can show."""
+    images = images[:PICTURE_SAMPLES].detach().cpu()
+    side = max(images.shape[-2:]) * PICTURE_COLUMNS
+    if side > PICTURE_MAX_PIXELS:  # large images: a smaller picture, antialiased
+        images = torch.nn.functional.interpolate(images, scale_factor=PICTURE_MAX_PIXELS / side, mode="area")
+    return grid_image(images, columns=columns)
 
 
 def write_texts(data: TextData, split: Split, samples: torch.Tensor, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from maestune.campaign.record import Record
 from maestune.errors import FileRefusedError
 from maestune.execution.copies import Copied, copies_from
-from maestune.execution.folder_files import MIB, list_names, read_text
+from maestune.folder_files import MIB, list_names, read_text
 from maestune.quality.copied import CopiedImages, CopiedPassage, CopiedTexts, NearImage
 from maestune.report.comparing import best_trial, finalist, recipe_trial
 from maestune.types import Trial

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from maestune.campaign.record import Record
 from maestune.errors import FileRefusedError
-from maestune.execution.folder_files import MIB, read_text, replace_file
+from maestune.folder_files import MIB, read_text, replace_file
 from maestune.report.document import document
 from maestune.report.drawing import Drawing, template
 from maestune.report.environment_views import environment_view

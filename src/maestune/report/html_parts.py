@@ -13,7 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from maestune.errors import FileRefusedError
-from maestune.execution.folder_files import MIB, read_bytes
+from maestune.folder_files import MIB, read_bytes
 from maestune.report.drawing import Drawing
 
 PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light

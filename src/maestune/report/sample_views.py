@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maestune.campaign.record import Record
 from maestune.errors import FileRefusedError
-from maestune.execution.folder_files import MIB, list_names, read_text
+from maestune.folder_files import MIB, list_names, read_text
 from maestune.report.comparing import best_trial, finalist, recipe_trial, trained
 from maestune.types import Trial
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from maestune.execution.folder_files import replace_file
+from maestune.folder_files import replace_file
 from maestune.quality.scoring.result import ScoreResult, versions
 from maestune.report.document import document
 from maestune.report.score_samples import passages, pictures, short

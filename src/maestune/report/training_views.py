@@ -12,7 +12,7 @@ from maestune.campaign.events import NAME as EVENTS_NAME
 from maestune.campaign.events import parse_events
 from maestune.campaign.record import Record
 from maestune.errors import FileRefusedError
-from maestune.execution.folder_files import MIB, read_bytes
+from maestune.folder_files import MIB, read_bytes
 from maestune.report.comparing import best_name, best_trial, finalist, recipe_trial, trained
 from maestune.types import Score, Trial, TrialState
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 import shutil
 import struct
 import zlib
@@ -23,6 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from maestune.errors import CheckpointError, StoreError
+from maestune.folder_files import replace_file
 
 FORMAT = "maestune-checkpoint-1"
 
@@ -40,12 +40,9 @@ def save_checkpoint(path: Path, state: Mapping[Any, Any]) -> None:
         content = safetensors.torch.save(tensors, metadata)
     except (KeyError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{path}: a tensor of the state cannot be stored: {error}") from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        replace_file(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"The checkpoint of {len(content) / 1e6:.1f} MB cannot be written to {path.parent}: {error.strerror or error}"
             f"{_free_space(path.parent)}. Make room, or choose another folder with --out."

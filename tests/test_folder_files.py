@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maestune.errors import FileRefusedError
-from maestune.execution.folder_files import check_appendable, list_names, read_bytes, read_text, replace_file
+from maestune.folder_files import check_appendable, list_names, read_bytes, read_text, replace_file
 
 
 @pytest.fixture

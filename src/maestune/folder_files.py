@@ -79,6 +79,11 @@ def replace_file(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def check_no_link(folder: Path, relative: Path) -> None:
+    """Raise FileRefusedError where a path below a folder, or a folder on the way, is a link, or leaves the folder."""
+    _mode(folder, relative)
+
+
 def check_appendable(path: Path) -> None:
     """Raise FileRefusedError where a path is there and no regular file: appending would follow a link."""
     with contextlib.suppress(FileNotFoundError):

@@ -1,0 +1,18 @@
+import pytest
+import torch
+from PIL import Image
+
+from maestune.execution.shown import draw, real_picture
+from maestune.report.html_parts import PICTURE_PIXELS, picture_uri
+
+
+@pytest.mark.parametrize("shape", [(64, 3, 700, 700), (64, 3, 40, 3000), (64, 1, 3000, 40)])
+def test_grids_of_large_images_are_small_enough_for_the_report(tmp_path, shape):
+    real = torch.zeros(shape, dtype=torch.uint8)
+    real_picture(real, tmp_path / "real.png")
+    draw(torch.zeros(shape), tmp_path / "samples.png")
+    for name in ("real.png", "samples.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.width * image.height < PICTURE_PIXELS
+            assert max(image.size) <= 1024 + 7  # a pixel between the images
+        assert picture_uri(tmp_path, tmp_path / name).startswith("data:image/")
