@@ -259,3 +259,9 @@ def test_dry_run_estimates_and_leaves_nothing(tmp_path):
     assert found.full_training_seconds == pytest.approx(found.full_steps / found.steps_per_second)
     assert found.full_trainings > 1
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("model", "data"), [("gan", "digits"), ("vae", "digits"), ("flow", "digits"), ("lm", "pydoc")])
+def test_a_family_has_built_in_data(model, data):
+    assert Campaign(model=model).settings.data == data
+    assert Campaign(model=model, data="elsewhere").settings.data == "elsewhere"

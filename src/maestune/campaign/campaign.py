@@ -35,6 +35,7 @@ from maestune.execution.jobs import REPORT_EVERY, Setup
 from maestune.execution.memory import worker_memory
 from maestune.execution.model import (
     OwnTraining,
+    family,
     family_of,
     is_family,
     is_own,
@@ -54,6 +55,7 @@ from maestune.training.run import Training
 # Fused steps of small networks gain little from more members; promotions and early groups are smaller anyway. What groups cost a search, and
 # what they win it: benchmarks/results/search_members.md.
 MEMBERS = 16
+BUILT_IN = {"image": "digits", "text": "pydoc"}  # data of families for which nobody names any
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Campaign:
     def __init__(self, settings: Settings | None = None, *, fresh: bool = False, **values: Any) -> None:
         settings = settings or Settings.make(**values)
         if settings.data is None and not is_own(settings.model):
-            settings = settings.model_copy(update={"data": "digits"})
+            built_in = BUILT_IN[family(settings.model).modality]
+            settings = settings.model_copy(update={"data": built_in})
         self.settings = settings
         self.fresh = fresh
         self.stopped_by: int | None = None  # the signal that interrupted the last run

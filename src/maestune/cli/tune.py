@@ -37,7 +37,7 @@ def tune(
         str | None,
         typer.Option(
             help="Images: digits or digits-captions (built in), a folder (class folders = labels), .npz or IDX files. "
-            "Text, for lm: pydoc (built in), a file or a folder."
+            "Text, for lm: pydoc (built in), a file or a folder. (default: digits; pydoc for lm)"
         ),
     ] = None,
     budget: Budget = None,
