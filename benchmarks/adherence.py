@@ -2,7 +2,7 @@
 
 One campaign each of the GAN (conditioned by projection) and of the flow, with the Fréchet distance as objective and
 `adherence>=0.95` as constraint. What is told are the campaign's own final trainings: the recipe and the best configuration, trained
-in full on fresh seeds, asked for the conditions of images that neither training nor search has seen, and judged by a
+in full on fresh seeds, asked for the conditions of images that neither training nor search has seen, and evaluated by a
 classifier trained on real images. Coverage and recall stand beside it, since a model that draws one digit of each kind
 obeys perfectly.
 

@@ -33,7 +33,7 @@ from torch import nn
 
 from maestune.data import ImageData, load_images
 from maestune.families.gan import GAN
-from maestune.quality import ImageJudge, prepare_extractor
+from maestune.quality import ImageEvaluator, prepare_extractor
 from maestune.training import Run, train
 from maestune.training.look import wanted
 from maestune.types import Config
@@ -74,7 +74,7 @@ def trained(config: Config, data: ImageData, seed: int) -> tuple[Generator, Gene
 
 
 def scores(
-    generator: Generator, config: Config, data: ImageData, judges: Mapping[int, ImageJudge], seed: int
+    generator: Generator, config: Config, data: ImageData, evaluators: Mapping[int, ImageEvaluator], seed: int
 ) -> np.ndarray:
     """Scores (sizes, metrics) of the first so many samples of the latents of a seed."""
     run = Run(until_steps=1, full_steps=1, sample_seed=seed, data=data, split="report")
@@ -82,7 +82,7 @@ def scores(
     noise["latent"] = noise["latent"] * generator.scale
     with torch.no_grad():
         samples = FAMILY.generate(generator.model, FAMILY.hyper(config, 1.0), noise)
-    rows = [judges[n].score(judges[n].look(samples[:n]), tuple(METRICS)) for n in SIZES]
+    rows = [evaluators[n].score(evaluators[n].look(samples[:n]), tuple(METRICS)) for n in SIZES]
     return np.array([[row[m].value for m in METRICS] for row in rows])
 
 
@@ -191,12 +191,12 @@ def measured(blocks: int) -> dict[str, Any]:
     data = load_images("digits")
     config = FAMILY.space(data.spec).centre()
     extractor = prepare_extractor(data)
-    judges = {n: ImageJudge.prepare(data, "report", extractor, n) for n in SIZES}
+    evaluators = {n: ImageEvaluator.prepare(data, "report", extractor, n) for n in SIZES}
     early, late = trained(config, data, seed=0)
     _, retrained = trained(config, data, seed=1)
 
     def scored(generator: Generator) -> np.ndarray:
-        of = [[scores(generator, config, data, judges, 2 * b + k) for k in (0, 1)] for b in range(blocks)]
+        of = [[scores(generator, config, data, evaluators, 2 * b + k) for k in (0, 1)] for b in range(blocks)]
         return np.array(of)
 
     others = {"scaled": Generator(late.model, SCALE), "later": early, "retrained": retrained}

@@ -3,7 +3,7 @@
 A config (the best of a campaign, or the recipe) is trained in full with fresh seeds. Each model is asked for the captions of
 the report split, which neither training nor search has seen, with guidance from 1 to 6, and scored as a campaign scores:
 
-    adherence   share of samples in which the judge's classifier, trained on real training images, sees the digit asked for
+    adherence   share of samples in which the evaluator's classifier, trained on real training images, sees the digit asked for
     fd, coverage, recall, precision   of the same samples against the real images of the split
 
 Then each digit is asked for as "bold", "thin", "leaning left" and "leaning right", and the samples are measured as the
@@ -39,7 +39,7 @@ from maestune.data import ImageData, load_images
 from maestune.data.captions import NEVER_TOGETHER, NUMERALS, Vocabulary, digit_attributes
 from maestune.families.flow import Flow
 from maestune.quality.features.cache import prepare_extractor
-from maestune.quality.image_judge import ImageJudge
+from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.training import Run, train
 from maestune.types import Config
 
@@ -98,17 +98,25 @@ def trained(what: Subject, data: ImageData, seed: int) -> tuple[nn.Module, float
     return model, seconds
 
 
-def scored(model: nn.Module, what: Subject, data: ImageData, judge: ImageJudge, seed: int, guidance: float) -> Row:
+def scored(
+    model: nn.Module, what: Subject, data: ImageData, evaluator: ImageEvaluator, seed: int, guidance: float
+) -> Row:
     """Scores of samples of the report split's captions."""
     latent = torch.randn(SAMPLES, *data.shape, generator=torch.Generator().manual_seed(seed))
     noise = {"latent": latent, **data.prompts("report", SAMPLES)}
     samples = FAMILY.generate(model, {**FAMILY.hyper(what.config, 1.0), "guidance": guidance}, noise)
-    scores = judge.score(judge.look(samples), SCORES)
+    scores = evaluator.score(evaluator.look(samples), SCORES)
     return {"seed": seed, "guidance": guidance, **{name: score.value for name, score in scores.items()}}
 
 
 def attributed(
-    model: nn.Module, what: Subject, data: ImageData, judge: ImageJudge, words: Vocabulary, seed: int, guidance: float
+    model: nn.Module,
+    what: Subject,
+    data: ImageData,
+    evaluator: ImageEvaluator,
+    words: Vocabulary,
+    seed: int,
+    guidance: float,
 ) -> list[Row]:
     """For each attribute and digit the share of samples that have it, and the share in which the digit is seen."""
     rows: list[Row] = []
@@ -120,7 +128,7 @@ def attributed(
         samples = FAMILY.generate(model, {**FAMILY.hyper(what.config, 1.0), "guidance": guidance}, noise)
         inks, leans = digit_attributes(samples.numpy(), digits)
         has = np.array([attribute in pair for pair in zip(inks, leans, strict=True)])
-        probabilities = judge.extractor.extract(samples).probabilities
+        probabilities = evaluator.extractor.extract(samples).probabilities
         assert probabilities is not None
         seen = probabilities.argmax(1) == digits
         rows += [
@@ -271,10 +279,10 @@ def _panel(
 def measured(what: Subject, data: ImageData, seeds: int) -> dict[str, Any]:
     """Everything that the page tells."""
     assert data.vocabulary is not None
-    judge = ImageJudge.prepare(
+    evaluator = ImageEvaluator.prepare(
         data, "report", prepare_extractor(data), SAMPLES, conditions=data.prompts("report", SAMPLES)
     )
-    floor = judge.floor(SCORES, torch.Generator().manual_seed(0))
+    floor = evaluator.floor(SCORES, torch.Generator().manual_seed(0))
     own = float(what.config["guidance"])
     found: dict[str, Any] = {
         "origin": what.origin,
@@ -291,10 +299,10 @@ def measured(what: Subject, data: ImageData, seeds: int) -> dict[str, Any]:
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         model, spent = trained(what, data, seed)
         seconds.append(spent)
-        found["own"].append(scored(model, what, data, judge, seed, own))
-        found["scores"] += [scored(model, what, data, judge, seed, g) for g in GUIDANCES]
+        found["own"].append(scored(model, what, data, evaluator, seed, own))
+        found["scores"] += [scored(model, what, data, evaluator, seed, g) for g in GUIDANCES]
         for guidance in sorted({1.0, own, 2.0, 3.0, 6.0}):
-            found["attributes"] += attributed(model, what, data, judge, data.vocabulary, seed, guidance)
+            found["attributes"] += attributed(model, what, data, evaluator, data.vocabulary, seed, guidance)
         print(f"seed {seed}: {spent:.0f} s, {found['own'][-1]}", file=sys.stderr, flush=True)
     found["seconds"] = float(np.mean(seconds))
     return found

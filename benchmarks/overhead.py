@@ -33,7 +33,7 @@ from maestune.campaign.run import Loop
 from maestune.campaign.store import Store
 from maestune.execution.model import family
 from maestune.families.gan import GAN
-from maestune.quality import ImageJudge
+from maestune.quality import ImageEvaluator
 from maestune.report.console import PlainConsole
 from maestune.search.halving import Halving
 from maestune.training.loop import family_training
@@ -103,7 +103,7 @@ def run(budget: str, seed: int) -> dict[str, Any]:
             clock.wrap(Store, name, "store")
             for name in ("add", "save", "set_facts", "log", "flush", "drop_checkpoints")
         ),
-        clock.wrap(ImageJudge, "score", "score"),
+        clock.wrap(ImageEvaluator, "score", "score"),
         clock.wrap(GAN, "generate", "score"),
         clock.wrap(segment_module, "save_checkpoint", "checkpoints"),
         clock.wrap(folder_module, "load_checkpoint", "checkpoints"),

@@ -9,7 +9,7 @@ the sign turned so that positive means "worse". |z| below 3 is not seen; a metri
     grid swap        each image's quarters exchanged: the parts are right, the whole is not
     drop 1, 5, 9     so many of the classes left out
     repeated         ten images, again and again
-    copies           the very images of the training part (all others are other real images that the judge has not learnt from)
+    copies           the very images of the training part (all others are other real images that the evaluator has not learnt from)
     near copies      the same with a little noise
     swapped labels   right images that show another class than was asked for
     half-trained     samples of the recipe's GAN after a tenth of its training
@@ -36,7 +36,7 @@ from torch import Tensor
 from maestune.data import ImageData, Images, load_images, to_float
 from maestune.families.gan import GAN
 from maestune.families.gan.space import full_steps, gan_space
-from maestune.quality import METRICS, ImageJudge, prepare_extractor
+from maestune.quality import METRICS, ImageEvaluator, prepare_extractor
 from maestune.quality.features.choice import choose
 from maestune.quality.features.damages import blur_widths_pixels, blurred
 from maestune.training import Run, train
@@ -142,7 +142,7 @@ def failures(unseen: Images, data: ImageData, n: int) -> Mapping[str, Callable[[
 
 
 def halved(data: ImageData) -> tuple[ImageData, Images]:
-    """The data with half of its training images, and the other half, which the judge never sees."""
+    """The data with half of its training images, and the other half, which the evaluator never sees."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     half = len(order) // 2
     return (
@@ -161,7 +161,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data, unseen = halved(load_images(arguments.data))
     n = arguments.samples or min(1000, len(unseen) // 2)  # less than there are: draws must differ
-    judge = ImageJudge.prepare(
+    evaluator = ImageEvaluator.prepare(
         data,
         "report",
         prepare_extractor(data),
@@ -169,17 +169,17 @@ def main() -> None:
         conditions=data.prompts("report", n),
         second=choose("random", data, None),
     )
-    names = [name for name in METRICS if name in judge.metrics]
+    names = [name for name in METRICS if name in evaluator.metrics]
     table: dict[str, list[Row]] = {}
     for failure, make in failures(unseen, data, n).items():
         for seed in range(arguments.draws):
             if seed >= TRAINED and failure.endswith("trained"):
                 break
             images, asked = make(seed)
-            seen = judge.look(images)
+            seen = evaluator.look(images)
             labelled = None if asked is None else asked.numpy()
             wanted = [m for m in names if labelled is not None or not METRICS[m].needs_conditions]
-            scores = judge.score(replace(seen, asked=labelled, condition=labelled), wanted)
+            scores = evaluator.score(replace(seen, asked=labelled, condition=labelled), wanted)
             table.setdefault(failure, []).append({m: s.value for m, s in scores.items()})
         print(failure, {m: round(v, 4) for m, v in table[failure][0].items()}, file=sys.stderr, flush=True)
     text = told(table, names, data, n, len(unseen), arguments)

@@ -2,7 +2,7 @@
 
 Texts made worse in known ways are scored as samples are, against the held-out text of the report part. How far a score moves
 is told in standard deviations of what real text scores (several draws of as many pieces of the part to search with, which
-neither models nor the judge's readers have learnt from), with the sign turned so that positive means "worse". |z| below 3 is not
+neither models nor the scoring models have learnt from), with the sign turned so that positive means "worse". |z| below 3 is not
 seen; a metric that says "better" of a failure is misled by it. Of bare statistics (no goals) the sign only says "less" or "more".
 
     real                 other pieces of that part, not among the draws: the null
@@ -43,7 +43,7 @@ from torch import Tensor
 from maestune.data import TextData, load_text
 from maestune.families.base import drawer
 from maestune.families.lm.family import LM, SAMPLE_TOKENS
-from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextJudge, prepare_eyes
+from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, prepare_eyes
 from maestune.training import Run, train
 from maestune.training.run import seeded
 
@@ -143,25 +143,28 @@ def failures(data: TextData, other: Tensor, n: int, steps: int) -> Mapping[str, 
 
 def measured(data: TextData, other: Tensor, n: int, seeds: int, steps: int) -> dict[str, Any]:
     """Values of every metric by failure and seed, what real text scores, and z."""
-    judge = TextJudge.prepare(data, "report", prepare_eyes(data), SAMPLE_TOKENS, n)
-    whole = judge.look(pieces(data.search, n, judge.length + 32, 0))
+    evaluator = TextEvaluator.prepare(data, "report", prepare_eyes(data), SAMPLE_TOKENS, n)
+    whole = evaluator.look(pieces(data.search, n, evaluator.length + 32, 0))
 
     def scores(samples: Tensor) -> dict[str, float]:
-        return {name: score.value for name, score in judge.score(judge.look(samples), judge.metrics).items()}
+        return {
+            name: score.value for name, score in evaluator.score(evaluator.look(samples), evaluator.metrics).items()
+        }
 
-    null = [scores(pieces(data.search, n, judge.length + 32, seed)) for seed in range(DRAWS)]
+    null = [scores(pieces(data.search, n, evaluator.length + 32, seed)) for seed in range(DRAWS)]
     found: dict[str, Any] = {}
     for name, make in failures(data, other, n, steps).items():
         values = [scores(make(seed)) for seed in range(seeds)]
-        found[name] = {metric: [one[metric] for one in values] for metric in judge.metrics}
+        found[name] = {metric: [one[metric] for one in values] for metric in evaluator.metrics}
         print(name, {m: round(statistics.fmean(v), 3) for m, v in found[name].items()}, flush=True)
-    noise = {m: [one[m] for one in null] for m in judge.metrics}
+    noise = {m: [one[m] for one in null] for m in evaluator.metrics}
     z = {
-        name: {m: _z(m, statistics.fmean(values[m]), noise[m]) for m in judge.metrics} for name, values in found.items()
+        name: {m: _z(m, statistics.fmean(values[m]), noise[m]) for m in evaluator.metrics}
+        for name, values in found.items()
     }
-    known = judge.real.known
-    copied = {"shortest": known.shortest, "usual": known.usual, "real": [p.length for p in judge.copied(whole)][:3]}
-    return {"real": noise, "values": found, "z": z, "copied": copied, "eyes": judge.eyes.description}
+    known = evaluator.real.known
+    copied = {"shortest": known.shortest, "usual": known.usual, "real": [p.length for p in evaluator.copied(whole)][:3]}
+    return {"real": noise, "values": found, "z": z, "copied": copied, "eyes": evaluator.eyes.description}
 
 
 def _z(metric: str, value: float, real: list[float]) -> float:

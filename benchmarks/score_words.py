@@ -1,6 +1,6 @@
 """What does `maestune score` say of known failures? The failures of `quality_failures.py`, each scored as a person would.
 
-Nothing is told beside the samples, so that swapped labels cannot be seen. The judge knows half of the training images; the failures are made
+Nothing is told beside the samples, so that swapped labels cannot be seen. The evaluator knows half of the training images; the failures are made
 of the other half.
 
     python benchmarks/score_words.py [--data digits] [--out FILE.md]

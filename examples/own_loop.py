@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import maestune
 from maestune import Choice, Config, Float, Int, Prior, Report, Role, Run, Space
 
-data = "digits"  # what to learn from, and to be judged by; any folder of images will do
+data = "digits"  # what to learn from, and to be evaluated by; any folder of images will do
 objective = "fd"
 full_steps = 2000
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from maestune.campaign.agenda import Agenda
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.plan import Plan
 from maestune.space import Choice, Float, Fusible, Space
 from maestune.types import Config, Objective, Proposal, Trial
@@ -49,7 +49,7 @@ class Kept:
 
 def agenda(store, budget="40trials", now=0.0, **values):
     plan = Plan(
-        **{"space": SPACE, "recipe": RECIPE, "judging": Judging(RUNGS), "budget": Budget.parse(budget), "seed": 5, "workers": 1,
+        **{"space": SPACE, "recipe": RECIPE, "judging": EvaluationPlan(RUNGS), "budget": Budget.parse(budget), "seed": 5, "workers": 1,
            "fusible": FUSIBLE, "members": 8, **values}
     )  # fmt: skip
     return Agenda(plan, store, Told(), lambda: now, {})

@@ -93,7 +93,7 @@ def write_report(record: Record, out: Path | None = None) -> Path:
 def tune(train: Training | Family, space: Space | None = None, *, verbose: bool = True, **settings: Any) -> Result:
     """Tune your own training, a generator of reports `train(config, run)`, over a space; or a `Network` over its own.
 
-    Keywords are those of `Settings`: budget="2m", data="digits" or a path (to be judged by samples), objective="fd" or
+    Keywords are those of `Settings`: budget="2m", data="digits" or a path (to be evaluated by samples), objective="fd" or
     "my_score:max", constraint="novelty>=0.4", seed, out, strategy, workers …. What is defined in a file runs in worker
     processes; what has no file (a notebook, a function inside a function) runs in this process. Running it again
     continues.

@@ -136,7 +136,7 @@ class Report:
     `samples`: images (N, C, H, W) in [-1, 1] or tokens (N, T), when they are due.
     `scores`: scores that the training computes itself: a family's on held-out data, or the user's own.
     `choice`, `choice_samples`: the same for choosing the best weights by, where that is not done by `scores` and `samples`:
-    what chose them must not judge them.
+    what chose them must not evaluate them.
     `exhibits`: more pictures by name, images (N, C, H, W) in rows of eight.
     `state`: called only when a checkpoint is wanted, before training goes on; returns nested dicts/lists of tensors
     and plain values from which the same generator continues exactly.

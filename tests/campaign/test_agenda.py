@@ -5,7 +5,7 @@ import pytest
 from agendas import FUSIBLE, RECIPE, RUNGS, SPACE, Kept, agenda
 from maestune.campaign.agenda import Agenda
 from maestune.campaign.budget import MAX_FINAL_SEEDS
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.execution.jobs import Progress
 from maestune.space import Fusible, structure
 from maestune.types import Proposal, Rung, Score, Trial, TrialState
@@ -141,21 +141,21 @@ def test_the_search_leaves_time_for_the_finals(store):
     assert len(plan.next_search()) == 1
 
 
-def judged_slowly():
+def evaluated_slowly():
     """Judging takes 2 s where a training goes on, 4 s at its end, 6 s in the finals."""
-    return Judging(RUNGS, screen=250, screen_seconds=2.0, full_seconds=4.0, final_seconds=6.0)
+    return EvaluationPlan(RUNGS, screen=250, screen_seconds=2.0, full_seconds=4.0, final_seconds=6.0)
 
 
 def test_what_judging_takes_does_not_grow_with_the_length_of_a_training(store):
     tried(
         store, 2, seconds=3.0
     )  # ten steps of 0.1 s, and 2 s of judging: a full training takes 9 s, and 6 s in the finals
-    plan = agenda(store, "100s", 38.0, judging=judged_slowly())
+    plan = agenda(store, "100s", 38.0, evaluation_plan=evaluated_slowly())
     plan.strategy.next = [
         Proposal(store.trials[0].config, 30, "promoted", parent=0)
     ]  # 2 s and 2 s of judging, before 100 - 2 - 4 * 15
     assert [t.number for t in plan.next_search()] == []
-    plan = agenda(store, "110s", 38.0, judging=judged_slowly())
+    plan = agenda(store, "110s", 38.0, evaluation_plan=evaluated_slowly())
     plan.strategy.next = [Proposal(store.trials[0].config, 30, "promoted", parent=0)]
     assert [t.number for t in plan.next_search()] == [0]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agendas import RUNGS, Kept, agenda
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.drawing import FIRST, SECOND, Drawings, cautious, first_ways, second_ways, told
 from maestune.space import Choice, Float, Space
 from maestune.types import Config, Constraint, Rung, Score, Trial, TrialState
@@ -133,8 +133,10 @@ def trained(store: Kept, fd: float = 3.0, state: TrialState = TrialState.COMPLET
 
 
 def plan(store: Kept, budget: str = "40trials", now: float = 0.0, **values: Any) -> Any:
-    judging = Judging(RUNGS, 250, screen_seconds=1.0, full_seconds=4.0, final_seconds=8.0)
-    return agenda(store, budget, now, **{"space": SPACE, "drawn_with": DRAWN_WITH, "judging": judging, **values})
+    evaluation_plan = EvaluationPlan(RUNGS, 250, screen_seconds=1.0, full_seconds=4.0, final_seconds=8.0)
+    return agenda(
+        store, budget, now, **{"space": SPACE, "drawn_with": DRAWN_WITH, "judging": evaluation_plan, **values}
+    )
 
 
 def score(store: Kept, trial: Trial, fd: float, **scores: float) -> None:

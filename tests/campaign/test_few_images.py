@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from maestune.campaign import Campaign
 from maestune.data import load_images
 from maestune.errors import DataError, SettingsError
-from maestune.quality import METRICS, ImageJudge, available_metrics, prepare_extractor
+from maestune.quality import METRICS, ImageEvaluator, available_metrics, prepare_extractor
 from maestune.quality.available import metric_availability
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -74,9 +74,9 @@ def test_fewer_than_sixty_are_refused(tmp_path):
 def test_every_available_metric_has_a_floor(tmp_path, n):
     data = load_images(str(images(tmp_path / "data", n, "flat")))
     extractor = prepare_extractor(data, kind="random", cache=tmp_path)
-    judge = ImageJudge.prepare(data, "search", extractor, 1000)
-    floor = judge.floor(judge.metrics, torch.Generator().manual_seed(0))
-    assert set(floor) == set(judge.metrics)
-    assert set(judge.left_out) | set(judge.metrics) >= set(available_metrics(data, extractor))
-    assert ("fd_inf" in judge.metrics) == (len(data.train) >= METRICS["fd_inf"].least_per_dimension * 65)
-    assert metric_availability(data, extractor, n_samples=1000).metrics == judge.metrics
+    evaluator = ImageEvaluator.prepare(data, "search", extractor, 1000)
+    floor = evaluator.floor(evaluator.metrics, torch.Generator().manual_seed(0))
+    assert set(floor) == set(evaluator.metrics)
+    assert set(evaluator.left_out) | set(evaluator.metrics) >= set(available_metrics(data, extractor))
+    assert ("fd_inf" in evaluator.metrics) == (len(data.train) >= METRICS["fd_inf"].least_per_dimension * 65)
+    assert metric_availability(data, extractor, n_samples=1000).metrics == evaluator.metrics

@@ -15,7 +15,7 @@ from maestune.campaign.settings import SIGNS, Settings, parse_constraint
 from maestune.data import load_data
 from maestune.errors import SettingsError
 from maestune.execution.model import OwnTraining, family
-from maestune.quality import DESCRIBED, ImageJudge, prepare_extractor
+from maestune.quality import DESCRIBED, ImageEvaluator, prepare_extractor
 from maestune.quality.features import learning
 from maestune.quality.features.fitting import fit_named
 from maestune.types import Constraint, Objective
@@ -218,7 +218,7 @@ def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real
     rows = {int(k): torch.nonzero(unseen.labels == k).flatten() for k in unseen.labels.unique()}
     turn = torch.arange(400) % len(rows)
     extractor = prepare_extractor(data, cache=tmp_path)
-    judge = ImageJudge.prepare(
+    evaluator = ImageEvaluator.prepare(
         data,
         "report",
         extractor,
@@ -231,7 +231,7 @@ def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real
         """Of so many different pictures of each class at most."""
         chosen = [rows[k][:most][i // len(rows) % len(rows[k][:most])] for i, k in enumerate(turn.tolist())]
         names = [*SEE_VARIETY, "adherence", "modes", "modes_js", "modes_kl", "precision"]
-        return judge.score(judge.look(unseen.images[torch.stack(chosen)]), names, intervals=True)
+        return evaluator.score(evaluator.look(unseen.images[torch.stack(chosen)]), names, intervals=True)
 
     real, three, one = scores(100), scores(3), scores(1)
 
@@ -245,8 +245,8 @@ def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real
     for name in ("adherence", "modes", "modes_js", "modes_kl", "precision"):
         assert not worse(name, one[name], real[name]), name
     floor = parse_constraint(FLOOR_OF_VARIETY)
-    noise = judge.score(
-        judge.look(torch.rand(turn.shape + data.shape, generator=torch.Generator().manual_seed(0))), [floor.name]
+    noise = evaluator.score(
+        evaluator.look(torch.rand(turn.shape + data.shape, generator=torch.Generator().manual_seed(0))), [floor.name]
     )
     assert floor.met(real[floor.name].value)
     assert not any(floor.met(scores[floor.name].value) for scores in (one, three, noise))

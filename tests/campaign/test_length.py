@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from maestune.campaign.costs import Judging, last_end
-from maestune.campaign.length import LEAST_SCREENED, Speed, judging_of, measure_speed
+from maestune.campaign.costs import EvaluationPlan, last_end
+from maestune.campaign.length import LEAST_SCREENED, Speed, measure_speed, plan_evaluation
 from maestune.campaign.prepare import Prepared
 from maestune.campaign.settings import Settings
 from maestune.errors import SettingsError
@@ -21,10 +21,10 @@ RATE = 100.0  # steps a second
 
 
 def prepared(n: int = 1000, fewest: int = 100, metrics: tuple[str, ...] = ("fd",)) -> Prepared:
-    judges = {
+    evaluators = {
         split: SimpleNamespace(n_samples=m, fewest=lambda _: fewest) for split, m in (("search", n), ("report", 2 * n))
     }
-    setup = SimpleNamespace(judges=judges, metrics=metrics)
+    setup = SimpleNamespace(evaluators=evaluators, metrics=metrics)
     return cast(Prepared, SimpleNamespace(setup=setup, recipe=Config.of(lr=0.1)))
 
 
@@ -44,9 +44,10 @@ class Workers:
             self.coming.append(Ended(-1, self.ends.get("training", Outcome.INTERRUPTED), 400, 4.0, message="it broke"))
             return
         assert job.screen is not None
-        judging = self.fixed + self.each * job.screen
+        evaluation_plan = self.fixed + self.each * job.screen
         rungs = tuple(
-            Rung(s, {"fd": Score(1.0)}, s / RATE + (s - 1) * judging + self.first * (s > 1)) for s in job.score_at
+            Rung(s, {"fd": Score(1.0)}, s / RATE + (s - 1) * evaluation_plan + self.first * (s > 1))
+            for s in job.score_at
         )
         self.coming.append(Ended(-1, self.ends.get("judging", Outcome.REACHED), 3, 1.0, rungs))
 
@@ -71,16 +72,16 @@ def test_quick_judging_is_measured_on_few_samples_and_on_all(tmp_path: Path) -> 
         (1000, (1, 2, 3)),
     ]
     assert speed.steps_per_second == pytest.approx(RATE)
-    assert speed.judging[-1] == (1000, pytest.approx(0.12))
-    assert speed.judging_seconds(1000) == pytest.approx(0.12)
-    assert 0 < speed.judging_seconds(250) <= 0.12
+    assert speed.evaluation_plan[-1] == (1000, pytest.approx(0.12))
+    assert speed.evaluation_seconds(1000) == pytest.approx(0.12)
+    assert 0 < speed.evaluation_seconds(250) <= 0.12
 
 
 def test_slow_judging_is_measured_on_few_samples_only(tmp_path: Path) -> None:
     workers = Workers(each=0.03)
     speed = measured(workers, prepared(2000), tmp_path)
     assert [job.screen for job in workers.jobs] == [None, 250]
-    assert speed.judging_seconds(2000) == pytest.approx(60.0, rel=1e-3)
+    assert speed.evaluation_seconds(2000) == pytest.approx(60.0, rel=1e-3)
 
 
 def test_metrics_that_need_more_samples_are_measured_on_those(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_metrics_that_need_more_samples_are_measured_on_those(tmp_path: Path) ->
     "made",
     [
         prepared(metrics=()),
-        cast(Prepared, SimpleNamespace(setup=SimpleNamespace(judges={}, metrics=()), recipe=Config.of(lr=0.1))),
+        cast(Prepared, SimpleNamespace(setup=SimpleNamespace(evaluators={}, metrics=()), recipe=Config.of(lr=0.1))),
     ],
 )
 def test_where_no_samples_decide_none_are_drawn(tmp_path: Path, made: Prepared) -> None:
@@ -103,49 +104,51 @@ def test_where_no_samples_decide_none_are_drawn(tmp_path: Path, made: Prepared) 
 
 
 def test_a_training_that_breaks_while_it_is_judged_is_no_error_yet(tmp_path: Path) -> None:
-    assert measured(Workers(judging=Outcome.DIVERGED), prepared(), tmp_path).judging == ()
+    assert measured(Workers(evaluation_plan=Outcome.DIVERGED), prepared(), tmp_path).evaluation_plan == ()
     with pytest.raises(SettingsError, match="cannot be trained: it broke"):
         measured(Workers(training=Outcome.FAILED), prepared(), tmp_path)
 
 
-def judging(speed: Speed, made: Prepared | None = None, steps: int = 2700, **values: Any) -> Judging:
-    return judging_of(Settings.make(model="gan", data="digits", **values), made or prepared(), steps, speed)
+def evaluation_plan(speed: Speed, made: Prepared | None = None, steps: int = 2700, **values: Any) -> EvaluationPlan:
+    return plan_evaluation(Settings.make(model="gan", data="digits", **values), made or prepared(), steps, speed)
 
 
 def test_quick_judging_changes_nothing() -> None:
-    found = judging(Speed(RATE, ((250, 0.1), (1000, 0.4))))  # the first rung takes a second
+    found = evaluation_plan(Speed(RATE, ((250, 0.1), (1000, 0.4))))  # the first rung takes a second
     assert (found.rungs, found.screen) == ((100, 300, 900, 2700), None)
     assert (found.screen_seconds, found.full_seconds, found.final_seconds) == pytest.approx((0.4, 0.4, 0.8))
 
 
 def test_slower_judging_has_fewer_samples() -> None:
-    found = judging(Speed(RATE, ((250, 0.25), (1000, 1.0))))
+    found = evaluation_plan(Speed(RATE, ((250, 0.25), (1000, 1.0))))
     assert (found.rungs, found.screen) == ((100, 300, 900, 2700), 500)
     assert (found.screen_seconds, found.full_seconds) == pytest.approx((0.5, 1.0))
-    assert judging(Speed(RATE, ((250, 0.27), (1000, 1.08)))).screen == 450, "rounded down"
+    assert evaluation_plan(Speed(RATE, ((250, 0.27), (1000, 1.08)))).screen == 450, "rounded down"
 
 
 def test_where_even_few_samples_take_longer_than_training_there_is_no_rung() -> None:
-    found = judging(Speed(RATE, ((250, 2.0),)))
+    found = evaluation_plan(Speed(RATE, ((250, 2.0),)))
     assert (found.rungs, found.screen) == ((300, 900, 2700), LEAST_SCREENED)
-    found = judging(Speed(RATE, ((250, 100.0),)))
+    found = evaluation_plan(Speed(RATE, ((250, 100.0),)))
     assert (found.rungs, found.screen) == ((2700,), LEAST_SCREENED), "the end is always judged"
-    assert judging(Speed(RATE, ((400, 2.0),)), prepared(fewest=400)).screen == 400
-    assert judging(Speed(RATE, ((200, 2.0),)), prepared(200)).screen is None, "there are no more"
+    assert evaluation_plan(Speed(RATE, ((400, 2.0),)), prepared(fewest=400)).screen == 400
+    assert evaluation_plan(Speed(RATE, ((200, 2.0),)), prepared(200)).screen is None, "there are no more"
 
 
 def test_no_rung_is_in_the_first_steps_where_their_number_was_measured() -> None:
-    assert judging(Speed(RATE), steps=200).rungs == (67, 200)
-    assert judging(Speed(RATE), steps=40).rungs == (40,)
-    assert judging(Speed(RATE), prepared(metrics=()), steps=200).rungs == (67, 200)
-    assert judging(Speed(0.0), steps=200).rungs == (7, 22, 67, 200), "who counts trials gets what was asked for"
+    assert evaluation_plan(Speed(RATE), steps=200).rungs == (67, 200)
+    assert evaluation_plan(Speed(RATE), steps=40).rungs == (40,)
+    assert evaluation_plan(Speed(RATE), prepared(metrics=()), steps=200).rungs == (67, 200)
+    assert evaluation_plan(Speed(0.0), steps=200).rungs == (7, 22, 67, 200), "who counts trials gets what was asked for"
 
 
 def test_a_given_number_is_kept() -> None:
-    assert judging(Speed(RATE, ((250, 0.1), (1000, 0.4))), screen_samples=300).screen == 300
-    assert judging(Speed(0.0), screen_samples=300) == Judging((100, 300, 900, 2700), 300), "nothing was measured"
-    assert judging(Speed(0.0), screen_samples=1000).screen is None
-    assert judging(Speed(0.0)) == Judging((100, 300, 900, 2700))
+    assert evaluation_plan(Speed(RATE, ((250, 0.1), (1000, 0.4))), screen_samples=300).screen == 300
+    assert evaluation_plan(Speed(0.0), screen_samples=300) == EvaluationPlan((100, 300, 900, 2700), 300), (
+        "nothing was measured"
+    )
+    assert evaluation_plan(Speed(0.0), screen_samples=1000).screen is None
+    assert evaluation_plan(Speed(0.0)) == EvaluationPlan((100, 300, 900, 2700))
 
 
 def test_the_last_of_some_jobs_ends_after_the_longest_and_after_an_even_share() -> None:

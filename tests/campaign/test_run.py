@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.observer import Observers
 from maestune.campaign.plan import Plan
 from maestune.campaign.run import Loop
@@ -92,7 +92,14 @@ def test_whatever_order_a_group_ends_in_it_is_judged_in_the_same(tmp_path, order
         trial = store.add(Trial(-1, Config.of(lr=0.1 * (k + 1)), 0, "search", TrialState.RUNNING, 10, "drawn"), SPACE)
         store.save(trial.with_(state=TrialState.PAUSED, rungs=(Rung(10, {"fd": Score(float(k))}, 1.0),)))
     plan = Plan(
-        SPACE, RECIPE, Judging(RUNGS), Budget.parse("3trials"), 0, 1, fusible=Fusible(frozenset({"lr"})), members=4
+        SPACE,
+        RECIPE,
+        EvaluationPlan(RUNGS),
+        Budget.parse("3trials"),
+        0,
+        1,
+        fusible=Fusible(frozenset({"lr"})),
+        members=4,
     )
     strategy, executor = Promoting(), Scripted(order, dies)
     loop = Loop(plan, store, strategy, executor, Observers(()), lambda: 0.0)
@@ -150,7 +157,7 @@ def test_seeds_that_come_back_are_trained_by_whoever_is_free_the_slowest_first(t
     budget, fusible = Budget.parse("6trials"), Fusible(frozenset({"lr"}))
     executor = Returning()
     Loop(
-        Plan(SPACE, RECIPE, Judging(RUNGS), budget, 0, 2, 2, fusible, 4),
+        Plan(SPACE, RECIPE, EvaluationPlan(RUNGS), budget, 0, 2, 2, fusible, 4),
         store,
         Promoting(),
         executor,
@@ -208,7 +215,7 @@ def test_what_takes_for_ever_is_stopped_in_time_for_the_finals(tmp_path):
     store, clock = Store(tmp_path), [0.0]
     store.create((Objective("fd"),), FACTS)
     executor = Endless(clock)
-    plan = Plan(SPACE, RECIPE, Judging(RUNGS), Budget.parse("100s"), 0, 2, finalists=1)
+    plan = Plan(SPACE, RECIPE, EvaluationPlan(RUNGS), Budget.parse("100s"), 0, 2, finalists=1)
     record = Loop(plan, store, Telling(), executor, Observers(()), lambda: clock[0]).run()
     slow = store.trials[1]
     assert slow.state == TrialState.STOPPED
@@ -227,7 +234,7 @@ def test_nothing_is_stopped_while_there_is_nobody_for_the_finals(tmp_path):
     store, clock = Store(tmp_path), [0.0]
     store.create((Objective("fd"),), FACTS)
     executor = Endless(clock)
-    plan = Plan(SPACE, RECIPE, Judging(RUNGS), Budget.parse("100s"), 0, 2, finalists=1)
+    plan = Plan(SPACE, RECIPE, EvaluationPlan(RUNGS), Budget.parse("100s"), 0, 2, finalists=1)
     loop = Loop(plan, store, Telling(), executor, Observers(()), lambda: clock[0])
     recipe = store.add(Trial(-1, Config.of(lr=0.5), 0, "search", TrialState.COMPLETE, 90, "told", role="recipe"), SPACE)
     store.save(recipe.with_(rungs=(Rung(90, {"fd": Score(1.0)}, 1.0),), seconds=9.0))

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from maestune.campaign.campaign import Campaign
-from maestune.campaign.judges import costly
+from maestune.campaign.evaluators import costly
 from maestune.campaign.prepare import prepare
 from maestune.campaign.settings import Settings
 from maestune.data import TextData
 from maestune.errors import SettingsError
 from maestune.quality import DESCRIBED, METRICS
-from maestune.quality.text import TextJudge
+from maestune.quality.text import TextEvaluator
 from maestune.quality.text import eyes as eyes_module
 from maestune.quality.text.reader import fit_reader
 
@@ -50,7 +50,7 @@ def prepared(text, **values):
 def test_texts_are_judged_where_the_model_may_be_the_result(text):
     found = prepared(text)
     assert isinstance(found.data, TextData)
-    assert all(isinstance(judge, TextJudge) for judge in found.setup.judges.values())
+    assert all(isinstance(evaluator, TextEvaluator) for evaluator in found.setup.evaluators.values())
     assert found.setup.metrics == ()  # bits per character decide, and nothing is drawn at a rung
     assert found.setup.full_metrics == found.setup.verdict_metrics
     assert set(found.floor) == set(found.setup.verdict_metrics) >= {"cluster_js", "text_novelty", "rep_gap"}
@@ -91,9 +91,9 @@ def test_a_bare_statistic_is_no_goal_but_can_be_bounded(text):
 
 
 def test_a_text_too_short_to_be_judged_by_is_still_learnt_from(text, monkeypatch):
-    monkeypatch.setattr("maestune.campaign.judges.SAMPLE_TOKENS", 100_000)
+    monkeypatch.setattr("maestune.campaign.evaluators.SAMPLE_TOKENS", 100_000)
     short = prepared(text)
-    assert short.setup.judges == {}
+    assert short.setup.evaluators == {}
     assert short.setup.full_metrics == short.setup.verdict_metrics == ()
     assert any("Samples are not scored" in note and "Give more text" in note for note in short.notes)
     with pytest.raises(SettingsError, match=r"cannot be measured on these data.*Give more text"):

@@ -76,7 +76,7 @@ def test_it_is_asked_for_the_verdict_only(found, questions):
     assert asked == (50, 50, 100)  # it was tried, and was asked about the floor
     assert 0 < prepared.floor["vqa_score"][0] < 1
     assert prepared.failure["vqa_score"] == [0.0, 0.0, 0.0]
-    search = prepared.setup.judges["search"]
+    search = prepared.setup.evaluators["search"]
     seen = search.look(load_images("digits-captions").train.images[:100])
     search.score(seen, prepared.setup.full_metrics)
     assert questions == []
@@ -90,7 +90,7 @@ def test_who_is_asked_is_written_down(found, folder):
     assert any("no more often than luck" in note for note in prepared.notes)
     assert any("2404.01291" in citation for citation in prepared.citations)
     settings = settings_of("blip")
-    answerer = prepared.setup.judges["search"].answerer
+    answerer = prepared.setup.evaluators["search"].answerer
     assert prepared.identity(settings)["features"].endswith(f", asked {answerer.fingerprint}")
     assert answerer.path == str(folder)
 

@@ -5,14 +5,14 @@ import math
 import pytest
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.watchdog import COMPILING_SECONDS, FIRST_SECONDS, GRACE_SECONDS, Patience, Watchdog
 
-RUNGS = Judging((10, 30))
+RUNGS = EvaluationPlan((10, 30))
 
 
-def watchdog(budget="30m", timeout=None, judging=RUNGS):
-    return Watchdog(Patience(Budget.parse(budget), judging, timeout))
+def watchdog(budget="30m", timeout=None, evaluation_plan=RUNGS):
+    return Watchdog(Patience(Budget.parse(budget), evaluation_plan, timeout))
 
 
 def begin(dog, *trials):
@@ -35,13 +35,13 @@ def wait(dog, seconds):
         ("9trials", None, [], RUNGS, FIRST_SECONDS),
         ("30m", None, [0.1] * 9, RUNGS, 60.0),
         ("30m", None, [5.0, 7.0, 900.0], RUNGS, 140.0),  # 20 times the median
-        ("30m", None, [0.1], Judging((10,), None, 1.0, 9.0, 12.0), 120.0),  # samples are drawn between reports
+        ("30m", None, [0.1], EvaluationPlan((10,), None, 1.0, 9.0, 12.0), 120.0),  # samples are drawn between reports
         ("30m", 5.0, [7.0], RUNGS, 5.0),
         ("30m", 0.0, [7.0], RUNGS, math.inf),
     ],
 )
-def test_the_limit(budget, timeout, intervals, judging, limit):
-    assert Patience(Budget.parse(budget), judging, timeout).limit(intervals) == limit
+def test_the_limit(budget, timeout, intervals, evaluation_plan, limit):
+    assert Patience(Budget.parse(budget), evaluation_plan, timeout).limit(intervals) == limit
 
 
 def test_whoever_is_silent_for_too_long_has_hung_and_nobody_else():

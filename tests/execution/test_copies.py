@@ -17,9 +17,9 @@ from maestune.data import ImageData, TextData, load_images, load_text
 from maestune.execution.copies import copies_from, copies_of, copies_path, copies_text, pairs_of
 from maestune.execution.jobs import Job, Setup
 from maestune.execution.segment import run_segment
-from maestune.quality import ImageJudge, Judge, choose
+from maestune.quality import Evaluator, ImageEvaluator, choose
 from maestune.quality.copied import CopiedImages, CopiedPassage, CopiedTexts, NearImage
-from maestune.quality.text import TextJudge
+from maestune.quality.text import TextEvaluator
 from maestune.quality.text.copying import Known
 from maestune.types import Config, Objective, Report
 
@@ -50,16 +50,16 @@ def test_what_is_something_else_is_an_error(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageData, ImageJudge]:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageData, ImageEvaluator]:
     data = load_images("digits")
     extractor = choose("random", data, cache=tmp_path_factory.mktemp("cache"))
-    return data, ImageJudge.prepare(data, "report", extractor, 100)
+    return data, ImageEvaluator.prepare(data, "report", extractor, 100)
 
 
-def setup(data: ImageData | TextData, judge: Judge, **values: Any) -> Setup:
-    judges = {"search": judge, "report": judge}
-    made = Setup("own", "cpu", data, cast(Any, judges), (), (), (Objective("score"),), report_every=5)
-    return replace(made, verdict_metrics=judge.metrics[:1], **values)
+def setup(data: ImageData | TextData, evaluator: Evaluator, **values: Any) -> Setup:
+    evaluators = {"search": evaluator, "report": evaluator}
+    made = Setup("own", "cpu", data, cast(Any, evaluators), (), (), (Objective("score"),), report_every=5)
+    return replace(made, verdict_metrics=evaluator.metrics[:1], **values)
 
 
 def job(folder: Path, split: str = "report", **config: float) -> Job:
@@ -83,9 +83,9 @@ def copying(data: ImageData, scores: dict[int, float], told: list[int]) -> Any:
     return training
 
 
-def test_a_final_training_of_images_leaves_pairs(tmp_path: Path, digits: tuple[ImageData, ImageJudge]) -> None:
-    data, judge = digits
-    list(run_segment(copying(data, {}, []), setup(data, judge), job(tmp_path), lambda: False))
+def test_a_final_training_of_images_leaves_pairs(tmp_path: Path, digits: tuple[ImageData, ImageEvaluator]) -> None:
+    data, evaluator = digits
+    list(run_segment(copying(data, {}, []), setup(data, evaluator), job(tmp_path), lambda: False))
     found = copies_from(copies_path(tmp_path, 40).read_text(encoding="utf-8"))
     assert isinstance(found, CopiedImages)
     assert found.images == 100
@@ -96,21 +96,21 @@ def test_a_final_training_of_images_leaves_pairs(tmp_path: Path, digits: tuple[I
     assert np.abs(picture[:8].astype(int) - picture[9:].astype(int)).max() <= 1, "copies stand above what they copy"
 
 
-def test_a_search_trial_leaves_none(tmp_path: Path, digits: tuple[ImageData, ImageJudge]) -> None:
-    data, judge = digits
-    one = setup(data, judge, full_metrics=judge.metrics[:1])
+def test_a_search_trial_leaves_none(tmp_path: Path, digits: tuple[ImageData, ImageEvaluator]) -> None:
+    data, evaluator = digits
+    one = setup(data, evaluator, full_metrics=evaluator.metrics[:1])
     list(run_segment(copying(data, {}, []), one, job(tmp_path, "search"), lambda: False))
     assert not list(tmp_path.glob("copied-*"))
 
 
-def test_of_weights_that_were_kept_alone(tmp_path: Path, digits: tuple[ImageData, ImageJudge]) -> None:
-    data, judge = digits
+def test_of_weights_that_were_kept_alone(tmp_path: Path, digits: tuple[ImageData, ImageEvaluator]) -> None:
+    data, evaluator = digits
     scores = {step: float(abs(step - 15)) for step in range(41)}  # best at 15
-    list(run_segment(copying(data, scores, []), setup(data, judge), job(tmp_path, keep="best"), lambda: False))  # type: ignore[arg-type]
+    list(run_segment(copying(data, scores, []), setup(data, evaluator), job(tmp_path, keep="best"), lambda: False))  # type: ignore[arg-type]
     assert {path.name for path in tmp_path.glob("copied-*")} == {"copied-00000015.json", "copied-00000015.png"}
 
 
-def test_pairs_are_the_samples_above_their_neighbours(digits: tuple[ImageData, ImageJudge]) -> None:
+def test_pairs_are_the_samples_above_their_neighbours(digits: tuple[ImageData, ImageEvaluator]) -> None:
     data, _ = digits
     samples = torch.linspace(-1, 1, 5)[:, None, None, None].expand(5, 1, 8, 8)
     pairs = pairs_of(
@@ -132,8 +132,8 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> TextData:
     return data
 
 
-class Reading(TextJudge):
-    """A judge of texts that looks for copies alone: it needs no eyes."""
+class Reading(TextEvaluator):
+    """An evaluator of texts that looks for copies alone: it needs no eyes."""
 
     def look(self, samples: torch.Tensor) -> Any:
         made = tuple(self.data.tokenizer.decode(row[self.begun :]) for row in samples.cpu())
@@ -159,7 +159,7 @@ def test_a_final_training_of_texts_leaves_its_longest_passages(tmp_path: Path, n
     training_text = numbers.tokenizer.decode(numbers.train)
     known = replace(Known.of(training_text), shortest=30)
     real = SimpleNamespace(known=known, held_out=Said(("nothing known" * 9, training_text[:99])))
-    judge = Reading("report", cast(Any, None), 20, 60, ("text_novelty",), cast(Any, real), numbers)
+    evaluator = Reading("report", cast(Any, None), 20, 60, ("text_novelty",), cast(Any, real), numbers)
 
     def training(config: Config, run: Any) -> Any:
         for step in run.steps():
@@ -170,7 +170,7 @@ def test_a_final_training_of_texts_leaves_its_longest_passages(tmp_path: Path, n
                 samples = torch.cat((run.prompts(n)["prompt"], made), 1) if n else None
                 yield Report(step, samples=samples, scores={"score": 1.0}, state=dict)
 
-    list(run_segment(training, setup(numbers, judge), job(tmp_path), lambda: False))
+    list(run_segment(training, setup(numbers, evaluator), job(tmp_path), lambda: False))
     written = copies_path(tmp_path, 40).read_text(encoding="utf-8")
     found = copies_from(written)
     assert isinstance(found, CopiedTexts)
@@ -182,4 +182,4 @@ def test_a_final_training_of_texts_leaves_its_longest_passages(tmp_path: Path, n
 
 
 def test_who_cannot_tell_writes_nothing() -> None:
-    assert copies_of(cast(Judge, SimpleNamespace(n_samples=3)), None) is None
+    assert copies_of(cast(Evaluator, SimpleNamespace(n_samples=3)), None) is None

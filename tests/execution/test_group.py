@@ -28,7 +28,7 @@ FULL = 20
 
 @dataclass(frozen=True)
 class Spread:
-    """A judge that is quick: the spread of the samples. It refuses those of a trial that `refuses` names by its mean."""
+    """An evaluator that is quick: the spread of the samples. It refuses those of a trial that `refuses` names by its mean."""
 
     refuses: float | None = None
     n_samples: int = 100
@@ -60,8 +60,8 @@ def data():
 @pytest.fixture
 def setup(data):
     objectives = (Objective("spread"),)
-    judges = {"search": Spread(), "report": Spread()}
-    return Setup("gan", "cpu", data, judges, ("spread",), ("spread",), objectives, report_every=5, fuse="fused")
+    evaluators = {"search": Spread(), "report": Spread()}
+    return Setup("gan", "cpu", data, evaluators, ("spread",), ("spread",), objectives, report_every=5, fuse="fused")
 
 
 def jobs_of(folder, n=4, until=FULL, **values):
@@ -140,7 +140,7 @@ def stop_at(n):
 
 @dataclass(frozen=True)
 class Counting(Spread):
-    """The same judge, that tells of how many samples every score is."""
+    """The same evaluator, that tells of how many samples every score is."""
 
     def fewer(self, n_samples):
         return replace(self, n_samples=n_samples)
@@ -154,7 +154,7 @@ class Counting(Spread):
 
 
 def test_trainings_that_go_on_are_judged_on_fewer_samples(setup, tmp_path):
-    setup = replace(setup, judges={"search": Counting(), "report": Counting()})
+    setup = replace(setup, evaluators={"search": Counting(), "report": Counting()})
     jobs = [replace(job, screen=40, picture_at=()) for job in jobs_of(tmp_path, n=3)]
     for end in ends(train(setup, jobs)).values():
         assert scores(end) == [(10, {"spread": 40.0, "mean": 0.0}), (20, {"spread": 100.0, "mean": 1.0})]
@@ -165,7 +165,7 @@ def test_trainings_that_go_on_are_judged_on_fewer_samples(setup, tmp_path):
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_what_is_kept_of_a_watched_training_is_judged_on_the_same_terms_as_all(setup, tmp_path, keep):
-    setup = replace(setup, judges={"search": Counting(), "report": Counting()})
+    setup = replace(setup, evaluators={"search": Counting(), "report": Counting()})
     jobs = jobs_of(tmp_path, n=2, keep=keep, patience=1)  # every look is as good: it ends at the second
     jobs = [replace(job, screen=40, picture_at=(), score_at=(2, 5, 10, 20)) for job in jobs]
     for end in ends(train(setup, jobs)).values():
@@ -200,7 +200,7 @@ def test_a_drawing_has_the_weights_of_another_trial_and_its_own_way_of_drawing(s
     assert not checkpoints(tmp_path / "7")
     other = replace(drawing, trial=8, folder=tmp_path / "8", config=job.config.with_(truncation=0.5))
     assert scores(train(setup, [other])[-1])[0][1]["spread"] < scores(trained)[-1][1]["spread"]
-    few = replace(setup, judges={"search": Counting(), "report": Counting()})
+    few = replace(setup, evaluators={"search": Counting(), "report": Counting()})
     rungs = scores(train(few, [replace(drawing, folder=tmp_path / "9", screen=40)])[-1])
     assert rungs == [(FULL, {"spread": 40.0, "mean": 1.0})], "on the terms of trainings that go on, with intervals"
 
@@ -290,7 +290,7 @@ def test_a_member_that_cannot_be_scored_has_failed_and_the_others_go_on(setup, t
     fine = ends(train(setup, jobs_of(tmp_path / "fine")))
     strict = Spread(refuses=scores(fine[2])[0][1]["mean"])
     jobs = jobs_of(tmp_path / "one fails")
-    ended = ends(train(replace(setup, judges={"search": strict}), jobs))
+    ended = ends(train(replace(setup, evaluators={"search": strict}), jobs))
     assert (ended[2].outcome, ended[2].step) == (Outcome.FAILED, 10)
     assert ended[2].message == "ValueError: these samples cannot be scored"
     assert "these samples cannot be scored" in (jobs[2].folder / "error.txt").read_text()

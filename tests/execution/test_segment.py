@@ -132,7 +132,7 @@ def test_every_segment_ends_with_exactly_one_end(tmp_path):
 
 @dataclass(frozen=True)
 class Counting:
-    """A judge that scores everything with the number of samples."""
+    """An evaluator that scores everything with the number of samples."""
 
     n_samples: int
     real_classes: tuple[float, ...] = ()
@@ -148,10 +148,10 @@ class Counting:
 
 
 DARK = Images(torch.zeros(9, 1, 8, 8, dtype=torch.uint8))
-JUDGED = replace(
+EVALUATED = replace(
     SETUP,
     data=ImageData("dark", DARK, DARK, DARK, (), "test"),
-    judges={"search": Counting(500), "report": Counting(700)},
+    evaluators={"search": Counting(500), "report": Counting(700)},
     metrics=("cheap",),
     full_metrics=("cheap", "dear"),
     verdict_metrics=("cheap", "dear", "costly"),
@@ -175,8 +175,8 @@ def drawing(told):
 
 def test_the_training_is_told_where_it_is_scored_and_what_samples_are_due(tmp_path):
     told = []
-    silent = replace(JUDGED, metrics=())
-    for setup in (SETUP, replace(SETUP, data=JUDGED.data), silent, JUDGED):
+    silent = replace(EVALUATED, metrics=())
+    for setup in (SETUP, replace(SETUP, data=EVALUATED.data), silent, EVALUATED):
         one = replace(job(tmp_path / str(len(told))), picture_at=(4,), split="report", score_at=(10, 40))
         list(run_segment(drawing(told), setup, one, lambda: False))
     assert all(run.scored_at == {10, 20, 40} and run.split == "report" for run in told)
@@ -192,7 +192,7 @@ def test_the_training_is_told_where_it_is_scored_and_what_samples_are_due(tmp_pa
 
 def test_weights_chosen_by_samples_are_chosen_by_as_many_as_the_search_judges(tmp_path):
     told = []
-    setup = replace(JUDGED, objectives=(Objective("cheap"),))
+    setup = replace(EVALUATED, objectives=(Objective("cheap"),))
     list(run_segment(drawing(told), setup, replace(job(tmp_path), split="report"), lambda: False))
     assert [run.n_choice for run in told] == [500]
 
@@ -200,7 +200,7 @@ def test_weights_chosen_by_samples_are_chosen_by_as_many_as_the_search_judges(tm
 @pytest.mark.parametrize(("split", "full"), [("search", {"cheap", "dear"}), ("report", {"cheap", "dear", "costly"})])
 def test_costly_metrics_are_measured_for_the_verdict_only(tmp_path, split, full):
     one = replace(job(tmp_path, until=40), split=split)
-    rungs = list(run_segment(drawing([]), JUDGED, one, lambda: False))[-1].rungs
+    rungs = list(run_segment(drawing([]), EVALUATED, one, lambda: False))[-1].rungs
     assert [set(rung.scores) - {"score"} for rung in rungs] == [{"cheap"}, {"cheap"}, full]
     assert {s.value for rung in rungs for name, s in rung.scores.items() if name != "score"} == {
         500.0 if split == "search" else 700.0
@@ -213,7 +213,7 @@ def test_costly_metrics_are_measured_for_the_verdict_only(tmp_path, split, full)
 def test_what_may_be_the_result_is_measured_as_a_result(tmp_path):
     told = []
     one = replace(job(tmp_path, until=40, keep="best"), split="report")
-    rungs = list(run_segment(drawing(told), JUDGED, one, lambda: False))[-1].rungs
+    rungs = list(run_segment(drawing(told), EVALUATED, one, lambda: False))[-1].rungs
     assert set(rungs[-1].scores) == {"score", "cheap", "dear", "costly"}
     assert {told[0].samples_at[step] for step in told[0].watched_at} == {700}
 
@@ -242,7 +242,7 @@ def test_texts_are_written_down_with_what_was_asked(tmp_path):
                 made = data.tokenizer.encode(f"é{step}").expand(n, -1)
                 yield Report(step, samples=torch.cat((prompts, made), 1), scores={"score": 1.0}, state=dict)
 
-    judged = replace(SETUP, data=data, judges={"search": Counting(21)}, metrics=("cheap",))
+    judged = replace(SETUP, data=data, evaluators={"search": Counting(21)}, metrics=("cheap",))
     one = replace(job(folder), picture_at=(4,), score_at=(20,))
     assert list(run_segment(writing, judged, one, lambda: False))[-1].outcome == Outcome.REACHED
     assert not list(folder.glob("*.png"))

@@ -124,7 +124,7 @@ def test_a_training_that_ended_early_before_a_rung_is_promoted_as_it_is(tmp_path
 
 # What chooses does not judge ------------------------------------------------------------------------------------------
 
-JUDGED = (
+EVALUATED = (
     100.0,
     101.0,
     108.0,
@@ -137,12 +137,12 @@ JUDGED = (
 
 
 def chosen(config, run):
-    """A training that tells, in the finals, one curve to choose by and quite another to be judged by."""
+    """A training that tells, in the finals, one curve to choose by and quite another to be evaluated by."""
     for step in run.steps():
         if run.due(step):
             look = max(0, math.ceil(step / 10) - 1)
             choice = {"score": CURVE[look]} if step in run.watched_at and run.split == "report" else {}
-            value = JUDGED[look] if run.split == "report" else CURVE[look]
+            value = EVALUATED[look] if run.split == "report" else CURVE[look]
             yield Report(step, scores={"score": value}, choice=choice, state=lambda s=step: {"weights": s})
 
 
@@ -161,11 +161,11 @@ def test_in_the_finals_the_search_part_chooses_and_the_report_part_judges(tmp_pa
     assert kept_state(load_checkpoint(checkpoints(tmp_path)[0]))["weights"] == weights
     if "keep" in config:
         assert value not in CURVE, "what is shown is not the value that it was chosen by"
-        assert value != min(JUDGED), "nor the best of the verdict's own"
+        assert value != min(EVALUATED), "nor the best of the verdict's own"
 
 
 class OneNumber:
-    """A judge of samples that are one number each: their mean; knows how many it wants, and remembers what it saw."""
+    """An evaluator of samples that are one number each: their mean; knows how many it wants, and remembers what it saw."""
 
     def __init__(self, split, n_samples):
         self.split, self.n_samples, self.metrics, self.seen = split, n_samples, ("score",), []
@@ -188,7 +188,7 @@ def sampling(config, run):
         if run.due(step):
             look = max(0, math.ceil(step / 10) - 1)
             watched = step in run.watched_at and run.split == "report"
-            curve = JUDGED if run.split == "report" else CURVE
+            curve = EVALUATED if run.split == "report" else CURVE
             yield Report(
                 step,
                 samples=torch.full((run.n_samples(step), 1, 1, 1), curve[look]) if run.n_samples(step) else None,
@@ -199,21 +199,25 @@ def sampling(config, run):
 
 @pytest.mark.parametrize(("split", "value", "weights"), [("report", 104.0, 70), ("search", 2.0, 70)])
 def test_each_part_has_a_judge_and_a_number_of_samples_of_its_own(tmp_path, split, value, weights):
-    judges = {"search": OneNumber("search", 3), "report": OneNumber("report", 7)}
-    setup = replace(SETUP, judges=judges, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",))
+    evaluators = {"search": OneNumber("search", 3), "report": OneNumber("report", 7)}
+    setup = replace(
+        SETUP, evaluators=evaluators, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",)
+    )
     events = run(job(tmp_path, split=split, rungs=(), keep="best"), training=sampling, setup=setup)
     assert told(events) == [(80, value)]
     assert kept_state(load_checkpoint(checkpoints(tmp_path)[0]))["weights"] == weights
-    # Every look is chosen by; only what is kept in the end is judged in full.
-    assert judges["search"].seen == pytest.approx([*CURVE, *([value] if split == "search" else [])])
-    assert judges["report"].seen == ([value] if split == "report" else [])
+    # Every look is chosen by; only what is kept in the end is evaluated in full.
+    assert evaluators["search"].seen == pytest.approx([*CURVE, *([value] if split == "search" else [])])
+    assert evaluators["report"].seen == ([value] if split == "report" else [])
 
 
 @pytest.mark.parametrize("at", range(5, 85, 5))
 @pytest.mark.parametrize("split", ["search", "report"])
 def test_samples_that_wait_to_be_judged_survive_an_interruption(tmp_path, split, at):
-    judges = {"search": OneNumber("search", 3), "report": OneNumber("report", 7)}
-    setup = replace(SETUP, judges=judges, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",))
+    evaluators = {"search": OneNumber("search", 3), "report": OneNumber("report", 7)}
+    setup = replace(
+        SETUP, evaluators=evaluators, metrics=("score",), full_metrics=("score",), verdict_metrics=("score",)
+    )
     asked = job(tmp_path, split=split, rungs=(), keep="best", patience=4)
     step = iter(range(5, 200, 5))
     run(asked, stop=lambda: next(step) == at, training=sampling, setup=setup)

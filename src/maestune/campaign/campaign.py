@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from maestune.campaign.best import write_best
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.interrupting import on_interrupt
 from maestune.campaign.length import full_steps, measure_speed
 from maestune.campaign.machine import memory_mib
@@ -157,7 +157,7 @@ class Campaign:
             plan = Plan(
                 space=prepared.drawn_from(store.facts["rungs"][-1])[0],
                 recipe=prepared.recipe,
-                judging=Judging(**{**store.facts["judging"], "rungs": tuple(store.facts["rungs"])}),
+                evaluation_plan=EvaluationPlan(**{**store.facts["evaluation"], "rungs": tuple(store.facts["rungs"])}),
                 budget=Budget.parse(settings.budget),
                 seed=settings.seed,
                 workers=workers,
@@ -216,7 +216,7 @@ class Campaign:
         settings = self.settings
         device = resolve_device(settings.device)
         executor = self._executor(device, None)
-        patience = Patience(Budget.parse(settings.budget), Judging((1,)), parse_timeout(settings.trial_timeout))
+        patience = Patience(Budget.parse(settings.budget), EvaluationPlan((1,)), parse_timeout(settings.trial_timeout))
         try:
             prepared = prepare(settings, self._own(None), device, lambda _text: None)
             executor.prepare(self._setup(prepared, device))

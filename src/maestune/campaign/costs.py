@@ -1,4 +1,4 @@
-"""What trainings take of a worker: learnt from the trials so far, and from how long judging turned out to take at the start."""
+"""What trainings take of a worker: learnt from the trials so far, and from how long evaluation turned out to take at the start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from maestune.types import Trial
 
-LEAST_TRAINING = 0.1  # share of a trial's time that was training, whatever judging is said to take
+LEAST_TRAINING = 0.1  # share of a trial's time that was training, whatever evaluation is said to take
 
 
 @dataclass(frozen=True)
-class Judging:
-    """How trainings are judged on their way: after which steps, and on how many samples before the last (None: on all).
+class EvaluationPlan:
+    """How trainings are evaluated on their way: after which steps, and on how many samples before the last (None: on all).
 
     `screen_seconds`, `full_seconds` and `final_seconds`: what that takes, there, at the end, and in the finals; 0 where it was
     not measured.
@@ -27,33 +27,33 @@ class Judging:
 
 @dataclass(frozen=True)
 class Costs:
-    """Worker seconds of segments and final trainings. `judging`: how trainings are judged on their way."""
+    """Worker seconds of segments and final trainings. `evaluation_plan`: how trainings are evaluated on their way."""
 
-    judging: Judging
+    evaluation_plan: EvaluationPlan
 
     def per_step(self, trials: Sequence[Trial]) -> float:
-        """Seconds of training a step, the mean of trials, without what judging them took; 0 where there are none yet."""
+        """Seconds of training a step, the mean of trials, without what evaluation them took; 0 where there are none yet."""
         begun = [t for t in trials if t.step > 0]
         steps = sum(t.step for t in begun)
         return sum(map(self._training, begun)) / steps if steps else 0.0
 
     def segment(self, begin: int, until: int, per_step: float) -> float:
-        """Seconds of a segment of the search from one step to another, with its judging."""
-        return (until - begin) * per_step + self._judged(begin, until)
+        """Seconds of a segment of the search from one step to another, with its evaluation."""
+        return (until - begin) * per_step + self._evaluation_seconds(begin, until)
 
     def final(self, trials: Sequence[Trial]) -> float:
-        """Seconds of a final training of what these trials are; it is judged once, on more samples."""
-        full = self.judging.rungs[-1]
-        return full * self.per_step(trials) + self.judging.final_seconds
+        """Seconds of a final training of what these trials are; it is evaluated once, on more samples."""
+        full = self.evaluation_plan.rungs[-1]
+        return full * self.per_step(trials) + self.evaluation_plan.final_seconds
 
     def _training(self, trial: Trial) -> float:
-        return max(trial.seconds - self._judged(0, trial.step), LEAST_TRAINING * trial.seconds)
+        return max(trial.seconds - self._evaluation_seconds(0, trial.step), LEAST_TRAINING * trial.seconds)
 
-    def _judged(self, begin: int, until: int) -> float:
-        """Seconds of judging after begin, until and with a step."""
-        passed = [step for step in self.judging.rungs if begin < step <= until]
-        full = sum(step == self.judging.rungs[-1] for step in passed)
-        return (len(passed) - full) * self.judging.screen_seconds + full * self.judging.full_seconds
+    def _evaluation_seconds(self, begin: int, until: int) -> float:
+        """Seconds of evaluation after begin, until and with a step."""
+        passed = [step for step in self.evaluation_plan.rungs if begin < step <= until]
+        full = sum(step == self.evaluation_plan.rungs[-1] for step in passed)
+        return (len(passed) - full) * self.evaluation_plan.screen_seconds + full * self.evaluation_plan.full_seconds
 
 
 def last_end(seconds: Sequence[float], workers: int) -> float:

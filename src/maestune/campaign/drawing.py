@@ -3,7 +3,7 @@
 What matters only when samples are drawn needs no training to be tuned. When the search is over, samples of the best trained
 model are drawn in some more ways from the same latents, on the terms on which trainings are screened: with shared latents two
 ways of drawing from one network are ranked rightly nearly always, even on few samples
-(benchmarks/results/common_noise.md). The best way goes into the finals, where it is retrained and judged as all are.
+(benchmarks/results/common_noise.md). The best way goes into the finals, where it is retrained and evaluated as all are.
 
 Two waves, so that nothing depends on who is finished first: the trained model as it is and ways all over the ranges, then ways
 near the best of those. No way is tried twice, nor the trained one again; where a space has fewer ways, there are fewer drawings.
@@ -50,14 +50,14 @@ class Drawings:
     @property
     def longest(self) -> float:
         """Seconds that one more may take."""
-        return max([self.plan.judging.screen_seconds, *(t.seconds for t in self.done)])
+        return max([self.plan.evaluation_plan.screen_seconds, *(t.seconds for t in self.done)])
 
     @property
     def kept_seconds(self) -> float:
         """Time that is kept for them, of a time budget."""
         if not self.plan.drawn_with:
             return 0.0
-        seconds = self.plan.judging.screen_seconds * (FIRST + SECOND) / max(self.plan.workers, 1)
+        seconds = self.plan.evaluation_plan.screen_seconds * (FIRST + SECOND) / max(self.plan.workers, 1)
         return min(seconds, MOST * self.plan.budget.amount)
 
     def next(self) -> Sequence[Trial]:
@@ -111,7 +111,7 @@ class Drawings:
 def cautious(scores: Mapping[str, Score], bounds: Sequence[Constraint]) -> dict[str, Score]:
     """Scores of which those that are bounded are as bad as their intervals leave open.
 
-    The best within bounds is mostly one that only just keeps them; trained with another seed and judged on other images it would
+    The best within bounds is mostly one that only just keeps them; trained with another seed and evaluated on other images it would
     break them as often as not.
     """
     found = dict(scores)

@@ -40,12 +40,12 @@ class Goals:
 def goals_of(
     settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None, conditional: bool
 ) -> Goals:
-    """What settings ask for, else what the model is usually judged by. Raises SettingsError for what cannot be measured."""
+    """What settings ask for, else what the model is usually scored by. Raises SettingsError for what cannot be measured."""
     usual = made.objectives if made is not None else ("fd",) if data is not None else ()
     texts = settings.objective or (own.objectives if own else ()) or usual
     if not texts:
         raise SettingsError(
-            "Nothing says what is better: the training has no data to be judged by and names no objective. "
+            "Nothing says what is better: the training has no data to be evaluated by and names no objective. "
             'Give --data, or write objective = "my_score:max" beside the training.'
         )
     modality = made.modality if made is not None else "image"
@@ -65,17 +65,17 @@ def goals_of(
 
 
 def measurable(data: Data | None, conditional: bool, made: Family | None, answers: bool = False) -> tuple[str, ...]:
-    """Names of the scores that judge and family may be able to measure on these data; `answers`: a model is asked about samples.
+    """Names of the scores that evaluator and family may be able to measure on these data; `answers`: a model is asked about samples.
 
-    What the extractor knows is not known yet: `check_judgeable` refuses what then turns out to be missing.
+    What the extractor knows is not known yet: `check_measurable` refuses what then turns out to be missing.
     """
-    judged: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
     if isinstance(data, ImageData):
         captions = conditional and data.vocabulary is not None
-        judged = available_metrics(data, conditional=conditional, second=True, captions=captions, answers=answers)
+        measured = available_metrics(data, conditional=conditional, second=True, captions=captions, answers=answers)
     elif isinstance(data, TextData) and isinstance(made, LM):
-        judged = tuple(TEXT_METRICS)
-    return (*judged, *(made.measures if made is not None else ()))
+        measured = tuple(TEXT_METRICS)
+    return (*measured, *(made.measures if made is not None else ()))
 
 
 def _check(names: Sequence[str], what: str, listed: Collection[str], known: Collection[str]) -> None:
@@ -110,7 +110,7 @@ def _floor_of_variety(
     what = f"{blind[0].label} ({blind[0].name}) is best for the same right picture again and again"
     if parse_constraint(FLOOR_OF_VARIETY).name not in known:
         raise SettingsError(
-            f"{what}, and nothing that sees variety is measured beside it. Give --data to judge samples by, or a floor under a "
+            f"{what}, and nothing that sees variety is measured beside it. Give --data to score samples against, or a floor under a "
             f'score of variety that the training itself tells (--constraint "{FLOOR_OF_VARIETY}"), or improve fd as well.'
         )
     note = (

@@ -1,8 +1,8 @@
-"""How long a full training is, at which lengths it is judged and on how many samples; measured where the budget is a time.
+"""How long a full training is, at which lengths it is evaluated and on how many samples; measured where the budget is a time.
 
 Drawing and scoring samples may take longer than the training that they tell about: a flow draws a sample in dozens of passes of
-its network, and the first rung is a thirtieth of a full training. So rungs below the last are judged on as many samples as take
-half the time of training to the first of them, but at least `LEAST_SCREENED`, and begin where training takes as long as judging.
+its network, and the first rung is a thirtieth of a full training. So rungs below the last are evaluated on as many samples as take
+half the time of training to the first of them, but at least `LEAST_SCREENED`, and begin where training takes as long as evaluation.
 
 Nor do they begin in the first `LEAST_STEPS`, which tell of initial weights and warm-up: two-minute campaigns of language models, 200
 steps long, had them at step 7 (benchmarks/results/lm_two_minutes.md; few campaigns, in which other things changed as well).
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.prepare import DEFAULT_STEPS, Prepared
 from maestune.campaign.settings import Settings
 from maestune.errors import SettingsError
@@ -33,28 +33,28 @@ LEAST_SCREENED = 250  # the fewest on which ranking was measured: benchmarks/res
 LEAST_STEPS = 50
 SCREEN_SHARE = 0.5  # of the time of training to the first rung
 SCREEN_STEP = 50  # numbers of samples are rounded down to multiples
-QUICK_SECONDS = 1.0  # judging that takes no longer is measured on all samples as well
+QUICK_SECONDS = 1.0  # evaluation that takes no longer is measured on all samples as well
 
 
 @dataclass(frozen=True)
 class Speed:
     """What the recipe takes of one worker: `steps_per_second` of training, and for numbers of samples that were drawn and scored
-    `judging`, the seconds that this took; nothing where samples do not decide.
+    `timings`, the seconds that this took; nothing where samples do not decide.
 
     >>> speed = Speed(100.0, ((250, 0.5), (1000, 1.25)))
-    >>> speed.judging_seconds(500), speed.judged_in(0.75), Speed(100.0, ((250, 0.5),)).judging_seconds(1000)
+    >>> speed.evaluation_seconds(500), speed.samples_evaluated_in(0.75), Speed(100.0, ((250, 0.5),)).evaluation_seconds(1000)
     (0.75, 500, 2.0)
     """
 
     steps_per_second: float
-    judging: tuple[tuple[int, float], ...] = ()
+    timings: tuple[tuple[int, float], ...] = ()
 
-    def judging_seconds(self, n_samples: int) -> float:
+    def evaluation_seconds(self, n_samples: int) -> float:
         """Seconds of drawing and scoring so many samples."""
         fixed, each = self._line
         return fixed + each * n_samples
 
-    def judged_in(self, seconds: float) -> int:
+    def samples_evaluated_in(self, seconds: float) -> int:
         """How many samples are drawn and scored in so many seconds."""
         fixed, each = self._line
         return max(0, int((seconds - fixed) / each + 1e-9)) if each > 0 else 10**9
@@ -68,37 +68,39 @@ class Speed:
     @property
     def _line(self) -> tuple[float, float]:
         """Seconds for any, and for each."""
-        if not self.judging:
+        if not self.timings:
             return 0.0, 0.0
-        (few, least), (many, most) = self.judging[0], self.judging[-1]
+        (few, least), (many, most) = self.timings[0], self.timings[-1]
         each = (most - least) / (many - few) if many > few else least / few
         fixed = least - each * few
         return (fixed, each) if each > 0 and fixed >= 0 else (0.0, most / many)
 
 
-def judging_of(settings: Settings, prepared: Prepared, steps: int, speed: Speed) -> Judging:
+def plan_evaluation(settings: Settings, prepared: Prepared, steps: int, speed: Speed) -> EvaluationPlan:
     """Rungs and numbers of samples for full trainings of so many steps."""
     ladder = rung_steps(steps, settings.rungs, settings.eta)
     if speed.steps_per_second > 0:  # who counts trials has given or accepted the length of a training
         ladder = [step for step in ladder if step >= min(LEAST_STEPS, steps)]
-    judge = prepared.setup.judges.get("search")
-    if judge is None or not prepared.setup.metrics:
-        return Judging(tuple(ladder))
-    n, screen = judge.n_samples, settings.screen_samples
-    if screen is None and speed.judging:
-        least = min(max(LEAST_SCREENED, judge.fewest(prepared.setup.metrics)), n)
-        wanted = speed.judged_in(SCREEN_SHARE * ladder[0] / speed.steps_per_second)
+    evaluator = prepared.setup.evaluators.get("search")
+    if evaluator is None or not prepared.setup.metrics:
+        return EvaluationPlan(tuple(ladder))
+    n, screen = evaluator.n_samples, settings.screen_samples
+    if screen is None and speed.timings:
+        least = min(max(LEAST_SCREENED, evaluator.fewest(prepared.setup.metrics)), n)
+        wanted = speed.samples_evaluated_in(SCREEN_SHARE * ladder[0] / speed.steps_per_second)
         screen = min(max(wanted // SCREEN_STEP * SCREEN_STEP, least), n)
     if screen is None or screen >= n:
         screen = None
-    seconds = speed.judging_seconds(screen or n)
-    paying = [step for step in ladder[:-1] if not speed.judging or step / speed.steps_per_second >= seconds]
-    final = prepared.setup.judges["report"].n_samples
-    return Judging((*paying, ladder[-1]), screen, seconds, speed.judging_seconds(n), speed.judging_seconds(final))
+    seconds = speed.evaluation_seconds(screen or n)
+    paying = [step for step in ladder[:-1] if not speed.timings or step / speed.steps_per_second >= seconds]
+    final = prepared.setup.evaluators["report"].n_samples
+    return EvaluationPlan(
+        (*paying, ladder[-1]), screen, seconds, speed.evaluation_seconds(n), speed.evaluation_seconds(final)
+    )
 
 
 def rung_steps(full_steps: int, rungs: int, eta: int) -> list[int]:
-    """Steps at which a training is judged: a geometric ladder up to the full training.
+    """Steps at which a training is evaluated: a geometric ladder up to the full training.
 
     >>> rung_steps(900, rungs=3, eta=3)
     [100, 300, 900]
@@ -132,20 +134,20 @@ def measure_speed(
     cannot be trained.
     """
     rate = _training_speed(executor, prepared, folder, seed, silence_seconds)
-    judge = prepared.setup.judges.get("search")
-    if judge is None or not prepared.setup.metrics:
+    evaluator = prepared.setup.evaluators.get("search")
+    if evaluator is None or not prepared.setup.metrics:
         return Speed(rate)
-    few = min(max(LEAST_SCREENED, judge.fewest(prepared.setup.metrics)), judge.n_samples)
+    few = min(max(LEAST_SCREENED, evaluator.fewest(prepared.setup.metrics)), evaluator.n_samples)
     measured: list[tuple[int, float]] = []
-    # What is kept of the real data is made at the first time, which tells only where judging is quick.
-    for n, times in ((few, 2), (judge.n_samples, 3)):
+    # What is kept of the real data is made at the first time, which tells only where evaluation is quick.
+    for n, times in ((few, 2), (evaluator.n_samples, 3)):
         quick = not measured or measured[0][1] * n / few < QUICK_SECONDS
-        if quick and (seconds := _judging_seconds(executor, prepared, folder, seed, n, times)) is not None:
+        if quick and (seconds := _evaluation_seconds(executor, prepared, folder, seed, n, times)) is not None:
             measured.append((n, max(seconds - 1 / rate, 1e-6)))
     return Speed(rate, tuple(measured))
 
 
-def _judging_seconds(
+def _evaluation_seconds(
     executor: Executor, prepared: Prepared, folder: Path, seed: int, n: int, times: int
 ) -> float | None:
     """Seconds of one step with drawing and scoring n samples, the last of some; None where the training ended before."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
-from maestune.campaign.length import Speed, full_steps, judging_of, measure_speed
+from maestune.campaign.costs import EvaluationPlan
+from maestune.campaign.length import Speed, full_steps, measure_speed, plan_evaluation
 from maestune.campaign.machine import environment
 from maestune.campaign.prepare import Prepared
 from maestune.campaign.settings import Settings, parse_timeout
@@ -86,14 +86,14 @@ def begin(
         return
     speed = Speed(0.0)
     if budget.kind == "seconds":
-        patience = Patience(budget, Judging((1,)), parse_timeout(settings.trial_timeout))
+        patience = Patience(budget, EvaluationPlan((1,)), parse_timeout(settings.trial_timeout))
         silence = patience.limit(())
         speed = measure_speed(executor, prepared, store.folder / CALIBRATION, settings.seed, silence)
     steps = full_steps(settings, prepared, speed.steps_per_second, workers)
-    judging = judging_of(settings, prepared, steps, speed)
-    _write_files(store.folder, settings, prepared, judging)
-    facts = _facts(settings, prepared, judging, speed.report_every)
-    identity |= {"steps": str(steps), "screening": _screening(judging.screen)}
+    evaluation_plan = plan_evaluation(settings, prepared, steps, speed)
+    _write_files(store.folder, settings, prepared, evaluation_plan)
+    facts = _facts(settings, prepared, evaluation_plan, speed.report_every)
+    identity |= {"steps": str(steps), "screening": _screening(evaluation_plan.screen)}
     facts |= {"identity": identity, "environment": environment(device, workers)}
     store.create(prepared.goals.objectives, facts)
 
@@ -102,9 +102,11 @@ def _screening(n_samples: int | None) -> str:
     return "as at the end" if n_samples is None else f"{n_samples} samples"
 
 
-def _write_files(folder: Path, settings: Settings, prepared: Prepared, judging: Judging) -> None:
+def _write_files(folder: Path, settings: Settings, prepared: Prepared, evaluation_plan: EvaluationPlan) -> None:
     try:
-        replace_file(folder / "campaign.toml", prepared.resolved(settings, judging.rungs[-1], judging.screen))
+        replace_file(
+            folder / "campaign.toml", prepared.resolved(settings, evaluation_plan.rungs[-1], evaluation_plan.screen)
+        )
         replace_file(folder / "recipe.toml", toml_text(prepared.recipe) + "\n")
         if isinstance(prepared.data, ImageData):
             real_picture(prepared.data.report.images, folder / "real.png")
@@ -112,10 +114,12 @@ def _write_files(folder: Path, settings: Settings, prepared: Prepared, judging: 
         raise disk_error(folder, error) from error
 
 
-def _facts(settings: Settings, prepared: Prepared, judging: Judging, report_every: int | None) -> dict[str, Any]:
+def _facts(
+    settings: Settings, prepared: Prepared, evaluation_plan: EvaluationPlan, report_every: int | None
+) -> dict[str, Any]:
     """What is known of a campaign before its first trial."""
     data = prepared.data
-    _, moved, citations = prepared.drawn_from(judging.rungs[-1])
+    _, moved, citations = prepared.drawn_from(evaluation_plan.rungs[-1])
     return {
         "model": settings.model,
         "recipe_name": prepared.recipe_name,
@@ -126,16 +130,16 @@ def _facts(settings: Settings, prepared: Prepared, judging: Judging, report_ever
         "conditional": prepared.conditional,
         "budget_text": Budget.parse(settings.budget).describe(),
         "space": prepared.space.to_dict(),
-        "rungs": judging.rungs,
-        "judging": vars(judging),
+        "rungs": evaluation_plan.rungs,
+        "evaluation": vars(evaluation_plan),
         "report_every": report_every,
         "constraints": [[c.name, c.sign, c.bound] for c in prepared.goals.constraints],
         "floor": prepared.floor,
         "search_floor": prepared.search_floor,
-        "terms": prepared.terms(judging.screen),
+        "terms": prepared.terms(evaluation_plan.screen),
         "failure": prepared.failure,
         "class_names": data.class_names if data else (),
-        "real_classes": judge.real_classes if (judge := prepared.setup.judges.get("report")) else (),
+        "real_classes": evaluator.real_classes if (evaluator := prepared.setup.evaluators.get("report")) else (),
         "citations": list(dict.fromkeys((*prepared.citations, *citations))),
         "notes": [*prepared.notes, *moved],
     }

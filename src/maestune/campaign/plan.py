@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Costs, Judging
+from maestune.campaign.costs import Costs, EvaluationPlan
 from maestune.campaign.watchdog import Patience
 from maestune.space import Fusible, Space
 from maestune.types import Config
@@ -17,7 +17,7 @@ class Plan:
 
     space: Space
     recipe: Config
-    judging: Judging
+    evaluation_plan: EvaluationPlan
     budget: Budget
     seed: int
     workers: int
@@ -34,17 +34,17 @@ class Plan:
     @property
     def patience(self) -> Patience:
         """How long a training may go without a report."""
-        return Patience(self.budget, self.judging, self.trial_timeout)
+        return Patience(self.budget, self.evaluation_plan, self.trial_timeout)
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Steps after which a training is judged."""
-        return self.judging.rungs
+        """Steps after which a training is evaluated."""
+        return self.evaluation_plan.rungs
 
     @property
     def costs(self) -> Costs:
         """What trainings take."""
-        return Costs(self.judging)
+        return Costs(self.evaluation_plan)
 
     @property
     def full_steps(self) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from maestune.campaign.evaluators import Say, check_measurable, costly, floor_generator, prepare_evaluators
 from maestune.campaign.goals import Goals, goals_of
-from maestune.campaign.judges import Say, check_judgeable, costly, floor_generator, prepare_judges
 from maestune.campaign.settings import Settings
 from maestune.campaign.start import located, start_of
 from maestune.data import Data, ImageData, load_data
@@ -58,9 +58,9 @@ class Prepared:
             ("finals", "report", None),
         )
         return {
-            stage: {"samples": n or judge.n_samples, "reference": f"{self.data.fingerprint}, {split} part"}
+            stage: {"samples": n or evaluator.n_samples, "reference": f"{self.data.fingerprint}, {split} part"}
             for stage, split, n in stages
-            if (judge := self.setup.judges.get(split)) is not None
+            if (evaluator := self.setup.evaluators.get(split)) is not None
         }
 
     def drawn_from(self, steps: int) -> tuple[Space, tuple[str, ...], tuple[str, ...]]:
@@ -83,7 +83,7 @@ class Prepared:
             "seed": str(settings.seed),
             "strategy": settings.strategy,
             "samples": ", ".join(f"{t['samples']} in the {stage}" for stage, t in self.terms(None).items()) or "none",
-            **({"features": self.setup.judges["search"].sees_with} if self.setup.judges else {}),
+            **({"features": self.setup.evaluators["search"].sees_with} if self.setup.evaluators else {}),
             "rungs": f"{settings.rungs} of eta {settings.eta}",
             **{f"parameter {param.name}": _in_words(param) for param in self.space},
         }
@@ -91,7 +91,7 @@ class Prepared:
     def resolved(self, settings: Settings, steps: int, screen: int | None = None) -> str:
         """The campaign as TOML with nothing left open; `maestune tune` on it starts the same campaign elsewhere.
 
-        `screen`: on how many samples trainings are judged that go on, where these are fewer than at their end.
+        `screen`: on how many samples trainings are evaluated that go on, where these are fewer than at their end.
         """
         values = settings.model_dump(mode="json", exclude_none=True, exclude={"set", "range", "out"})
         if settings.recipe is not None:
@@ -112,12 +112,14 @@ class Prepared:
             assert self.source is not None
             values["data"] = resolved_source(self.source) if isinstance(self.data, ImageData) else located(self.source)
             fields: tuple[tuple[str, Split], ...] = (("samples", "search"), ("report_samples", "report"))
-            values |= {field: j.n_samples for field, split in fields if (j := self.setup.judges.get(split)) is not None}
+            values |= {
+                field: j.n_samples for field, split in fields if (j := self.setup.evaluators.get(split)) is not None
+            }
         return toml_text({**values, "space": self.space.to_dict()}) + "\n"
 
 
 def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) -> Prepared:
-    """Load the data, obtain the judges, resolve space and objectives. Raises the error of whatever cannot be used."""
+    """Load the data, obtain the evaluators, resolve space and objectives. Raises the error of whatever cannot be used."""
     source = settings.data or (own.data if own else None)
     made = own.family if own else family(settings.model)
     data = _data(settings, source, made, say) if source is not None else None
@@ -136,13 +138,13 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     for note in goals.notes:
         say(note)
     notes = [*start.notes, *goals.notes, *(_notes(data, say) if data is not None else ())]
-    judged = prepare_judges(settings, data, made, conditional, device, say)
-    check_judgeable(goals, judged)
-    metrics = tuple(judged.floor)  # what the judges can measure
+    evaluation = prepare_evaluators(settings, data, made, conditional, device, say)
+    check_measurable(goals, evaluation)
+    metrics = tuple(evaluation.floor)  # what the evaluators can measure
     asked = tuple(name for name in goals.names if name in metrics)
-    search_floor = judged.judges["search"].floor(asked, floor_generator(settings)) if asked else {}
-    notes += judged.notes
-    failure = dict(judged.failure)
+    search_floor = evaluation.evaluators["search"].floor(asked, floor_generator(settings)) if asked else {}
+    notes += evaluation.notes
+    failure = dict(evaluation.failure)
     if made is not None and data is not None:
         failure |= {name: [value] * 3 for name, value in made.failure(data.spec).items()}
     let_go()  # of a model that was asked about real images: from now on the workers ask
@@ -150,7 +152,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         model=settings.model,
         device=device,
         data=data,
-        judges=judged.judges,
+        evaluators=evaluation.evaluators,
         metrics=asked,  # rungs come every second: there only what decides is measured
         full_metrics=tuple(name for name in metrics if name in asked or not costly(name)),
         verdict_metrics=metrics,
@@ -170,7 +172,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         goals=goals,
         setup=setup,
         conditional=conditional,
-        floor=judged.floor,
+        floor=evaluation.floor,
         search_floor=score_dict(search_floor),
         failure=failure,
         notes=tuple(notes),
@@ -239,14 +241,14 @@ def _model_steps(own: OwnTraining | None, made: Family | None, data: Data | None
 
 
 def _check_screen(settings: Settings, setup: Setup) -> None:
-    """Refuse a number of samples for trainings that go on, on which they cannot be judged."""
-    judge, n = setup.judges.get("search"), settings.screen_samples
-    if n is None or judge is None or not setup.metrics:
+    """Refuse a number of samples for trainings that go on, on which they cannot be evaluated."""
+    evaluator, n = setup.evaluators.get("search"), settings.screen_samples
+    if n is None or evaluator is None or not setup.metrics:
         return
-    fewest = min(judge.fewest(setup.metrics), judge.n_samples)
-    if not fewest <= n <= judge.n_samples:
+    fewest = min(evaluator.fewest(setup.metrics), evaluator.n_samples)
+    if not fewest <= n <= evaluator.n_samples:
         raise SettingsError(
-            f"screen_samples = {n}: {', '.join(setup.metrics)} can be measured on {fewest:,} … {judge.n_samples:,} samples here; give "
+            f"screen_samples = {n}: {', '.join(setup.metrics)} can be measured on {fewest:,} … {evaluator.n_samples:,} samples here; give "
             "a number among these, or more --samples."
         )
 

@@ -129,9 +129,9 @@ class Record:
     class_names: tuple[str, ...] = ()  # empty where there are no classes
     real_classes: tuple[
         float, ...
-    ] = ()  # share of the report split's images in each, as the judge's classifier sees them
+    ] = ()  # share of the report split's images in each, as the evaluator's classifier sees them
     constraints: tuple[Constraint, ...] = ()
-    terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])  # by stage, where a judge scores
+    terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])  # by stage, where an evaluator scores
     search_floor: Mapping[str, Score] = field(default_factory=dict[str, Score])  # the floor on the terms of the search
     id: str = ""  # of the campaign; empty for those begun before campaigns had one
 
@@ -149,7 +149,7 @@ class Record:
             return Recommendation(self.best, "recipe", "the search found nothing that may be better")
         if not self.verdicts:
             role = "recipe" if self.trial(self.best).role == "recipe" else "best"
-            return Recommendation(self.best, role, "the best of the search so far, not yet judged on fresh seeds")
+            return Recommendation(self.best, role, "the best of the search so far, not yet evaluated on fresh seeds")
         verdict = self.verdicts[0]
         if not verdict.keep_recipe:
             return Recommendation(self.best, "best", _reason(verdict, "the recipe"))

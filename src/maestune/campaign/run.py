@@ -231,7 +231,7 @@ class Loop:
     def _end(self, ended: Ended) -> None:
         """A segment is over; when those of the whole group are, settle them.
 
-        In the order of their numbers, so that what they are judged beside does not depend on who was there first: after
+        In the order of their numbers, so that what they are evaluated beside does not depend on who was there first: after
         a crash, or the death of a worker, that may be another than it would have been.
         """
         trial = self.store.trials[ended.trial]
@@ -368,7 +368,7 @@ class Loop:
             score_at=() if trial.stage != "search" else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
             picture_at=() if trial.stage == "drawing" else tuple(s for s in pictures if s <= trial.until_steps),
             fused=trial.fused,
-            screen=self.plan.judging.screen,
+            screen=self.plan.evaluation_plan.screen,
             report_every=self.plan.report_every,
             weights=self._weights(trial),
             campaign=self.store.facts.get("id", ""),

@@ -48,7 +48,7 @@ class Settings(BaseModel):
     steps: int | None = Field(
         None, ge=1, description="length of a full training in steps; default: fitted to the budget"
     )
-    rungs: int = Field(4, ge=1, le=8, description="at how many lengths a training is judged")
+    rungs: int = Field(4, ge=1, le=8, description="at how many lengths a training is evaluated")
     eta: int = Field(3, ge=2, le=10, description="one in how many goes on to the next rung")
     size: int | None = Field(None, ge=8, le=1024, description="height and width that images are brought to")
     tokens: str | None = Field(None, description="tokens of a text: characters, bytes, or a tokenizer's path")
@@ -65,7 +65,7 @@ class Settings(BaseModel):
         description="how many samples are scored where a training goes on; default: fewer where it is slow",
     )
     features: str | None = Field(
-        None, description="what images are judged with: auto, classifier, ssl, autoencoder, random, dinov2:PATH …"
+        None, description="what images are evaluated with: auto, classifier, ssl, autoencoder, random, dinov2:PATH …"
     )
     vqa: str | None = Field(
         None, description="folder of a model that is asked whether samples show their captions (VQAScore)"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from maestune.campaign.budget import Budget
-from maestune.campaign.costs import Judging
+from maestune.campaign.costs import EvaluationPlan
 
 LEAST_SECONDS = 60.0
 TIMES_MEDIAN = 20.0
@@ -41,14 +41,14 @@ class Patience:
     """
 
     budget: Budget
-    judging: Judging
+    evaluation_plan: EvaluationPlan
     timeout: float | None = None
 
     def limit(self, intervals: Collection[float]) -> float:
         """Seconds without a report after which a training counts as hung; infinite where there is no limit."""
         if self.timeout is not None:
             return self.timeout or float("inf")
-        scoring = TIMES_SCORING * max(self.judging.full_seconds, self.judging.final_seconds)
+        scoring = TIMES_SCORING * max(self.evaluation_plan.full_seconds, self.evaluation_plan.final_seconds)
         if intervals:
             return max(LEAST_SECONDS, TIMES_MEDIAN * median(intervals), scoring)
         first = FIRST_SHARE * self.budget.amount if self.budget.kind == "seconds" else FIRST_SECONDS

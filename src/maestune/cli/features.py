@@ -1,4 +1,4 @@
-"""`maestune features check`: whether the judge's eyes see what is worse, before anything is tuned by them."""
+"""`maestune features check`: whether the evaluator's feature extractor see what is worse, before anything is tuned by them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ features = typer.Typer(name="features", no_args_is_help=True, add_completion=Fal
 
 @features.callback()
 def root() -> None:
-    """What images are judged with."""
+    """What images are evaluated with."""
 
 
 @features.command()
@@ -45,7 +45,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Test what images are judged with: real images made worse must score worse, by it and by a second opinion.
+    """Test what images are evaluated with: real images made worse must score worse, by it and by a second opinion.
 
     Exit code 1 when it fails.
     """
@@ -61,14 +61,18 @@ def check(
     if vqa is not None:
         check_vqa(vqa)
     images = load_images(data, size=size, progress=say)
-    judge = choose(name, images, say)
-    second = choose_second(judge, images, say)
-    test = self_test(judge, images, second=second)
+    evaluator = choose(name, images, say)
+    second = choose_second(evaluator, images, say)
+    test = self_test(evaluator, images, second=second)
     asked = None if vqa is None else choose_answerer(vqa, images, resolve_device(device or "auto"), say)
     if as_json:
         told = {
             "data": images.name,
-            "features": {"kind": judge.kind, "fingerprint": judge.fingerprint, "description": judge.description},
+            "features": {
+                "kind": evaluator.kind,
+                "fingerprint": evaluator.fingerprint,
+                "description": evaluator.description,
+            },
             "second": {"kind": second.kind, "fingerprint": second.fingerprint, "description": second.description},
             "distances": _numbers(test.distances),
             "second_distances": _numbers(test.second),
@@ -88,9 +92,9 @@ def check(
         print_json(told)
     else:
         console = Console(highlight=False, markup=False)
-        console.print(Text(images.describe()), Text(f"judge: {judge.description}"), sep="\n")
+        console.print(Text(images.describe()), Text(f"evaluator: {evaluator.description}"), sep="\n")
         console.print(Text(f"second opinion: {second.description}"))
-        console.print(_table(test.distances, test.second, judge.kind, second.kind))
+        console.print(_table(test.distances, test.second, evaluator.kind, second.kind))
         console.print(Text(test.sentence, style="green" if test.passed else "red"))
         if asked is not None:
             console.print(Text(f"about captions: {asked.description}"))
@@ -100,10 +104,10 @@ def check(
         raise typer.Exit(1)
 
 
-def _table(distances: Mapping[str, float], second: Mapping[str, float], judge_kind: str, second_kind: str) -> Table:
+def _table(distances: Mapping[str, float], second: Mapping[str, float], kind: str, second_kind: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bright_black")
     table.add_column("real images, and made worse")
-    table.add_column(f"Fréchet distance ({judge_kind})", justify="right")
+    table.add_column(f"Fréchet distance ({kind})", justify="right")
     table.add_column(f"second opinion ({second_kind})", justify="right")
     for name, distance in distances.items():
         table.add_row(Text(name), f"{distance:.4g}", f"{second[name]:.4g}" if name in second else "")

@@ -44,7 +44,7 @@ def score(
     features: Annotated[
         str | None,
         typer.Option(
-            help="What the judge sees with: auto, classifier, ssl, random, dinov2:PATH, clip:PATH, torchscript:PATH; for text "
+            help="What the evaluator sees with: auto, classifier, ssl, random, dinov2:PATH, clip:PATH, torchscript:PATH; for text "
             "auto or embedder:PATH. (default: auto)"
         ),
     ] = None,

@@ -95,7 +95,7 @@ def tune(
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option(help="What images are judged with; `maestune score --help` lists them. (default: auto)"),
+        typer.Option(help="What images are evaluated with; `maestune score --help` lists them. (default: auto)"),
     ] = None,
     vqa: Annotated[
         str | None,

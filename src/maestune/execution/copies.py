@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from maestune.data import Images, to_float
-from maestune.quality import ImageJudge, Judge
+from maestune.quality import Evaluator, ImageEvaluator
 from maestune.quality.copied import (
     CopiedImages,
     CopiedPassage,
@@ -21,7 +21,7 @@ from maestune.quality.copied import (
     copied_images,
     copied_texts,
 )
-from maestune.quality.text import TextJudge
+from maestune.quality.text import TextEvaluator
 
 Copied = CopiedTexts | CopiedImages
 LARGEST = 2**53  # whole numbers below are exact in JSON
@@ -32,11 +32,11 @@ def copies_path(folder: Path, step: int) -> Path:
     return folder / f"copied-{step:08d}.json"
 
 
-def copies_of(judge: Judge, seen: Any) -> Copied | None:
-    """What samples have copied, of which a judge `seen` something; None where it cannot tell."""
-    if isinstance(judge, TextJudge):
-        return copied_texts(judge, seen)
-    return copied_images(judge, seen) if isinstance(judge, ImageJudge) else None
+def copies_of(evaluator: Evaluator, seen: Any) -> Copied | None:
+    """What samples have copied, of which an evaluator `seen` something; None where it cannot tell."""
+    if isinstance(evaluator, TextEvaluator):
+        return copied_texts(evaluator, seen)
+    return copied_images(evaluator, seen) if isinstance(evaluator, ImageEvaluator) else None
 
 
 def pairs_of(found: CopiedImages, samples: Tensor, train: Images) -> Tensor:

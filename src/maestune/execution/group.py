@@ -44,8 +44,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         if self.setup.device != "cpu":
-            judges = {split: judge.on(self.setup.device) for split, judge in self.setup.judges.items()}
-            self.setup = replace(self.setup, judges=judges)
+            evaluators = {split: evaluator.on(self.setup.device) for split, evaluator in self.setup.evaluators.items()}
+            self.setup = replace(self.setup, evaluators=evaluators)
 
     def run(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> Iterator[Event]:
         """Train the jobs, which share their structure; events as they come, the last of each trial is `Ended`.
@@ -180,15 +180,15 @@ class Trainer:
 
 
 def _looked_at(segments: Mapping[int, Segment], reports: Mapping[Hashable, Report]) -> dict[Hashable, Any]:
-    """What judges see in the samples of members that are scored now, by member: those of equal terms in one pass."""
+    """What evaluators see in the samples of members that are scored now, by member: those of equal terms in one pass."""
     found: dict[Hashable, Any] = {}
     told = [(key, segments[key].scoring.looking(report), report) for key, report in reports.items()]  # pyright: ignore[reportArgumentType]
-    scored = [(key, judge, report.samples) for key, judge, report in told if judge is not None]
+    scored = [(key, evaluator, report.samples) for key, evaluator, report in told if evaluator is not None]
     for _, same in itertools.groupby(sorted(scored, key=lambda one: id(one[1])), key=lambda one: id(one[1])):
-        keys, judges, samples = zip(*same, strict=True)
+        keys, evaluators, samples = zip(*same, strict=True)
         if len(keys) > 1:
             with suppress(MaestuneError):  # somebody's samples cannot be looked at: each then tells for itself
-                found |= zip(keys, judges[0].look_all(samples), strict=True)
+                found |= zip(keys, evaluators[0].look_all(samples), strict=True)
     return found
 
 

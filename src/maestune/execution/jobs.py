@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from maestune.data import Data
 from maestune.data import Split as Split
-from maestune.quality import Judge
+from maestune.quality import Evaluator
 from maestune.types import Config, Objective, Rung, Score
 
 Fuse = Literal["off", "fused", "compiled", "measured"]
@@ -22,8 +22,8 @@ REPORT_EVERY = 50  # steps
 class Setup:
     """What every job of a campaign shares; sent once to each worker.
 
-    `model`: "gan" or `path.py:function`. `judges`: who scores samples, by split; empty where the training reports its
-    own scores. `metrics`: what the judges measure at every rung; `full_metrics`: what they measure, with intervals, at
+    `model`: "gan" or `path.py:function`. `evaluators`: who scores samples, by split; empty where the training reports its
+    own scores. `metrics`: what the evaluators measure at every rung; `full_metrics`: what they measure, with intervals, at
     the end of a full training of the search; `verdict_metrics`: in the finals, costly ones among them,
     without intervals, which are over seeds there.
     `checkpoint_seconds`: how much work a crash may cost at most, within a segment. `fuse`: how jobs that share a structure
@@ -33,7 +33,7 @@ class Setup:
     model: str
     device: str
     data: Data | None
-    judges: Mapping[Split, Judge]
+    evaluators: Mapping[Split, Evaluator]
     metrics: tuple[str, ...]
     full_metrics: tuple[str, ...]
     objectives: tuple[Objective, ...]

@@ -123,7 +123,7 @@ def load_own(model: str) -> OwnTraining:
 
 
 def own_family(family: Family) -> OwnTraining:
-    """A user's family as what is trained; it may say by `data` and `objectives` what to learn from and be judged by."""
+    """A user's family as what is trained; it may say by `data` and `objectives` what to learn from and be evaluated by."""
     return OwnTraining(
         training=family_training(family),
         space=None,

@@ -1,4 +1,4 @@
-"""On what terms the model of a job is scored: after which steps, by which judge, on how many samples, and what of them.
+"""On what terms the model of a job is scored: after which steps, by which evaluator, on how many samples, and what of them.
 
 Of a training that goes on only what decides about that is measured, on fewer samples where the job says so; at its end all.
 """
@@ -17,7 +17,7 @@ from maestune.errors import MetricError
 from maestune.execution.jobs import Job, Setup
 from maestune.execution.shown import PICTURE_SAMPLES, TEXT_SAMPLES
 from maestune.families.base import Family
-from maestune.quality import Judge
+from maestune.quality import Evaluator
 from maestune.training.run import Run
 from maestune.types import Report, Rung, Score
 
@@ -38,19 +38,19 @@ class Scoring:
         return step in self.job.score_at or step == self.job.until_steps
 
     def last(self, step: int) -> bool:
-        """Whether a full training ends there: it is judged on other terms than one that goes on."""
+        """Whether a full training ends there: it is evaluated on other terms than one that goes on."""
         return step >= self.job.full_steps
 
-    def judge(self, last: bool) -> Judge | None:
+    def evaluator(self, last: bool) -> Evaluator | None:
         """Who scores samples: of a training that goes on fewer of them, where the job says so."""
-        judge = self.setup.judges.get(self.job.split)
-        if judge is None or last or self.job.screen is None:
-            return judge
-        return judge.fewer(self.job.screen)
+        evaluator = self.setup.evaluators.get(self.job.split)
+        if evaluator is None or last or self.job.screen is None:
+            return evaluator
+        return evaluator.fewer(self.job.screen)
 
     def measured(self, last: bool) -> tuple[str, ...]:
-        """What the judge measures: of a training that goes on what decides about that, at its end all."""
-        if self.job.split not in self.setup.judges:
+        """What the evaluator measures: of a training that goes on what decides about that, at its end all."""
+        if self.job.split not in self.setup.evaluators:
             return ()
         if not last:
             return self.setup.metrics
@@ -68,9 +68,9 @@ class Scoring:
         if look and not self.drawn_at_looks:
             return 0
         last = self.last(step) or look
-        if self.measured(last) and (judge := self.judge(last)) is not None:
-            return judge.n_samples
-        # Where nobody judges samples there is nothing to draw but what is shown.
+        if self.measured(last) and (evaluator := self.evaluator(last)) is not None:
+            return evaluator.n_samples
+        # Where no samples are scored there is nothing to draw but what is shown.
         return self.shown if self.setup.data is not None else 0
 
     @property
@@ -82,7 +82,7 @@ class Scoring:
         """What the training is asked to do, from a step and the state there."""
         job, setup = self.job, self.setup
         scored_at = frozenset((*job.score_at, job.until_steps, *self.looks))
-        chooser = setup.judges.get("search")
+        chooser = setup.evaluators.get("search")
         by_samples = setup.objectives[0].name in setup.full_metrics  # not a measure of the model itself
         samples_at = dict.fromkeys(job.picture_at, self.shown)
         samples_at |= {step: n for step in scored_at if (n := self.drawn(step))}
@@ -103,12 +103,12 @@ class Scoring:
             split=job.split,
         )
 
-    def looking(self, report: Report) -> Judge | None:
-        """The judge that is about to look at a report's samples, where nothing else is to be done with them."""
+    def looking(self, report: Report) -> Evaluator | None:
+        """The evaluator that is about to look at a report's samples, where nothing else is to be done with them."""
         last = self.last(report.step)
         if not self.due(report.step) or report.step in self.looks or report.samples is None or not self.measured(last):
             return None
-        return None if not_finite(report) else self.judge(last)
+        return None if not_finite(report) else self.evaluator(last)
 
     def choice(self, report: Report) -> float:
         """The value by which weights are chosen: always of the part that the search is scored on."""
@@ -116,9 +116,9 @@ class Scoring:
         if name in report.choice:
             return report.choice[name]
         samples = report.samples if self.job.split == "search" else report.choice_samples
-        judge = self.setup.judges.get("search")
-        if judge is not None and samples is not None and name in self.setup.full_metrics:
-            return judge.score(judge.look(samples), [name])[name].value
+        evaluator = self.setup.evaluators.get("search")
+        if evaluator is not None and samples is not None and name in self.setup.full_metrics:
+            return evaluator.score(evaluator.look(samples), [name])[name].value
         return (
             self.rung(report, True, 0.0)[0].scores[name].value
         )  # a training of the user's own: nothing else to choose by
@@ -126,22 +126,22 @@ class Scoring:
     def rung(
         self, report: Report, last: bool, seconds: float, seen: Any = None, intervals: bool = False
     ) -> tuple[Rung, Any]:
-        """What a report is worth, the judge's scores of its samples and the training's own; and what the judge saw."""
+        """What a report is worth, the evaluator's scores of its samples and the training's own; and what the evaluator saw."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
         classes: tuple[float, ...] = ()
-        judge, metrics = self.judge(last), self.measured(last)
-        if judge is not None and metrics:
+        evaluator, metrics = self.evaluator(last), self.measured(last)
+        if evaluator is not None and metrics:
             if report.samples is None:
                 raise MetricError(
-                    f"No samples came with the report at step {report.step}; a training judged by its samples yields "
+                    f"No samples came with the report at step {report.step}; a training that is scored by its samples yields "
                     "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
                 )
             watched = report.step in self.looks  # there were as many samples as at the end
             if seen is None:
-                seen = judge.look(report.samples[: judge.n_samples] if watched else report.samples)
+                seen = evaluator.look(report.samples[: evaluator.n_samples] if watched else report.samples)
             # Over samples, for the search. In the finals intervals are over seeds, which vary more and take no time.
-            scores |= judge.score(seen, metrics, intervals=intervals or (last and self.job.split == "search"))
-            classes = judge.classes(seen) if last else ()
+            scores |= evaluator.score(seen, metrics, intervals=intervals or (last and self.job.split == "search"))
+            classes = evaluator.classes(seen) if last else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:
             raise MetricError(

@@ -207,13 +207,13 @@ class Segment:
             yield from self.end_early()
 
     def draw_from(self, weights: Weights) -> Iterator[Event]:
-        """Draw samples from the weights of another trial, and judge them on the terms of trainings that go on."""
+        """Draw samples from the weights of another trial, and score them on the terms of trainings that go on."""
         begun = time.perf_counter()
         saved = newest_checkpoint(weights.folder, self.job.full_steps, weights.identity)
-        judge, family = self.scoring.judge(last=False), self.scoring.family
-        if saved is None or judge is None or family is None:
+        evaluator, family = self.scoring.evaluator(last=False), self.scoring.family
+        if saved is None or evaluator is None or family is None:
             raise CheckpointError(f"There is no checkpoint in {weights.folder} to draw samples from.")
-        report = shown_again(family, self.job.config, self.run(), kept_state(saved), judge.n_samples)
+        report = shown_again(family, self.job.config, self.run(), kept_state(saved), evaluator.n_samples)
         self.step = self.job.until_steps
         rung, _ = self.scoring.rung(report, False, 0.0, intervals=True)
         if report.samples is not None:
@@ -230,7 +230,7 @@ class Segment:
     def take(self, report: Report, stop: bool, seen: Any = None) -> Iterator[Event]:
         """What comes of a checked report; with `stop` the segment ends here, with a checkpoint.
 
-        `seen`: what the judge sees in its samples, where it has looked at them already.
+        `seen`: what the evaluator sees in its samples, where it has looked at them already.
         """
         self.step = report.step
         scoring = self.scoring.due(self.step) or self.step in self.scoring.looks
@@ -294,13 +294,13 @@ class Segment:
         return rung
 
     def shown_again(self, last: bool) -> Report:
-        """What there is to judge of the weights that are kept, drawn now that they are the result."""
-        family, judge = self.scoring.family, self.scoring.judge(last)
+        """The samples to score of the weights that are kept, drawn now that they are the result."""
+        family, evaluator = self.scoring.family, self.scoring.evaluator(last)
         assert family is not None
         assert self.watching is not None
         weights = self.watching.state or self.state
         assert weights is not None
-        n = judge.n_samples if judge is not None and self.scoring.measured(last) else 0
+        n = evaluator.n_samples if evaluator is not None and self.scoring.measured(last) else 0
         return shown_again(family, self.job.config, self.run(), weights, n)
 
     def show(self, samples: torch.Tensor) -> None:

@@ -57,8 +57,8 @@ def write_texts(data: TextData, split: Split, samples: torch.Tensor, path: Path)
 
 
 def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
-    """What samples that the judge saw have copied; of images with a picture, training images below them."""
-    found = copies_of(setup.judges[job.split], seen)
+    """What samples that the evaluator saw have copied; of images with a picture, training images below them."""
+    found = copies_of(setup.evaluators[job.split], seen)
     if found is None:
         return
     path = copies_path(job.folder, report.step)

@@ -16,23 +16,23 @@ class Watching:
     """The looks of one trial. `kept`: the samples and scores of the weights that are its result; no samples where those of a
     look were not drawn, or are not all.
 
-    `state`: the weights themselves, where they are kept. `judged`: what they are worth, once that is known: on the terms of
-    trainings that go on, and on those of an end (True). To judge them fully takes long, and most are soon outdone.
+    `state`: the weights themselves, where they are kept. `scored`: what they are worth, once that is known: on the terms of
+    trainings that go on, and on those of an end (True). To evaluate them fully takes long, and most are soon outdone.
     """
 
     watch: Watch
     seen: Seen = field(default_factory=Seen)
     kept: Report | None = None
-    judged: dict[bool, Rung] = field(default_factory=dict[bool, Rung])
+    scored: dict[bool, Rung] = field(default_factory=dict[bool, Rung])
     state: Mapping[str, Any] | None = None
 
     def looked(self, value: float, report: Report, drawn: bool = True) -> None:
-        """One more look, with the value that is chosen by. `drawn`: whether the report's samples are what is judged."""
+        """One more look, with the value that is chosen by. `drawn`: whether the report's samples are what is evaluated."""
         self.seen = self.watch.looked(self.seen, report.step, value)
         if self.kept is None or self.watch.keep == "last" or self.watch.keeps(self.seen, report.step):
             # A copy: the samples of a group's members share their memory.
             samples = report.samples.detach().cpu().clone() if drawn and report.samples is not None else None
-            self.kept, self.judged = Report(report.step, samples=samples, scores=dict(report.scores)), {}
+            self.kept, self.scored = Report(report.step, samples=samples, scores=dict(report.scores)), {}
             if self.watch.keep == "best":
                 self.state = None if report.state is None else report.state()
 
@@ -42,23 +42,23 @@ class Watching:
         return self.watch.stops(self.seen)
 
     def result(self, step: int, seconds: float, last: bool, worth: Callable[[Report, bool], Rung]) -> Rung:
-        """What the trial is worth after a step, the last or not; `worth` judges samples and scores on those terms."""
-        if last not in self.judged:
+        """What the trial is worth after a step, the last or not; `worth` scores samples on those terms."""
+        if last not in self.scored:
             assert self.kept is not None  # there was a look
-            self.judged[last] = worth(self.kept, last)
-        return replace(self.judged[last], step=step, seconds=seconds)
+            self.scored[last] = worth(self.kept, last)
+        return replace(self.scored[last], step=step, seconds=seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data and tensors, for a checkpoint."""
         kept = self.kept and {"step": self.kept.step, "samples": self.kept.samples, "scores": dict(self.kept.scores)}
-        judged = [[last, rung_data(rung)] for last, rung in self.judged.items()]
-        return {"seen": self.seen.to_dict(), "kept": kept, "judged": judged, "state": self.state}
+        scored = [[last, rung_data(rung)] for last, rung in self.scored.items()]
+        return {"seen": self.seen.to_dict(), "kept": kept, "judged": scored, "state": self.state}
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Go on from what `to_dict` wrote."""
         self.seen = Seen.from_dict(data["seen"])
         self.kept = Report(**data["kept"]) if data["kept"] else None
-        self.judged = {last: rung_from(rung) for last, rung in data["judged"]}
+        self.scored = {last: rung_from(rung) for last, rung in data["judged"]}
         self.state = data["state"]
 
 

@@ -73,7 +73,7 @@ class Network(Family):
     `signals(network, batch, hyper, noise)`: numbers (0-dimensional tensors) worth watching beside the loss.
     `fusible`: what may differ between members trained as one, beside the numbers of optimisation, which always may: plain
     numbers that reach the loss by `hyper` alone. `full_steps`: length of a full training. `data`, `objective`: what to
-    learn from and to be judged by where nothing else is said.
+    learn from and to be evaluated by where nothing else is said.
     Raises SettingsError for what cannot be used.
     """
 

@@ -11,7 +11,7 @@ _GAME: Mapping[str, str] = {
     "image against the mean score of the other kind).",
     "margin": "Score up to which the hinge loss pushes real images up, and made ones down to its negative: with a larger one the "
     "discriminator goes on learning from images that it tells apart already.",
-    "d_steps": "How many updates the discriminator makes for each of the generator: more make it a better judge, and leave the "
+    "d_steps": "How many updates the discriminator makes for each of the generator: more make it a better critic, and leave the "
     "generator fewer updates in as many steps.",
     "gan.lr": "How far the generator's weights move at each step (the discriminator's by lr_ratio): too low and the training "
     "does not get anywhere in its time, too high and the game becomes unsteady or collapses.",
@@ -51,7 +51,7 @@ _GAME: Mapping[str, str] = {
     "weight_clip": "Size to which the discriminator's weights are clipped after each update (WGAN): smaller keeps scores flatter and "
     "the generator's gradients weaker, larger bounds less.",
     "dropout_d": "Share of the discriminator's features that is set to 0 at random: higher keeps it from learning images by heart and "
-    "makes it a noisier judge.",
+    "makes it a noisier critic.",
     "instance_noise": "Standard deviation, at the beginning, of noise that is added to all images the discriminator sees and falls to 0 "
     "over the training: more keeps it from winning early and hides fine detail from it.",
     "label_smoothing": "How far below 1 the discriminator's target for real images lies: higher makes it less sure of itself.",

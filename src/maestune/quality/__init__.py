@@ -1,9 +1,10 @@
-"""How good samples are: features, one file per kind of metric, intervals, and the judge who applies them."""
+"""How good samples are: features, one file per kind of metric, intervals, and the evaluator who applies them."""
 
 from maestune.quality.available import available_metrics as available_metrics
 from maestune.quality.catalogue import DESCRIBED as DESCRIBED
 from maestune.quality.catalogue import METRICS as METRICS
 from maestune.quality.catalogue import find_metric as find_metric
+from maestune.quality.evaluator import Evaluator as Evaluator
 from maestune.quality.features.cache import prepare_extractor as prepare_extractor
 from maestune.quality.features.choice import AUTO as AUTO
 from maestune.quality.features.choice import choose as choose
@@ -19,9 +20,8 @@ from maestune.quality.features.vqa import check_vqa as check_vqa
 from maestune.quality.features.vqa import choose_answerer as choose_answerer
 from maestune.quality.features.vqa import let_go as let_go
 from maestune.quality.features.vqa import resolved_vqa as resolved_vqa
-from maestune.quality.image_judge import ImageJudge as ImageJudge
-from maestune.quality.image_judge import default_n_samples as default_n_samples
-from maestune.quality.judge import Judge as Judge
+from maestune.quality.image_evaluator import ImageEvaluator as ImageEvaluator
+from maestune.quality.image_evaluator import default_n_samples as default_n_samples
 from maestune.quality.metric import Metric as Metric
 from maestune.quality.text import TEXT_METRICS as TEXT_METRICS
-from maestune.quality.text import TextJudge as TextJudge
+from maestune.quality.text import TextEvaluator as TextEvaluator

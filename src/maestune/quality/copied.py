@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maestune.quality.image_judge import ImageJudge
+from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Array, Features
 from maestune.quality.metrics.copies import copy_reference, nearest_training
-from maestune.quality.text.judge import TextJudge
+from maestune.quality.text.text_evaluator import TextEvaluator
 from maestune.quality.text.texts import Texts
 
 PASSAGES, PICTURES = 4, 8  # shown where nobody says how many
@@ -71,9 +71,9 @@ class CopiedImages:
     nearest: tuple[NearImage, ...]
 
 
-def copied_texts(judge: TextJudge, seen: Texts, most: int = PASSAGES) -> CopiedTexts:
-    """What the texts that a judge saw have copied, with the longest passages, `most` at most."""
-    passages, held_out = judge.copied(seen), judge.real.held_out
+def copied_texts(evaluator: TextEvaluator, seen: Texts, most: int = PASSAGES) -> CopiedTexts:
+    """What the texts that an evaluator saw have copied, with the longest passages, `most` at most."""
+    passages, held_out = evaluator.copied(seen), evaluator.real.held_out
     longest: list[CopiedPassage] = []
     for passage in passages[:most]:
         text, end = seen.made[passage.row], passage.start + passage.length
@@ -87,15 +87,15 @@ def copied_texts(judge: TextJudge, seen: Texts, most: int = PASSAGES) -> CopiedT
                 after[:CONTEXT] + ("…" if len(after) > CONTEXT else ""),
             )
         )
-    usual = len(judge.copied(held_out)) / len(held_out)
-    return CopiedTexts(len(seen), len(passages), usual, judge.real.known.shortest, tuple(longest))
+    usual = len(evaluator.copied(held_out)) / len(held_out)
+    return CopiedTexts(len(seen), len(passages), usual, evaluator.real.known.shortest, tuple(longest))
 
 
-def copied_images(judge: ImageJudge, seen: Features, most: int = PICTURES) -> CopiedImages | None:
-    """What the images that a judge saw have copied, with the nearest, `most` at most; None where it knows no training images."""
-    if judge.real.train is None:
+def copied_images(evaluator: ImageEvaluator, seen: Features, most: int = PICTURES) -> CopiedImages | None:
+    """What the images that an evaluator saw have copied, with the nearest, `most` at most; None where it knows no training images."""
+    if evaluator.real.train is None:
         return None
-    reference = copy_reference(judge.real.train.values, judge.real.held_out.values, len(seen))
+    reference = copy_reference(evaluator.real.train.values, evaluator.real.held_out.values, len(seen))
     which, distance = nearest_training(reference, seen.values)
     copies = distance <= reference.near
     near = relative(distance, reference.held_out)

@@ -68,7 +68,7 @@ class Features:
 class Reals:
     """What samples are held against: features of held-out images, and of the images that models learn from.
 
-    `train`: the images that could have been copied (at most as many as are looked at, see `ImageJudge`); None where nobody
+    `train`: the images that could have been copied (at most as many as are looked at, see `ImageEvaluator`); None where nobody
     wants to know.
     """
 

@@ -88,7 +88,7 @@ def compared(record: Record) -> Compared:
 
 
 def terms_text(record: Record, stage: str) -> str:
-    """On what terms the scores of a stage were measured, where a judge scored them: a sentence after others."""
+    """On what terms the scores of a stage were measured, where an evaluator scored them: a sentence after others."""
     if stage not in record.terms:
         return ""
     other = "finals" if stage == "search" else "search"

@@ -92,7 +92,7 @@ def history(view: HistoryView) -> Drawing:
     if in_seconds:
         # Colours are those of the figure over trials, which stands above it and has the legend.
         figure.update_layout(showlegend=False)
-        caption = "The same points, in the same colours, at the time when each was last judged."
+        caption = "The same points, in the same colours, at the time when each was last evaluated."
         return Drawing("history-seconds", "Objective over time", caption, figure)
     floor = "" if view.floor is None else ", the dotted floor what real data score against real data"
     intervals = any(math.isfinite(p.score.high - p.score.low) for p in view.points)
@@ -185,7 +185,7 @@ def classes(view: ClassesView) -> Drawing:
     )
     figure.update_layout(barmode="group", bargap=0.3)
     caption = (
-        "How often each class of the data is seen in the samples, by the judge's classifier: green as high as grey is as it "
+        "How often each class of the data is seen in the samples, by the evaluator's classifier: green as high as grey is as it "
         "should be, and a class without a bar is a mode that the model has lost."
     )
     return Drawing("classes", "Which classes it makes", caption, figure)

@@ -43,7 +43,7 @@ class ImportanceView:
 
 
 def importance_view(record: Record) -> ImportanceView:
-    """How much each parameter mattered for the first objective, judged by the search trials.
+    """How much each parameter mattered for the first objective, in the search trials.
 
     A forest of extremely randomised trees (Geurts et al. 2006) predicts the rank of the objective from the position in
     the unit cube and the rung; importance is the loss of R² on held-out trials when a parameter's column is shuffled

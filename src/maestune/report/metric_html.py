@@ -30,8 +30,8 @@ def scores_section(record: Record, drawings: list[Drawing]) -> Markup:
         else "Scores of the search so far, with 95 % intervals; the finals will score again on data unseen by then."
     )
     if any(_ahead(record, name, pair) for name in names):
-        judged = "by the verdict, and otherwise " if pair.stage == "finals" else ""
-        lead += f" In bold: the better of the two, {judged}where their intervals do not meet."
+        decided = "by the verdict, and otherwise " if pair.stage == "finals" else ""
+        lead += f" In bold: the better of the two, {decided}where their intervals do not meet."
     best = labels.sentence_case(best_name(record))
     table = Markup(
         '<div class="scroll"><table class="scores"><thead><tr><th scope="col">Metric</th><th scope="col" '

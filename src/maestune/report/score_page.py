@@ -65,7 +65,7 @@ def _verdict(result: ScoreResult, view: ScoreView) -> Markup:
     facts = (
         ("Scored", f"{counted(result)} of {result.fake.found:,}"),
         ("Held against", f"{result.reference:,} held-out"),
-        ("Judge's eyes", result.sight.kind),
+        ("Feature extractor", result.sight.kind),
         ("Seed", str(result.seed)),
     )
     told = Markup("").join((Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, text) for name, text in facts))
@@ -89,7 +89,7 @@ def _how(result: ScoreResult) -> Markup:
         ("Real data", f"{real.source} ({real.found:,} {unit}, content {real.fingerprint})"),
         ("Reference", f"{result.reference:,} held-out, of the part that the finals of a campaign are scored on too"),
         ("Samples", f"{fake.source} ({fake.used:,} of {fake.found:,}, content {fake.fingerprint})"),
-        ("Judge's eyes", sight.description),
+        ("Feature extractor", sight.description),
         ("Feature space", f"{sight.fingerprint}: values in another one, at another number of samples or against other real data are not comparable"),
     ]  # fmt: skip
     computed += [("Self-test", sight.sentence)] if sight.sentence else []

@@ -44,7 +44,7 @@ def pictures(shown: Shown) -> tuple[str, Markup]:
                 'eyes must say.</p><div class="gallery pairs-of">{}</div>'
             ).format(_figures(shown.copied))
         )
-    return "Chosen by distances in the judge's features.", Markup("").join(parts)
+    return "Chosen by distances in the evaluator's features.", Markup("").join(parts)
 
 
 def _figures(shown: Iterable[Picture | Excerpt]) -> Markup:
@@ -92,7 +92,7 @@ def passages(shown: Shown) -> tuple[str, Markup]:
         ),
         (
             "Worst",
-            "Least like any held-out text, as the judge's embedder sees them.",
+            "Least like any held-out text, as the evaluator's embedder sees them.",
             shown.worst,
             lambda value: f"{formats.number(value, 2)} times the usual distance of held-out texts",
         ),

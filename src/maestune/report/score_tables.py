@@ -127,7 +127,7 @@ def classes_bars(shares: ClassShares) -> tuple[str, Markup]:
     which = f" The {MOST_CLASSES} of {len(shares.fake):,} that differ most." if len(shares.fake) > MOST_CLASSES else ""
     lead = Markup(
         '<span class="key">real images</span>, <span class="key made">samples</span>: how often each class '
-        "is seen, by the judge's classifier, whose errors fall on both alike. A class without a second bar "
+        "is seen, by the evaluator's classifier, whose errors fall on both alike. A class without a second bar "
         "is missing.{}"
     ).format(which)
     return lead, Markup('<div class="card"><div class="bars">{}</div></div>').format(rows)

@@ -54,8 +54,8 @@ def test_each_name_gives_its_kind_and_is_kept(
 
 
 def test_the_second_opinion_is_never_the_judges_own(digits: ImageData, quality_cache: Path) -> None:
-    judge = choose("auto", digits, cache=quality_cache)
-    second = choose_second(judge, digits, cache=quality_cache)
+    evaluator = choose("auto", digits, cache=quality_cache)
+    second = choose_second(evaluator, digits, cache=quality_cache)
     assert second.kind == "random"
     assert choose_second(second, digits, cache=quality_cache).kind == "classifier"
 

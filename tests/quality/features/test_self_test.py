@@ -10,7 +10,7 @@ from maestune.quality import Extractor, make_extractor, self_test
 from maestune.quality.features.cache import prepare_extractor
 from maestune.quality.features.damages import GROWING
 from maestune.quality.features.fitting import random_extractor
-from maestune.quality.features.self_test import judge_distances, refusal
+from maestune.quality.features.self_test import check_distances, refusal
 
 
 class _Blind(nn.Module):
@@ -96,42 +96,42 @@ GOOD = {
     ],
 )
 def test_each_shortcoming_is_named(change: dict[str, float], complaint: str) -> None:
-    assert judge_distances(GOOD).passed
-    found = judge_distances(GOOD | change)
+    assert check_distances(GOOD).passed
+    found = check_distances(GOOD | change)
     assert not found.passed
     assert complaint in found.sentence
 
 
 def test_the_faintest_damage_is_the_least_of_all_factors() -> None:
-    assert judge_distances(GOOD).faintest == pytest.approx(1.5 / 1.2)
-    assert judge_distances(GOOD | {"noise 1": 1.2}).faintest == pytest.approx(1.2 / 1.1)  # than near-copies
-    assert judge_distances(GOOD | {"blur 1": 0.3}).faintest == pytest.approx(0.3)
-    assert judge_distances(GOOD | {"blur 1": float("nan")}).faintest == 0.0
-    assert judge_distances(dict.fromkeys(GOOD, 0.0)).faintest == 0.0
+    assert check_distances(GOOD).faintest == pytest.approx(1.5 / 1.2)
+    assert check_distances(GOOD | {"noise 1": 1.2}).faintest == pytest.approx(1.2 / 1.1)  # than near-copies
+    assert check_distances(GOOD | {"blur 1": 0.3}).faintest == pytest.approx(0.3)
+    assert check_distances(GOOD | {"blur 1": float("nan")}).faintest == 0.0
+    assert check_distances(dict.fromkeys(GOOD, 0.0)).faintest == 0.0
 
 
 def test_damages_that_were_not_made_are_not_missed() -> None:
     fewer = {name: value for name, value in GOOD.items() if name not in ("real, as many", "drop 1", "drop 2", "drop 3")}
-    assert judge_distances(fewer).passed
-    assert judge_distances({name: value for name, value in GOOD.items() if name != "drop 1"}).passed
+    assert check_distances(fewer).passed
+    assert check_distances({name: value for name, value in GOOD.items() if name != "drop 1"}).passed
 
 
 def test_two_that_contradict_each_other_fail() -> None:
-    alike = judge_distances(GOOD, {name: 10 * value for name, value in GOOD.items()})
+    alike = check_distances(GOOD, {name: 10 * value for name, value in GOOD.items()})
     assert (alike.passed, alike.agreement) == (True, pytest.approx(1.0))
-    opposed = judge_distances(GOOD, {name: -value for name, value in GOOD.items()})
+    opposed = check_distances(GOOD, {name: -value for name, value in GOOD.items()})
     assert (opposed.passed, opposed.agreement) == (False, pytest.approx(-1.0))
     assert "-1.00" in opposed.sentence
-    constant = judge_distances(GOOD, dict.fromkeys(GOOD, 1.0))
+    constant = check_distances(GOOD, dict.fromkeys(GOOD, 1.0))
     assert (constant.passed, constant.agreement) == (False, 0.0)
-    broken = judge_distances(GOOD, GOOD | {"blur 1": float("nan")})
+    broken = check_distances(GOOD, GOOD | {"blur 1": float("nan")})
     assert (broken.passed, broken.agreement) == (False, 0.0)
 
 
 def test_agreement_is_the_rank_correlation_over_what_both_saw() -> None:
     second = {"real": 1.0, "blur 1": 2.0, "blur 2": 1.5, "noise 1": 4.0, "elsewhere": 9.0}
     # Ranks 1, 2.5, 4, 2.5 against 1, 3, 2, 4: Pearson's correlation of the two.
-    assert judge_distances(GOOD, second).agreement == pytest.approx(1.5 / (4.5 * 5) ** 0.5)
+    assert check_distances(GOOD, second).agreement == pytest.approx(1.5 / (4.5 * 5) ** 0.5)
 
 
 def test_a_single_image_is_too_few(classifier: Extractor, digits: ImageData) -> None:

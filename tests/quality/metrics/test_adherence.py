@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from maestune.data import ImageData, to_float
 from maestune.errors import MetricError
-from maestune.quality import Extractor, ImageJudge
+from maestune.quality import Extractor, ImageEvaluator
 from maestune.quality.interval import half_sample_interval, half_samples, share_interval
 from maestune.quality.metric import Features, everyone
 from maestune.quality.metrics.adherence import ADHERENCE
@@ -48,8 +48,8 @@ def test_without_classes_or_where_nothing_was_asked_it_is_refused(missing: str) 
 
 
 @pytest.fixture(scope="module")
-def judge(digits: ImageData, classifier: Extractor) -> ImageJudge:
-    return ImageJudge.prepare(digits, "search", classifier, 400, conditions=digits.prompts("search", 400))
+def evaluator(digits: ImageData, classifier: Extractor) -> ImageEvaluator:
+    return ImageEvaluator.prepare(digits, "search", classifier, 400, conditions=digits.prompts("search", 400))
 
 
 def _of_classes(data: ImageData, classes: torch.Tensor) -> torch.Tensor:
@@ -61,27 +61,29 @@ def _of_classes(data: ImageData, classes: torch.Tensor) -> torch.Tensor:
     return to_float(data.report.images[torch.stack(index)])
 
 
-def test_a_judge_knows_what_its_samples_are_to_show(judge: ImageJudge, digits: ImageData) -> None:
+def test_a_judge_knows_what_its_samples_are_to_show(evaluator: ImageEvaluator, digits: ImageData) -> None:
     asked = digits.prompts("search", 400)["label"]
-    assert judge.asked is not None
-    assert judge.asked.tolist() == asked.tolist()
-    seen = judge.look(_of_classes(digits, asked))
+    assert evaluator.asked is not None
+    assert evaluator.asked.tolist() == asked.tolist()
+    seen = evaluator.look(_of_classes(digits, asked))
     assert seen.asked is not None
-    assert seen.asked.tolist() == judge.asked.tolist()
-    report = ImageJudge.prepare(digits, "report", judge.extractor, 400, conditions=digits.prompts("report", 400))
+    assert seen.asked.tolist() == evaluator.asked.tolist()
+    report = ImageEvaluator.prepare(
+        digits, "report", evaluator.extractor, 400, conditions=digits.prompts("report", 400)
+    )
     assert report.asked is not None
     assert report.asked.tolist() == digits.prompts("report", 400)["label"].tolist() != asked.tolist()
 
 
-def test_real_images_of_what_was_asked_adhere_and_others_do_not(judge: ImageJudge, digits: ImageData) -> None:
+def test_real_images_of_what_was_asked_adhere_and_others_do_not(evaluator: ImageEvaluator, digits: ImageData) -> None:
     asked = digits.prompts("search", 400)["label"]
     shares = [0.0, 0.5, 1.0]
     found = []
     for share in shares:
         right = torch.arange(400) % 100 < 100 * share
         classes = torch.where(right, asked, (asked + 1) % 10)
-        features = judge.look(_of_classes(digits, classes))
-        score = judge.score(features, ["adherence"], intervals=True)["adherence"]
+        features = evaluator.look(_of_classes(digits, classes))
+        score = evaluator.score(features, ["adherence"], intervals=True)["adherence"]
         assert features.probabilities is not None
         assert score.value == np.mean(features.probabilities.argmax(1) == asked.numpy())
         found.append(score)
@@ -90,11 +92,11 @@ def test_real_images_of_what_was_asked_adhere_and_others_do_not(judge: ImageJudg
     assert found[0].value < found[1].value < found[2].value
 
 
-def test_its_interval_is_about_that_of_a_share(judge: ImageJudge, digits: ImageData) -> None:
+def test_its_interval_is_about_that_of_a_share(evaluator: ImageEvaluator, digits: ImageData) -> None:
     asked = digits.prompts("search", 400)["label"]
     right = torch.rand(400, generator=torch.Generator().manual_seed(1)) < 0.7
-    features = judge.look(_of_classes(digits, torch.where(right, asked, (asked + 1) % 10)))
-    score = judge.score(features, ["adherence"], intervals=True)["adherence"]
+    features = evaluator.look(_of_classes(digits, torch.where(right, asked, (asked + 1) % 10)))
+    score = evaluator.score(features, ["adherence"], intervals=True)["adherence"]
     halves = ADHERENCE.compute(None, features, half_samples(400, np.random.default_rng(0)))["adherence"]
     by_halves = half_sample_interval(score.value, halves, (0.0, 1.0))
     # Wilson's interval, and about what the spread over halves says.
@@ -102,8 +104,8 @@ def test_its_interval_is_about_that_of_a_share(judge: ImageJudge, digits: ImageD
     assert score.high - score.low == pytest.approx(by_halves.high - by_halves.low, rel=0.4)
 
 
-def test_the_floor_asks_for_the_classes_of_its_images(judge: ImageJudge) -> None:
-    floor = judge.floor(["adherence"], torch.Generator().manual_seed(0))["adherence"]
+def test_the_floor_asks_for_the_classes_of_its_images(evaluator: ImageEvaluator) -> None:
+    floor = evaluator.floor(["adherence"], torch.Generator().manual_seed(0))["adherence"]
     assert floor.value > 0.95
-    failure = judge.failure(["adherence"])["adherence"]
+    failure = evaluator.failure(["adherence"])["adherence"]
     assert (failure.low, failure.value, failure.high) == (0.0, 0.0, 0.0)

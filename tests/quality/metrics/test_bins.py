@@ -58,7 +58,7 @@ def test_a_perfect_model_differs_in_one_bin_of_twenty() -> None:
     reference = BINS.reference(Reals(Features(rng.normal(size=(500, 4))), Features(train)), 500)
     found = []
     for _ in range(20):
-        # Both sides are drawn anew: the shares of held-out images are held fixed within a judge, not here.
+        # Both sides are drawn anew: the shares of held-out images are held fixed within an evaluator, not here.
         held_out = rng.normal(size=(500, 4))
         reference = BINS.reference(Reals(Features(held_out), Features(train)), 500)
         found.append(BINS.compute(reference, Features(rng.normal(size=(500, 4))), everyone(500))["ndb"][0])

@@ -24,7 +24,7 @@ def test_equal_rows_are_at_distance_zero_and_near_ones_are_not() -> None:
 
 
 def test_a_stray_row_does_not_make_others_equal() -> None:
-    # Rounding is judged pair by pair: one row at 1e8 leaves the others' small distances alone.
+    # Rounding is evaluated pair by pair: one row at 1e8 leaves the others' small distances alone.
     x = np.array([[0.0, 0.0], [1e-3, 0.0], [1e8, 0.0]])
     assert squared_distances(x, x)[0, 1] == pytest.approx(1e-6)
 

@@ -5,7 +5,7 @@ from scipy.linalg import sqrtm
 
 from maestune.data import ImageData, to_float
 from maestune.errors import MetricError
-from maestune.quality import METRICS, Extractor, ImageJudge
+from maestune.quality import METRICS, Extractor, ImageEvaluator
 from maestune.quality.features.fitting import random_extractor
 from maestune.quality.interval import half_samples
 from maestune.quality.metric import Features, Reals, everyone
@@ -54,10 +54,12 @@ def test_without_a_second_extractor_it_is_refused() -> None:
 def test_a_judge_with_a_second_extractor_tells_it(digits: ImageData, classifier: Extractor) -> None:
     assert METRICS["fd_second"].kind is SECOND
     assert METRICS["fd_second"].needs_second
-    judge = ImageJudge.prepare(digits, "search", classifier, 200, second=random_extractor(digits))
-    assert "fd_second" in judge.metrics
-    assert "fd_second" not in ImageJudge.prepare(digits, "search", classifier, 200).metrics
+    evaluator = ImageEvaluator.prepare(digits, "search", classifier, 200, second=random_extractor(digits))
+    assert "fd_second" in evaluator.metrics
+    assert "fd_second" not in ImageEvaluator.prepare(digits, "search", classifier, 200).metrics
     clean = to_float(digits.report.images[:200])
     noise = torch.empty_like(clean).normal_(0.0, 0.4, generator=torch.Generator().manual_seed(0))
-    good, bad = (judge.score(judge.look(x), ["fd_second"], intervals=True)["fd_second"] for x in (clean, clean + noise))
+    good, bad = (
+        evaluator.score(evaluator.look(x), ["fd_second"], intervals=True)["fd_second"] for x in (clean, clean + noise)
+    )
     assert good.value < good.high < bad.low < bad.value

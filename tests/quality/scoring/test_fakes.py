@@ -54,7 +54,7 @@ def test_colours_become_the_grey_that_the_eye_sees(tmp_path: Path) -> None:
         Image.new("RGB", (1, 1), (200, 10, 90)).convert("L").getpixel((0, 0))
     }
     assert found.notes == (
-        "11 samples have colours and the real images have none: they were made grey, and their colours are not judged.",
+        "11 samples have colours and the real images have none: they were made grey, and their colours are not scored.",
     )
 
 

@@ -307,14 +307,14 @@ def test_a_judge_that_fails_is_refused_unless_it_was_named(
 def test_what_cannot_be_measured_is_left_out_unless_it_was_named(
     real: ImageData, fresh: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = scoring.ImageJudge.score
+    found = scoring.ImageEvaluator.score
 
     def failing(self: object, seen: object, metrics: list[str], intervals: bool = False) -> object:
         if "recall" in metrics:
             raise MetricError("too few for it")
         return found(self, seen, metrics, intervals)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scoring.ImageJudge, "score", failing)
+    monkeypatch.setattr(scoring.ImageEvaluator, "score", failing)
     result = score_samples(real, fresh[:50])
     assert "recall" not in result.scores
     assert "coverage" in result.floor
@@ -356,8 +356,8 @@ def test_wrong_settings_name_the_repair(
 def test_values_are_those_of_the_finals_of_a_campaign(real: ImageData, fresh: torch.Tensor) -> None:
     result = scored(real, fresh, ("fd", "recall"))
     extractor = eyes.choose("auto", real)
-    judge = scoring.ImageJudge.prepare(real, "report", extractor, len(fresh))
-    assert result.scores == judge.score(judge.look(to_float(fresh)), ["fd", "recall"], intervals=True)
+    evaluator = scoring.ImageEvaluator.prepare(real, "report", extractor, len(fresh))
+    assert result.scores == evaluator.score(evaluator.look(to_float(fresh)), ["fd", "recall"], intervals=True)
     assert result.sight.fingerprint == extractor.fingerprint
 
 

@@ -9,7 +9,7 @@ from maestune.data import ImageData, to_float
 from maestune.errors import MetricError
 from maestune.quality.features.choice import choose, choose_second
 from maestune.quality.features.extractor import BATCH_SIZE, Extractor
-from maestune.quality.image_judge import ImageJudge
+from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.scoring.looking import floor_seen, looked, parts_of
 
@@ -47,8 +47,8 @@ def test_what_is_seen_in_parts_is_what_a_judge_sees_at_once(real: ImageData, two
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        judge = ImageJudge.prepare(real, "report", extractor, N, second=second)
-        same(looked(parts_of(many), extractor, second, 2), judge.look(many))
+        evaluator = ImageEvaluator.prepare(real, "report", extractor, N, second=second)
+        same(looked(parts_of(many), extractor, second, 2), evaluator.look(many))
     finally:
         torch.set_num_threads(threads)
 
@@ -99,11 +99,11 @@ def test_what_an_extractor_refuses_is_refused_whoever_looks(two: Two, many: torc
 
 def test_the_floor_is_the_judges_own(real: ImageData, two: Two) -> None:
     extractor, second = two
-    judge = ImageJudge.prepare(real, "report", extractor, 300, second=second)
+    evaluator = ImageEvaluator.prepare(real, "report", extractor, 300, second=second)
     names = ["fd", "fd_second", "novelty", "coverage", "copies"]
-    seen = floor_seen(judge, names, torch.Generator().manual_seed(3), 2)
-    expected = judge.floor(names, torch.Generator().manual_seed(3))
+    seen = floor_seen(evaluator, names, torch.Generator().manual_seed(3), 2)
+    expected = evaluator.floor(names, torch.Generator().manual_seed(3))
     for name in names:
-        found = judge.score(seen[name], [name], intervals=True)[name]
+        found = evaluator.score(seen[name], [name], intervals=True)[name]
         assert found.value == pytest.approx(expected[name].value, rel=1e-4)
         assert found.low == pytest.approx(expected[name].low, rel=1e-3)

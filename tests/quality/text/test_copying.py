@@ -63,16 +63,16 @@ def test_held_out_text_tells_what_counts_as_copied() -> None:
     phrase = random_text(rng, 30)
     text = "".join(random_text(rng, 50) + phrase for _ in range(50))
     held_out = ["".join(random_text(rng, 70) + phrase for _ in range(2)) for _ in range(20)]
-    known = Known.of(text).judged_by(held_out)
+    known = Known.of(text).with_reference(held_out)
     # The phrase is a matter of custom: 30 characters are no copy, and a few more may agree by chance.
     assert 30 < known.shortest <= 36
     assert known.copied(held_out).sum() == known.usual * sum(map(len, held_out)) <= 0.05 * sum(map(len, held_out))
     assert known.copied([text[10:150]]).tolist() == [140]
-    assert Known.of(text).judged_by([]).shortest == 2 * known.width
+    assert Known.of(text).with_reference([]).shortest == 2 * known.width
 
 
 def test_where_all_is_custom_half_of_a_text_is_the_limit() -> None:
-    known = Known.of("abcdefghij" * 300).judged_by(["abcdefghij" * 10])
+    known = Known.of("abcdefghij" * 300).with_reference(["abcdefghij" * 10])
     assert (known.shortest, known.usual) == (50, 1.0)
 
 

@@ -27,7 +27,7 @@ ADHERENCE_METRICS = (
         axis="adherence",
         unit="share",
         meaning="The share of real images that a linear classifier names rightly which learnt from samples and what they were "
-        "asked for, on the judge's features; not comparable with published scores, which train deep networks.",
+        "asked for, on the evaluator's features; not comparable with published scores, which train deep networks.",
         citation="Ravuri & Vinyals 2019, arXiv:1905.10887",
         kind=CAS,
         needs_labels=True,

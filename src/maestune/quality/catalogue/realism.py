@@ -37,8 +37,8 @@ REALISM_METRICS = (
         higher_is_better=False,
         axis="realism",
         unit="",
-        meaning="The Fréchet distance as another network sees it, which shares no training with the judge; what only the "
-        "judge finds better is not to be believed.",
+        meaning="The Fréchet distance as another network sees it, which shares no training with the evaluator; what only the "
+        "evaluator finds better is not to be believed.",
         citation=_NAEEM,
         kind=SECOND,
         ratio_scale=True,

@@ -1,1 +1,1 @@
-"""What judges see with: networks that turn images into features, how they learn, and the test they must pass."""
+"""What evaluators see with: networks that turn images into features, how they learn, and the test they must pass."""

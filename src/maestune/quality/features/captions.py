@@ -1,4 +1,4 @@
-"""Who reads captions for the judge: an encoder of images and texts, and the captions that each one is told from.
+"""Who reads captions for the evaluator: an encoder of images and texts, and the captions that each one is told from.
 
 `agreement` is the cosine between an image and its caption. `rank` is the place of that caption among `OTHERS` others of the
 data, drawn once by a fixed seed, as Xu et al. 2018 (AttnGAN, arXiv:1711.10485) rank them; 1 is the best, and ties count

@@ -1,4 +1,4 @@
-"""What a judge sees with, by one spelling everywhere: auto, classifier, ssl, autoencoder, random, or KIND:PATH.
+"""What an evaluator sees with, by one spelling everywhere: auto, classifier, ssl, autoencoder, random, or KIND:PATH.
 
 A ladder: what own labels teach, else what own images teach (`auto` takes the first that learns something); then networks
 that others trained, from local files. None is downloaded, and none is taken without being asked for: features that know
@@ -89,10 +89,12 @@ def choose(
 
 
 def choose_second(
-    judge: Extractor, data: ImageData, progress: Callable[[str], None] | None = None, *, cache: Path | None = None
+    evaluator: Extractor, data: ImageData, progress: Callable[[str], None] | None = None, *, cache: Path | None = None
 ) -> Extractor:
-    """Whose opinion is asked beside a judge's: the network of random weights, or beside that one what the data teach."""
-    return prepare_extractor(data, kind=AUTO if judge.kind == "random" else "random", cache=cache, progress=progress)
+    """Whose opinion is asked beside an evaluator's: the network of random weights, or beside that one what the data teach."""
+    return prepare_extractor(
+        data, kind=AUTO if evaluator.kind == "random" else "random", cache=cache, progress=progress
+    )
 
 
 def choose_reader(

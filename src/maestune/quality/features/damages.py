@@ -1,4 +1,4 @@
-"""Real images made worse in known ways, and by how much: what a judge's eyes are tested with."""
+"""Real images made worse in known ways, and by how much: what a feature extractor are tested with."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # torch publishes partly unknown types; our own signatures stay strict.

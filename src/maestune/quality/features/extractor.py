@@ -1,4 +1,4 @@
-"""The judge's eyes: a frozen network that turns images into features, with the scale that makes features comparable."""
+"""The evaluator's feature extractor: a frozen network that turns images into features, with the scale that makes features comparable."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # torch publishes partly unknown types; our own signatures stay strict.
@@ -86,7 +86,7 @@ class Extractor:
 
         `places`: also what is seen in each place (N, P, c), where the network tells. Raises MetricError for another shape
         and for images that are not finite: a training that made such images has diverged, and what it is given instead of
-        a score is for the caller to say (`Judge.failure`).
+        a score is for the caller to say (`Evaluator.failure`).
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.shape:
             raise MetricError(

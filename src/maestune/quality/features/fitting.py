@@ -1,11 +1,11 @@
-"""What a judge's eyes can learn from the real training images alone: a ladder of three rungs.
+"""What a feature extractor can learn from the real training images alone: a ladder of three rungs.
 
 Labels: a classifier, whose penultimate features know what distinguishes the classes. No labels (or a classifier no
 better than chance): a self-supervised encoder (`self_supervised`) or a denoising autoencoder (Vincent et al. 2008), whichever
 does better in the self-test. All share the encoder, the optimiser and the loop; they differ in the loss of a batch.
 
 A network of random weights sees as well (Naeem et al. 2020, arXiv:2002.09797, propose one for images far from ImageNet): it
-shares no training with the judge, and gives the second opinion.
+shares no training with the evaluator, and gives the second opinion.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

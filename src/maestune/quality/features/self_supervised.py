@@ -4,8 +4,8 @@ VICReg (Bardes et al. 2022, arXiv:2105.04906): the features of two views of an i
 each feature must keep varying over the images (variance) and no two may say the same (covariance). No negatives, hence
 no large batches.
 
-What views differ in becomes invisible, so they differ in what a judge need not see: a small move, brightness,
-contrast, a patch that is missing. They never differ in blur, noise or colour casts of single pixels, which a judge must
+What views differ in becomes invisible, so they differ in what an evaluator need not see: a small move, brightness,
+contrast, a patch that is missing. They never differ in blur, noise or colour casts of single pixels, which an evaluator must
 see, and are never interpolated, which would blur them.
 """
 

@@ -1,4 +1,4 @@
-"""Does the judge see what people see? A test that every extractor takes before it may judge.
+"""Does the evaluator see what people see? A test that every extractor takes before it may be used.
 
 Real images made worse in known ways must score worse, and more so the worse they were made: blurred, noisy, or with less
 variety. Untouched ones, and near-copies that nobody could tell from them, must score close to zero. A second extractor is
@@ -60,15 +60,17 @@ def self_test(extractor: Extractor, data: ImageData, seed: int = 0, second: Extr
     distances: dict[str, float] = {}
     others: dict[str, float] = {}
     strong: dict[str, np.ndarray] = {}
-    judges = [(extractor, distances), *([(second, others)] if second is not None else [])]
-    references = [frechet_reference(judge.extract(data.search.images, places=False).values) for judge, _ in judges]
+    evaluators = [(extractor, distances), *([(second, others)] if second is not None else [])]
+    references = [
+        frechet_reference(evaluator.extract(data.search.images, places=False).values) for evaluator, _ in evaluators
+    ]
     for name, images in damaged(data, torch.Generator().manual_seed(seed)):
-        for (judge, told), reference in zip(judges, references, strict=True):
-            features = _features(judge, images)
+        for (evaluator, told), reference in zip(evaluators, references, strict=True):
+            features = _features(evaluator, images)
             told[name] = samples_distance(reference, features)
-            if judge is extractor and name in (REAL, BLUR[-1], GRAIN[-1]):
+            if evaluator is extractor and name in (REAL, BLUR[-1], GRAIN[-1]):
                 strong[name] = features
-    found = judge_distances(distances, others)
+    found = check_distances(distances, others)
     held_out = len(data.search)
     blind = min(_move(strong[REAL], strong[name]) for name in (BLUR[-1], GRAIN[-1])) < SEEN
     if found.passed or blind or held_out >= LEAST_IMAGES:
@@ -80,7 +82,7 @@ def self_test(extractor: Extractor, data: ImageData, seed: int = 0, second: Extr
     return replace(found, sentence=sentence, conclusive=False)
 
 
-def judge_distances(distances: Mapping[str, float], second: Mapping[str, float] | None = None) -> SelfTest:
+def check_distances(distances: Mapping[str, float], second: Mapping[str, float] | None = None) -> SelfTest:
     """What the distances say about the extractor that they were measured with, and those of a second one beside them."""
     complaints: list[str] = []
     for chain in GROWING:
@@ -110,7 +112,7 @@ def judge_distances(distances: Mapping[str, float], second: Mapping[str, float] 
 
 
 def refusal(test: SelfTest) -> str | None:
-    """Why an extractor that nobody asked for by name must not judge, and what to do; None where it may."""
+    """Why an extractor that nobody asked for by name must not evaluate, and what to do; None where it may."""
     if test.passed or not test.conclusive:
         return None
     return (

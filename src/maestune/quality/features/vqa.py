@@ -9,7 +9,7 @@ also counts the end of the answer (the geometric mean over both), and words ques
 are comparable between equal models and equal code, not with published ones.
 
 A model is tried before it is believed: real held-out images should have it answer Yes to their own caption more surely than to
-another's. The judge knows nothing of variety: one right picture for each caption scores best.
+another's. The evaluator knows nothing of variety: one right picture for each caption scores best.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

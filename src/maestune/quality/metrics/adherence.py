@@ -4,13 +4,13 @@
   errors on real images bound it from above: the floor tells them.
 - `cas`: the same from the other side (classification accuracy score, Ravuri & Vinyals 2019, arXiv:1905.10887): what a
   classifier that learnt from samples and what they were asked for gets right on real held-out images. Here it is a linear
-  one on the judge's features (multinomial logistic regression with the ridge of scikit-learn's default), not the deep
+  one on the evaluator's features (multinomial logistic regression with the ridge of scikit-learn's default), not the deep
   network of the paper, so that values are not comparable with published ones. It sees missing variety within a class, too.
 - `r_precision`, `clip_like`: for captions, by an encoder of images and texts (see `features.captions`).
 - `asked_diversity`: a model that shows one perfect picture for each thing it is asked adheres perfectly. The mean distance
   between two samples of the same condition, over that between two real images of it, is about 1 for real images and 0 for
   such a model; no score of adherence should be read without it. It is a floor, and nothing to raise beyond 1: noise is
-  varied, too. Images that a classifier judge has learnt lie closer together to it (0.95 for training digits).
+  varied, too. Images that a classifier has learnt lie closer together to it (0.95 for training digits).
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

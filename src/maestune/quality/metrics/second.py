@@ -1,7 +1,7 @@
 """A second opinion: the Fréchet distance as another extractor sees it.
 
-Every extractor is blind to something, and what is tuned finds what the judge is blind to. A distance in the features of a
-network that shares no training with the judge (one of random weights, as Naeem et al. 2020, arXiv:2002.09797, propose, or a
+Every extractor is blind to something, and what is tuned finds what the evaluator is blind to. A distance in the features of a
+network that shares no training with the evaluator (one of random weights, as Naeem et al. 2020, arXiv:2002.09797, propose, or a
 pretrained one) says whether an improvement is there for others as well. Stein et al. 2023 (arXiv:2306.04675) show how far
 rankings by two extractors can be apart.
 """
@@ -20,7 +20,7 @@ from maestune.quality.metrics.frechet import FrechetReference, frechet_reference
 def _second(features: Features, what: str) -> Array:
     if features.second is None:
         raise MetricError(
-            f"fd_second needs the {what} features of a second extractor, and there are none. Make the judge with one, or "
+            f"fd_second needs the {what} features of a second extractor, and there are none. Make the evaluator with one, or "
             "choose another metric."
         )
     return check_features(features.second, what)

@@ -1,7 +1,7 @@
 """C2ST: how well a classifier tells samples from real images that it has not seen. 0.5 is guessing, 1 is always.
 
 Lopez-Paz & Oquab 2017, arXiv:1610.06545. The classifier is the vote of the K nearest neighbours, each image being left out when
-it is its turn (Xu et al. 2018, arXiv:1806.07755, find it among the best for judging GANs): nothing is trained, nothing is drawn,
+it is its turn (Xu et al. 2018, arXiv:1806.07755, find it among the best for evaluation GANs): nothing is trained, nothing is drawn,
 and every image is tested. It sees what a linear classifier does not, missing variety among others.
 
 Real images and samples need not be equal in number: a vote counts by the share of its side that it is of, and the two sides'

@@ -10,16 +10,16 @@ from maestune.quality.copied import LETTERS, copied_texts
 from maestune.quality.metric import Array
 from maestune.quality.metrics.distances import nearest, neighbour_radii
 from maestune.quality.scoring.result import Excerpt, Shown
-from maestune.quality.text.judge import TextJudge
 from maestune.quality.text.ngrams import variety
+from maestune.quality.text.text_evaluator import TextEvaluator
 from maestune.quality.text.texts import Texts
 
 SHOWN = 4  # texts of each kind
 
 
-def shown_texts(judge: TextJudge, seen: Texts, names: Sequence[str]) -> Shown:
+def shown_texts(evaluator: TextEvaluator, seen: Texts, names: Sequence[str]) -> Shown:
     """The texts least like held-out ones, the longest copied passages, and the most repetitive texts; see `Shown`."""
-    held_out = judge.real.held_out.embedded
+    held_out = evaluator.real.held_out.embedded
     usual = float(np.sqrt(np.median(neighbour_radii(held_out, 1)))) or 1.0
     far = np.sqrt(np.maximum(nearest(seen.embedded, held_out)[1], 0.0)) / usual
     repeated = 1.0 - variety(seen.word_grams)
@@ -36,7 +36,7 @@ def shown_texts(judge: TextJudge, seen: Texts, names: Sequence[str]) -> Shown:
         worst=tuple(begin(i, float(far[i])) for i in most(far, -1.0)),
         copied=tuple(
             Excerpt(names[one.row], float(one.length), one.before, one.marked, one.after)
-            for one in copied_texts(judge, seen, SHOWN).longest
+            for one in copied_texts(evaluator, seen, SHOWN).longest
         ),
         repetitive=tuple(begin(i, float(repeated[i])) for i in most(repeated, 0.0)),
     )

@@ -1,4 +1,4 @@
-"""Images scored by the judge of images, and the ones that people should look at."""
+"""Images scored by the evaluator of images, and the ones that people should look at."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # torch publishes partly unknown types; our own signatures stay strict.
@@ -22,7 +22,7 @@ from maestune.quality.available import metric_availability
 from maestune.quality.catalogue import METRICS
 from maestune.quality.features.choice import AUTO, parse_features
 from maestune.quality.features.vqa import check_vqa
-from maestune.quality.image_judge import ImageJudge
+from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.scoring.eyes import Eyes, choose_eyes
 from maestune.quality.scoring.fakes import Fakes, find_folder, go_through, read_fakes
@@ -76,18 +76,18 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         )
     eyes = choose_eyes(request.features, data, "caption" in conditions, request.vqa, request.device, tell)
     # The part for the verdict, as in the finals of a campaign: values can be held beside its own.
-    judge = ImageJudge.prepare(
+    evaluator = ImageEvaluator.prepare(
         data, "report", eyes.extractor, len(given), conditions=conditions, second=eyes.second, reader=eyes.reader,
         answerer=eyes.answerer, captions=captions,
     )  # fmt: skip
-    names = chosen(request.metrics, judge.metrics, lambda name: _why_not(name, judge, conditions))
+    names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
     fakes, seen = _looked(given, data, eyes, request.workers, tell)
     if fakes.names != given.names:  # of a folder not all could be read
         conditions, captions, asked_note = _asked(request, fakes.names, fakes.labels, data)
-        judge = _judge_of(judge, len(fakes), conditions, data)
-        names = chosen(request.metrics, judge.metrics, lambda name: _why_not(name, judge, conditions))
-    seen = described(judge, seen, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
-    values, floors, notes = _measured(request, judge, names, seen, tell)
+        evaluator = _evaluator_of(evaluator, len(fakes), conditions, data)
+        names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
+    seen = described(evaluator, seen, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
+    values, floors, notes = _measured(request, evaluator, names, seen, tell)
     tell("Choosing what to show")
     warnings = [*eyes.warnings, *not_new(fakes, data.report, data.train)]
     read = (data.note, skipped_note("real images", data.skipped), *fakes.notes, skipped_note("samples", fakes.skipped))
@@ -96,8 +96,8 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         asked_note,
         *eyes.notes,
         *number_notes(len(fakes), len(data.report)),
-        judge.left_out_note,
-        judge.floor_note,
+        evaluator.left_out_note,
+        evaluator.floor_note,
         *notes,
     ]
     return ScoreResult(
@@ -108,9 +108,9 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         reference=len(data.report),
         sight=eyes.sight,
         seed=request.seed,
-        classes=_shares(judge, seen, data),
+        classes=_shares(evaluator, seen, data),
         asked=eyes.asked,
-        shown=shown_images(judge, seen, fakes, data.train),
+        shown=shown_images(evaluator, seen, fakes, data.train),
         warnings=tuple(warnings),
         notes=tuple(filter(None, notes)),
     )
@@ -138,16 +138,16 @@ def _looked(given: Fakes | Folder, data: ImageData, eyes: Eyes, workers: int, te
 
 
 def _measured(
-    request: ImageRequest, judge: ImageJudge, names: Sequence[str], seen: Features, tell: Tell
+    request: ImageRequest, evaluator: ImageEvaluator, names: Sequence[str], seen: Features, tell: Tell
 ) -> tuple[dict[str, Score], dict[str, Score], list[str]]:
     """Values, floors, and notes on what could not be measured."""
     tell("Looking at real images in place of the samples")
-    real = floor_seen(judge, names, torch.Generator().manual_seed(request.seed), request.workers)
+    real = floor_seen(evaluator, names, torch.Generator().manual_seed(request.seed), request.workers)
     asking = Lock()  # a model that is asked about images is large, and there is one of it
 
     def score(group: Sequence[str], features: Features) -> Mapping[str, Score]:
         with asking if METRICS[group[0]].needs_answers else nullcontext():
-            return judge.score(features, group, intervals=True)
+            return evaluator.score(features, group, intervals=True)
 
     def floor(group: Sequence[str]) -> Mapping[str, Score]:
         parts = ([n for n in group if METRICS[n].sees_copies == fresh] for fresh in (False, True))
@@ -205,41 +205,41 @@ def _asked(
     )
 
 
-def _judge_of(judge: ImageJudge, n: int, conditions: Batch, data: ImageData) -> ImageJudge:
-    """The same judge, of other samples that were asked for no captions."""
+def _evaluator_of(evaluator: ImageEvaluator, n: int, conditions: Batch, data: ImageData) -> ImageEvaluator:
+    """The same evaluator, of other samples that were asked for no captions."""
     availability = metric_availability(
         data,
-        judge.extractor,
+        evaluator.extractor,
         conditional="label" in conditions,
-        second=judge.second is not None,
-        places=judge.real.held_out.places is not None,
+        second=evaluator.second is not None,
+        places=evaluator.real.held_out.places is not None,
         n_samples=n,
     )
     found = {"metrics": availability.metrics, "left_out": availability.left_out}
-    return replace(judge, n_samples=n, conditions=conditions, **found, _references={}, _fewer={})
+    return replace(evaluator, n_samples=n, conditions=conditions, **found, _references={}, _fewer={})
 
 
-def _why_not(name: str, judge: ImageJudge, conditions: Batch) -> str:
+def _why_not(name: str, evaluator: ImageEvaluator, conditions: Batch) -> str:
     metric = METRICS[name]
     if metric.needs_captions:
         return "it needs real images with captions, and samples that were asked for some; give --prompts FILE with a column caption."
     if metric.needs_answers:
         return "nobody is asked about images; give a model that answers questions about them: --vqa FOLDER."
-    if metric.needs_classes and judge.extractor.classes < 2:
+    if metric.needs_classes and evaluator.extractor.classes < 2:
         return (
             "it needs real images in at least two classes and an extractor that knows them, and these are "
-            f"{judge.extractor.kind} features. Put the real images into one folder per class, with --features auto."
+            f"{evaluator.extractor.kind} features. Put the real images into one folder per class, with --features auto."
         )
-    if metric.needs_labels and (judge.train.labels is None or len(torch.unique(judge.train.labels)) < 2):
+    if metric.needs_labels and (evaluator.train.labels is None or len(torch.unique(evaluator.train.labels)) < 2):
         return "it needs real images in at least two classes. Put the real images into one folder per class."
     if metric.needs_conditions and "label" not in conditions:
         return (
             "it needs to know which class each sample was asked to show; put samples into folders named as the classes, or give "
             "--prompts FILE."
         )
-    if metric.needs_places and judge.real.held_out.places is None:
-        return f"{judge.extractor.kind} features do not tell the places of an image apart. Use --features auto."
-    shortage = judge.left_out.get(name, "needs more than there is")
+    if metric.needs_places and evaluator.real.held_out.places is None:
+        return f"{evaluator.extractor.kind} features do not tell the places of an image apart. Use --features auto."
+    shortage = evaluator.left_out.get(name, "needs more than there is")
     repair = "Generate more samples" if "samples" in shortage else "Give more real images"
     return f"it {shortage}. {repair}."
 
@@ -255,9 +255,9 @@ def _fake_side(request: ImageRequest, fakes: Fakes) -> Side:
     return Side(source, fakes.found, len(fakes), fakes.fingerprint, fakes.skipped)
 
 
-def _shares(judge: ImageJudge, seen: Features, data: ImageData) -> ClassShares | None:
-    fake = judge.classes(seen)
+def _shares(evaluator: ImageEvaluator, seen: Features, data: ImageData) -> ClassShares | None:
+    fake = evaluator.classes(seen)
     if not fake:
         return None
     names = (*data.class_names, *map(str, range(len(data.class_names), len(fake))))
-    return ClassShares(names, judge.real_classes, fake)
+    return ClassShares(names, evaluator.real_classes, fake)

@@ -20,7 +20,7 @@ from maestune.quality.catalogue import METRICS
 from maestune.quality.features.captions import asked_views
 from maestune.quality.features.extractor import Extractor
 from maestune.quality.features.vqa import asked_about
-from maestune.quality.image_judge import ImageJudge
+from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.scoring.pixels import part_size
 from maestune.quality.scoring.working import in_order, one_thread_of_torch
@@ -67,33 +67,33 @@ def parts_of(images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
 
 
 def described(
-    judge: ImageJudge, seen: Features, images: Tensor, conditions: Batch, captions: Sequence[str] = ()
+    evaluator: ImageEvaluator, seen: Features, images: Tensor, conditions: Batch, captions: Sequence[str] = ()
 ) -> Features:
     """What was seen in images, with what they were to show beside it; `images` may be empty where nobody reads or is asked."""
-    seen = asked_views(seen, images, conditions, judge.reader)
-    return asked_about(seen, images, conditions, judge.answerer, captions)
+    seen = asked_views(seen, images, conditions, evaluator.reader)
+    return asked_about(seen, images, conditions, evaluator.answerer, captions)
 
 
 def floor_seen(
-    judge: ImageJudge, names: Sequence[str], generator: torch.Generator, workers: int
+    evaluator: ImageEvaluator, names: Sequence[str], generator: torch.Generator, workers: int
 ) -> Mapping[str, Features]:
-    """What a perfect model would show, as the judge sees it, for each metric: real images, drawn as `ImageJudge.floor` does."""
+    """What a perfect model would show, as the evaluator sees it, for each metric: real images, drawn as `ImageEvaluator.floor` does."""
     fresh = [name for name in names if METRICS[name].sees_copies]
     found: dict[str, Features] = {}
-    for images, own in ((judge.train, [name for name in names if name not in fresh]), (judge.others, fresh)):
+    for images, own in ((evaluator.train, [name for name in names if name not in fresh]), (evaluator.others, fresh)):
         if own:
-            seen = _floor_of(judge, images, generator, workers)
+            seen = _floor_of(evaluator, images, generator, workers)
             found |= dict.fromkeys(own, seen)
     return found
 
 
-def _floor_of(judge: ImageJudge, images: Images, generator: torch.Generator, workers: int) -> Features:
-    assert judge.second is not None
-    rows = torch.randperm(len(images), generator=generator)[: judge.n_samples]
-    seen = looked(parts_of(images.images, rows), judge.extractor, judge.second, workers)
+def _floor_of(evaluator: ImageEvaluator, images: Images, generator: torch.Generator, workers: int) -> Features:
+    assert evaluator.second is not None
+    rows = torch.randperm(len(images), generator=generator)[: evaluator.n_samples]
+    seen = looked(parts_of(images.images, rows), evaluator.extractor, evaluator.second, workers)
     conditions = {name: values[rows] for name, values in images.conditions.items()}
-    shown = NO_IMAGES if judge.reader is None and judge.answerer is None else images.images[rows]
-    return described(judge, seen, shown, conditions)
+    shown = NO_IMAGES if evaluator.reader is None and evaluator.answerer is None else images.images[rows]
+    return described(evaluator, seen, shown, conditions)
 
 
 def _numbered(

@@ -8,7 +8,7 @@ import torch
 from maestune.data import Images
 from maestune.data.collection import Part, content_keys
 from maestune.quality.copied import NearImage, copied_images, relative
-from maestune.quality.image_judge import MOST_KNOWN, ImageJudge
+from maestune.quality.image_evaluator import MOST_KNOWN, ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.metrics.distances import nearest, neighbour_radii
 from maestune.quality.scoring.fakes import Fakes
@@ -17,13 +17,13 @@ from maestune.quality.scoring.result import Picture, Shown
 WORST, BEST = 12, 6  # pictures shown
 
 
-def shown_images(judge: ImageJudge, seen: Features, fakes: Fakes, train: Images) -> Shown:
+def shown_images(evaluator: ImageEvaluator, seen: Features, fakes: Fakes, train: Images) -> Shown:
     """The samples farthest from held-out images, the nearest, and those nearest to a training image; see `Shown`."""
-    held_out = judge.real.held_out.values
+    held_out = evaluator.real.held_out.values
     far = relative(nearest(seen.values, held_out)[1], neighbour_radii(held_out, 1))
     order = np.argsort(far, kind="stable")
 
-    found = copied_images(judge, seen)
+    found = copied_images(evaluator, seen)
     copies = () if found is None else found.nearest
     worst, best = order[::-1][:WORST].tolist(), order[:BEST].tolist()
     rows = list(dict.fromkeys([*worst, *best, *(near.row for near in copies)]))

@@ -51,4 +51,4 @@ def colour_note(coloured: int) -> str:
     """A sentence where samples lost their colours; empty where none did."""
     if not coloured:
         return ""
-    return f"{coloured:,} samples have colours and the real images have none: they were made grey, and their colours are not judged."
+    return f"{coloured:,} samples have colours and the real images have none: they were made grey, and their colours are not scored."

@@ -1,6 +1,6 @@
 """What `maestune score` finds: how good given samples are beside real data, whoever made them.
 
-The same judges as in a campaign. What is held against what, how many they were, and by which eyes stands in the result, since
+The same evaluators as in a campaign. What is held against what, how many they were, and by which eyes stands in the result, since
 none of its numbers means anything without.
 """
 
@@ -103,7 +103,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class ClassShares:
-    """Share of the images in each class, as the judge's classifier sees them: of real images, and of the samples."""
+    """Share of the images in each class, as the evaluator's classifier sees them: of real images, and of the samples."""
 
     names: tuple[str, ...]
     real: tuple[float, ...]

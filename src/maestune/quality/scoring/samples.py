@@ -51,7 +51,7 @@ def score_samples(
     learn from its training part, in which copies are looked for too; the reference is the part for the verdict, as in the
     finals of a campaign, so that values at the same number of samples can be held beside its own. `fake`: see `read_fakes`
     and `read_fake_texts`. `metrics`: their names, or all that apply. `prompts`: a table of what each sample was asked for.
-    `features`: what the judge sees with, as `choose` spells it; one that fails its self-test is refused unless it was named.
+    `features`: what the evaluator sees with, as `choose` spells it; one that fails its self-test is refused unless it was named.
     `samples`: how many are scored, drawn by the `seed`. `captions`: templates that make captions of the class names of real
     images. `modality`: image or text, where it is not clear. `vqa`: folder of a model that is asked whether images show their
     captions. `device`: where networks look ("cpu", "cuda", "cuda:1"); values agree within rounding. `workers`: how many

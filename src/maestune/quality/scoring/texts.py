@@ -1,4 +1,4 @@
-"""Texts scored by the judge of texts, and the ones that people should look at.
+"""Texts scored by the evaluator of texts, and the ones that people should look at.
 
 Samples of others come in any length and mostly without prompts. Each is therefore held against a piece of held-out text of its own
 length, and the floor is told by pieces of training text of the same lengths.
@@ -25,7 +25,7 @@ from maestune.quality.scoring.result import Measured, ScoreResult, Side, Sight
 from maestune.quality.text.catalogue import TEXT_METRICS, available_text_metrics
 from maestune.quality.text.copying import Known
 from maestune.quality.text.eyes import Eyes, decoded, prepare_eyes, vocabulary_of
-from maestune.quality.text.judge import DEFAULT_TEXTS, MOST_PIECES, TextJudge
+from maestune.quality.text.text_evaluator import DEFAULT_TEXTS, MOST_PIECES, TextEvaluator
 from maestune.quality.text.texts import RealTexts, Texts
 from maestune.types import Score
 
@@ -76,15 +76,15 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
     fakes = read_fake_texts(request.fake, request.samples, request.seed, request.prompts, tell)
     _check_length(real, fakes)
     eyes = prepare_eyes(real.data, pretrained=pretrained, progress=tell).on(request.device)
-    judge = _judge(real, fakes, eyes, request.seed)
-    names = chosen(request.metrics, judge.metrics, lambda name: _why_not(name, fakes))
+    evaluator = _evaluator(real, fakes, eyes, request.seed)
+    names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, fakes))
     tell(f"Looking at {len(fakes):,} texts")
     seen = Texts(fakes.begun, fakes.made, eyes)
     values, floors, notes = measure(
         names,
         {name: TEXT_METRICS[name].kind.name for name in names},
-        lambda group: judge.score(seen, group, intervals=True),
-        lambda group: _floor(judge, real, fakes, group, request.seed),
+        lambda group: evaluator.score(seen, group, intervals=True),
+        lambda group: _floor(evaluator, real, fakes, group, request.seed),
         named=bool(request.metrics),
         tell=tell,
     )
@@ -97,36 +97,40 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
         measured=tuple(
             Measured(TEXT_METRICS[name], values[name], floors.get(name)) for name in names if name in values
         ),
-        reference=len(judge.real.held_out),
+        reference=len(evaluator.real.held_out),
         sight=Sight("embedder" if pretrained else "readers", eyes.fingerprint, eyes.description),
         seed=request.seed,
-        shown=shown_texts(judge, seen, fakes.names),
+        shown=shown_texts(evaluator, seen, fakes.names),
         notes=tuple(filter(None, notes)),
     )
 
 
-def _judge(real: _Real, fakes: FakeTexts, eyes: Eyes, seed: int) -> TextJudge:
-    """A judge who holds each sample against a piece of held-out text of its own length."""
+def _evaluator(real: _Real, fakes: FakeTexts, eyes: Eyes, seed: int) -> TextEvaluator:
+    """An evaluator who holds each sample against a piece of held-out text of its own length."""
     n = len(fakes)
     held_out = Texts(*pieces_like(real.held_out, fakes.begun, fakes.made, np.arange(n) / n), eyes)
     rows = np.arange(max(n, MOST_PIECES)) % n
     begun, made = [fakes.begun[i] for i in rows], [fakes.made[i] for i in rows]
     train = Texts(*pieces_like(real.training, begun, made, np.random.default_rng(seed).random(len(rows))), eyes)
-    known = Known.of(real.training).judged_by(pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n)[1])
+    known = Known.of(real.training).with_reference(
+        pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n)[1]
+    )
     texts = RealTexts(held_out, train, known, vocabulary_of(real.data))
-    return TextJudge("report", eyes, n, 0, available_text_metrics(held_out, fakes.prompted), texts, real.data)
+    return TextEvaluator("report", eyes, n, 0, available_text_metrics(held_out, fakes.prompted), texts, real.data)
 
 
-def _floor(judge: TextJudge, real: _Real, fakes: FakeTexts, names: Sequence[str], seed: int) -> dict[str, Score]:
+def _floor(
+    evaluator: TextEvaluator, real: _Real, fakes: FakeTexts, names: Sequence[str], seed: int
+) -> dict[str, Score]:
     """What real text scores in place of samples: training text; for what sees copies, the other held-out part."""
     n = len(fakes)
     fresh = [name for name in names if TEXT_METRICS[name].sees_copies]
     places = np.random.default_rng([seed, 1]).permutation(n) / n
-    pieces = Texts(*pieces_like(real.training, fakes.begun, fakes.made, places), judge.eyes)
-    found = judge.score(pieces, [name for name in names if name not in fresh], intervals=True)
+    pieces = Texts(*pieces_like(real.training, fakes.begun, fakes.made, places), evaluator.eyes)
+    found = evaluator.score(pieces, [name for name in names if name not in fresh], intervals=True)
     if fresh:
-        others = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), judge.eyes)
-        found |= judge.score(others, fresh, intervals=True)
+        others = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), evaluator.eyes)
+        found |= evaluator.score(others, fresh, intervals=True)
     return {name: found[name] for name in names}
 
 

@@ -1,11 +1,11 @@
-"""How good texts are: statistics of words, distances between sets of texts, copies of the training text, and their judge."""
+"""How good texts are: statistics of words, distances between sets of texts, copies of the training text, and their evaluator."""
 
 from maestune.quality.text.catalogue import TEXT_METRICS as TEXT_METRICS
 from maestune.quality.text.catalogue import find_text_metric as find_text_metric
 from maestune.quality.text.copying import Known as Known
 from maestune.quality.text.eyes import Eyes as Eyes
 from maestune.quality.text.eyes import prepare_eyes as prepare_eyes
-from maestune.quality.text.judge import DEFAULT_TEXTS as DEFAULT_TEXTS
-from maestune.quality.text.judge import TextJudge as TextJudge
-from maestune.quality.text.judge import known_text as known_text
+from maestune.quality.text.text_evaluator import DEFAULT_TEXTS as DEFAULT_TEXTS
+from maestune.quality.text.text_evaluator import TextEvaluator as TextEvaluator
+from maestune.quality.text.text_evaluator import known_text as known_text
 from maestune.quality.text.texts import TextMetric as TextMetric

@@ -55,7 +55,7 @@ class Known:
 
     @staticmethod
     def of(text: str | Iterable[str]) -> Known:
-        """A text to look in; `shortest` is what can be found at all until `judged_by` has said more."""
+        """A text to look in; `shortest` is what can be found at all until `with_reference` has said more."""
         signs = _signs([text] if isinstance(text, str) else text)
         width = max(8, round(2.0 * np.log10(max(len(signs), 1))))  # rare enough in a text of so many characters
         whole = signs[: len(signs) // width * width].reshape(-1, width)
@@ -66,7 +66,7 @@ class Known:
         places = (order * width).astype(np.int32 if len(signs) < 2**31 else np.int64)
         return Known(signs, width, hashes[order], places, 2 * width)
 
-    def judged_by(self, held_out: Sequence[str]) -> Known:
+    def with_reference(self, held_out: Sequence[str]) -> Known:
         """With the length from which a passage counts as copied, as held-out texts tell; at most half of their length."""
         if not any(held_out):
             return self

@@ -75,7 +75,7 @@ def prepare_eyes(
     if readers is None:
         if progress is not None:
             progress(
-                f"training the judge's readers: two small networks that learn to read {data.name} (once; then kept in {path})"
+                f"training the scoring models: two small networks that learn to read {data.name} (once; then kept in {path})"
             )
         readers = fit_readers(data, torch.Generator().manual_seed(seed))
         save_readers(readers, path)

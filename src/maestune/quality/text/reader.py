@@ -1,8 +1,8 @@
 """A small reader: a language model of bytes that learns from real training text, in a bounded number of multiply-adds.
 
-It reads texts for the judge in two ways: the mean of its states over a text is what the text is like (an embedding), and its
+It reads texts for the evaluator in two ways: the mean of its states over a text is what the text is like (an embedding), and its
 surprise at the bytes is what they cost (bits per character). Bytes, because every text has them, whatever the tokens of the
-models that are judged; a recurrent network (Cho et al. 2014, arXiv:1406.1078), because its states are its memory of the text.
+models that are evaluated; a recurrent network (Cho et al. 2014, arXiv:1406.1078), because its states are its memory of the text.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,4 @@
-"""The judge of images: features of samples against features of real images of one split, by one extractor."""
+"""The evaluator of images: features of samples against features of real images of one split, by one extractor."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # torch publishes partly unknown types; our own signatures stay strict.
@@ -41,8 +41,8 @@ def default_n_samples(data: ImageData) -> int:
 
 
 @dataclass(frozen=True)
-class ImageJudge:
-    """Scores samples against the real images of a split. Made by `ImageJudge.prepare`; can be sent to other processes.
+class ImageEvaluator:
+    """Scores samples against the real images of a split. Made by `ImageEvaluator.prepare`; can be sent to other processes.
 
     `real`: features of the split, and of training images. `train`: training images, for the floor and the failure;
     `others`: images of the other held-out split, for the floor of what sees copies. `conditions`: the label and caption
@@ -67,7 +67,7 @@ class ImageJudge:
     left_out: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
     _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
-    _fewer: dict[int, ImageJudge] = field(default_factory=dict[int, "ImageJudge"], repr=False, compare=False)
+    _fewer: dict[int, ImageEvaluator] = field(default_factory=dict[int, "ImageEvaluator"], repr=False, compare=False)
 
     @staticmethod
     def prepare(
@@ -81,8 +81,8 @@ class ImageJudge:
         reader: CaptionReader | None = None,
         answerer: Answerer | None = None,
         captions: tuple[str, ...] = (),
-    ) -> ImageJudge:
-        """A judge for a split of the data; MetricError where the split or the number of samples is too small.
+    ) -> ImageEvaluator:
+        """An evaluator for a split of the data; MetricError where the split or the number of samples is too small.
 
         `conditions`: what each sample will have been asked for (`data.prompts`); None where nothing is asked.
         """
@@ -105,7 +105,7 @@ class ImageJudge:
             answers=answerer is not None and "caption" in conditions,
             n_samples=n_samples,
         )
-        return ImageJudge(
+        return ImageEvaluator(
             split,
             extractor,
             n_samples,
@@ -125,10 +125,12 @@ class ImageJudge:
         """On how few samples these metrics can be measured."""
         return max((fewest_samples(find_metric(name), self.extractor.dimensions) for name in metrics), default=4)
 
-    def fewer(self, n_samples: int) -> ImageJudge:
-        """The judge of the first of the samples only: quicker, and on terms of its own."""
+    def fewer(self, n_samples: int) -> ImageEvaluator:
+        """The evaluator of the first of the samples only: quicker, and on terms of its own."""
         if not 4 <= n_samples <= self.n_samples:
-            raise MetricError(f"Of {self.n_samples} samples {n_samples} cannot be judged; give 4 … {self.n_samples}.")
+            raise MetricError(
+                f"Of {self.n_samples} samples {n_samples} cannot be evaluated; give 4 … {self.n_samples}."
+            )
         if n_samples == self.n_samples:
             return self
         if n_samples not in self._fewer:
@@ -150,8 +152,8 @@ class ImageJudge:
         own = self.extractor.fingerprint
         return own if self.answerer is None else f"{own}, asked {self.answerer.fingerprint}"
 
-    def on(self, device: str) -> ImageJudge:
-        """The same judge, whose networks look on a device: scores agree within rounding."""
+    def on(self, device: str) -> ImageEvaluator:
+        """The same evaluator, whose networks look on a device: scores agree within rounding."""
         if device == self.extractor.device:
             return self
         second, reader = (None if one is None else one.on(device) for one in (self.second, self.reader))
@@ -187,11 +189,11 @@ class ImageJudge:
         return asked_about(seen, samples.cpu(), self.conditions, self.answerer, self.captions)
 
     def _checked(self, samples: Tensor) -> Tensor:
-        """The samples, if they are as many as this judge scores."""
+        """The samples, if they are as many as this evaluator scores."""
         if samples.shape[0] != self.n_samples:
             raise MetricError(
-                f"{samples.shape[0]} samples were given to a judge of {self.n_samples}. Scores at different numbers of "
-                f"samples cannot be compared; give exactly {self.n_samples}, or make a judge for another number."
+                f"{samples.shape[0]} samples were given to an evaluator of {self.n_samples}. Scores at different numbers of "
+                f"samples cannot be compared; give exactly {self.n_samples}, or make an evaluator for another number."
             )
         return samples.detach()
 

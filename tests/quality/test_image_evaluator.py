@@ -8,7 +8,7 @@ import torch
 
 from maestune.data import ImageData, to_float
 from maestune.errors import MetricError
-from maestune.quality import METRICS, Extractor, ImageJudge, available_metrics, default_n_samples, find_metric
+from maestune.quality import METRICS, Extractor, ImageEvaluator, available_metrics, default_n_samples, find_metric
 from maestune.quality.metrics.frechet import frechet_distance
 from maestune.quality.metrics.kernel import kernel_distance
 from maestune.quality.metrics.neighbours import neighbour_metrics
@@ -25,8 +25,8 @@ NOT_MONOTONE = {"vendi", "rke", "asked_diversity", "novelty", "copies", "authent
 
 
 @pytest.fixture(scope="module")
-def judge(digits: ImageData, classifier: Extractor) -> ImageJudge:
-    return ImageJudge.prepare(digits, "search", classifier, N, conditions=digits.prompts("search", N))
+def evaluator(digits: ImageData, classifier: Extractor) -> ImageEvaluator:
+    return ImageEvaluator.prepare(digits, "search", classifier, N, conditions=digits.prompts("search", N))
 
 
 @pytest.fixture(scope="module")
@@ -41,89 +41,92 @@ def samples(digits: ImageData) -> torch.Tensor:
     return (images + 0.5 * torch.empty_like(images).normal_(generator=generator)).clamp(-1, 1)
 
 
-def test_scores_are_those_of_the_metrics(judge: ImageJudge, samples: torch.Tensor, digits: ImageData) -> None:
-    real = judge.extractor.extract(digits.search.images).values
-    generated = judge.extractor.extract(samples).values
-    scores = {name: score.value for name, score in judge.score(judge.look(samples), ALL).items()}
+def test_scores_are_those_of_the_metrics(evaluator: ImageEvaluator, samples: torch.Tensor, digits: ImageData) -> None:
+    real = evaluator.extractor.extract(digits.search.images).values
+    generated = evaluator.extractor.extract(samples).values
+    scores = {name: score.value for name, score in evaluator.score(evaluator.look(samples), ALL).items()}
     assert tuple(scores) == ALL
     assert scores["fd"] == pytest.approx(frechet_distance(real, generated))
     assert scores["kid"] == pytest.approx(kernel_distance(real, generated))
     for name, value in neighbour_metrics(real, generated).items():
         assert scores[name] == pytest.approx(value)
-    assert scores["modes"] == sum(share > 0 for share in judge.real_classes)
-    seen = judge.extractor.extract(samples).probabilities
+    assert scores["modes"] == sum(share > 0 for share in evaluator.real_classes)
+    seen = evaluator.extractor.extract(samples).probabilities
     assert seen is not None
     assert scores["adherence"] == np.mean(seen.argmax(1) == digits.prompts("search", N)["label"].numpy())
     assert 0.3 < scores["adherence"] < 1
 
 
-def test_each_split_is_its_own_reference(judge: ImageJudge, samples: torch.Tensor, digits: ImageData) -> None:
-    report = ImageJudge.prepare(digits, "report", judge.extractor, N, conditions=digits.prompts("report", N))
-    assert report.score(report.look(samples), ["fd"]) != judge.score(judge.look(samples), ["fd"])
+def test_each_split_is_its_own_reference(evaluator: ImageEvaluator, samples: torch.Tensor, digits: ImageData) -> None:
+    report = ImageEvaluator.prepare(digits, "report", evaluator.extractor, N, conditions=digits.prompts("report", N))
+    assert report.score(report.look(samples), ["fd"]) != evaluator.score(evaluator.look(samples), ["fd"])
 
 
-def test_intervals_hold_the_value_and_change_nothing_else(judge: ImageJudge, samples: torch.Tensor) -> None:
-    plain, sure = judge.score(judge.look(samples), ALL), judge.score(judge.look(samples), ALL, intervals=True)
+def test_intervals_hold_the_value_and_change_nothing_else(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
+    plain, sure = (
+        evaluator.score(evaluator.look(samples), ALL),
+        evaluator.score(evaluator.look(samples), ALL, intervals=True),
+    )
     for name in ALL:
         assert math.isnan(plain[name].low)
         assert sure[name].value == pytest.approx(plain[name].value, abs=1e-9)
         assert sure[name].low <= sure[name].value <= sure[name].high
     for name in ("fd", "kid", "density", "precision", "adherence"):
         assert sure[name].low < sure[name].high
-    assert sure == judge.score(judge.look(samples), ALL, intervals=True)
+    assert sure == evaluator.score(evaluator.look(samples), ALL, intervals=True)
 
 
-def test_another_number_of_samples_is_refused(judge: ImageJudge, samples: torch.Tensor) -> None:
-    with pytest.raises(MetricError, match=f"399 samples were given to a judge of {N}"):
-        judge.look(samples[:-1])
+def test_another_number_of_samples_is_refused(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
+    with pytest.raises(MetricError, match=f"399 samples were given to an evaluator of {N}"):
+        evaluator.look(samples[:-1])
 
 
 def test_fewer_samples_are_judged_as_by_a_judge_of_so_many(
-    judge: ImageJudge, samples: torch.Tensor, digits: ImageData, classifier: Extractor
+    evaluator: ImageEvaluator, samples: torch.Tensor, digits: ImageData, classifier: Extractor
 ) -> None:
-    prepared = ImageJudge.prepare(digits, "search", classifier, 250, conditions=digits.prompts("search", 250))
-    fewer = judge.fewer(250)
-    assert fewer is judge.fewer(250), "what it keeps of the real images is kept"
+    prepared = ImageEvaluator.prepare(digits, "search", classifier, 250, conditions=digits.prompts("search", 250))
+    fewer = evaluator.fewer(250)
+    assert fewer is evaluator.fewer(250), "what it keeps of the real images is kept"
     assert (fewer.n_samples, fewer.metrics) == (250, prepared.metrics)
     few = samples[:250]
     found, expected = (one.score(one.look(few), one.metrics) for one in (fewer, prepared))
     assert repr(found) == repr(expected)
-    assert found["fd"] != judge.score(judge.look(samples), ["fd"])["fd"]
-    with pytest.raises(MetricError, match="400 samples were given to a judge of 250"):
+    assert found["fd"] != evaluator.score(evaluator.look(samples), ["fd"])["fd"]
+    with pytest.raises(MetricError, match="400 samples were given to an evaluator of 250"):
         fewer.look(samples)
-    assert judge.fewer(N) is judge
+    assert evaluator.fewer(N) is evaluator
     for n in (3, N + 1):
-        with pytest.raises(MetricError, match=f"Of 400 samples {n} cannot be judged"):
-            judge.fewer(n)
+        with pytest.raises(MetricError, match=f"Of 400 samples {n} cannot be evaluated"):
+            evaluator.fewer(n)
 
 
-def test_the_fewest_samples_are_those_that_every_metric_needs(judge: ImageJudge) -> None:
-    for name in judge.metrics:
-        fewest = judge.fewest([name])
+def test_the_fewest_samples_are_those_that_every_metric_needs(evaluator: ImageEvaluator) -> None:
+    for name in evaluator.metrics:
+        fewest = evaluator.fewest([name])
         assert fewest <= N
-        assert name in judge.fewer(max(fewest, 4)).metrics
+        assert name in evaluator.fewer(max(fewest, 4)).metrics
         if fewest > 4:
-            assert name not in judge.fewer(fewest - 1).metrics
-    assert judge.fewest(judge.metrics) == max(judge.fewest([name]) for name in judge.metrics)
+            assert name not in evaluator.fewer(fewest - 1).metrics
+    assert evaluator.fewest(evaluator.metrics) == max(evaluator.fewest([name]) for name in evaluator.metrics)
 
 
-def test_unknown_metrics_are_answered_with_the_nearest(judge: ImageJudge, samples: torch.Tensor) -> None:
+def test_unknown_metrics_are_answered_with_the_nearest(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
     with pytest.raises(MetricError, match="Did you mean precision"):
-        judge.score(judge.look(samples), ["precison"])
+        evaluator.score(evaluator.look(samples), ["precison"])
     assert all(find_metric(name).name == name for name in METRICS)
 
 
-def test_samples_that_are_not_finite_are_refused(judge: ImageJudge, samples: torch.Tensor) -> None:
+def test_samples_that_are_not_finite_are_refused(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
     broken = samples.clone()
     broken[3] = float("nan")
     with pytest.raises(MetricError, match="diverged"):
-        judge.look(broken)
+        evaluator.look(broken)
 
 
-def test_better_samples_score_better_on_everything(judge: ImageJudge, samples: torch.Tensor) -> None:
-    floor = judge.floor(ALL, torch.Generator().manual_seed(0))
+def test_better_samples_score_better_on_everything(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
+    floor = evaluator.floor(ALL, torch.Generator().manual_seed(0))
     noise = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    middling, bad = judge.score(judge.look(samples), ALL), judge.score(judge.look(noise), ALL)
+    middling, bad = evaluator.score(evaluator.look(samples), ALL), evaluator.score(evaluator.look(noise), ALL)
     for name in ALL:
         if name in NOT_MONOTONE:
             continue
@@ -133,92 +136,97 @@ def test_better_samples_score_better_on_everything(judge: ImageJudge, samples: t
         assert good > worst, name
 
 
-def test_floor_depends_on_the_generator_alone(judge: ImageJudge) -> None:
-    first, again, other = (judge.floor(["fd"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+def test_floor_depends_on_the_generator_alone(evaluator: ImageEvaluator) -> None:
+    first, again, other = (evaluator.floor(["fd"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert first == again != other
     # The other held-out split is smaller than the number of samples.
     assert (
-        judge.floor_note == "The floor of fld, novelty, copies, authenticity, c_t rests on 360 other held-out images."
+        evaluator.floor_note
+        == "The floor of fld, novelty, copies, authenticity, c_t rests on 360 other held-out images."
     )
 
 
-def test_floor_of_what_sees_copies_is_that_of_other_held_out_images(judge: ImageJudge, digits: ImageData) -> None:
-    floor = judge.floor(sorted(NOVELTY), torch.Generator().manual_seed(0))
+def test_floor_of_what_sees_copies_is_that_of_other_held_out_images(
+    evaluator: ImageEvaluator, digits: ImageData
+) -> None:
+    floor = evaluator.floor(sorted(NOVELTY), torch.Generator().manual_seed(0))
     assert list(floor) == sorted(NOVELTY)
     assert floor["copies"].value < 0.05 < 0.95 < floor["novelty"].value
     assert abs(floor["c_t"].value) < 3
     # Training images themselves would be all copies.
-    copies = judge.score(judge.look(to_float(digits.train.images[:N])), sorted(NOVELTY))
+    copies = evaluator.score(evaluator.look(to_float(digits.train.images[:N])), sorted(NOVELTY))
     assert copies["novelty"].value == 0
     assert copies["c_t"].value < -10
     assert copies["fld"].value > floor["fld"].value
 
 
 def test_floor_takes_what_is_there_and_says_so(digits: ImageData, classifier: Extractor) -> None:
-    few = ImageJudge.prepare(replace(digits, train=digits.train.take(torch.arange(100))), "search", classifier, N)
+    few = ImageEvaluator.prepare(replace(digits, train=digits.train.take(torch.arange(100))), "search", classifier, N)
     assert few.floor(["fd"], torch.Generator().manual_seed(0))["fd"].value > 0
     assert "100 training images" in few.floor_note
 
 
-def test_failure_is_finite_and_no_better_than_any_sample(judge: ImageJudge, samples: torch.Tensor) -> None:
-    failure, middling = judge.failure(ALL), judge.score(judge.look(samples), ALL)
+def test_failure_is_finite_and_no_better_than_any_sample(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
+    failure, middling = evaluator.failure(ALL), evaluator.score(evaluator.look(samples), ALL)
     for name in ALL:
         assert math.isfinite(failure[name].value)
         sign = 1 if METRICS[name].higher_is_better else -1
         assert sign * failure[name].value < sign * middling[name].value, name
     # One image, over and over: only the spread of the real features and the way to their mean are left.
-    mean = to_float(judge.train.images.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
-    assert failure["fd"].value == pytest.approx(judge.score(judge.look(mean), ["fd"])["fd"].value, rel=1e-3)
+    mean = to_float(evaluator.train.images.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
+    assert failure["fd"].value == pytest.approx(evaluator.score(evaluator.look(mean), ["fd"])["fd"].value, rel=1e-3)
 
 
-def test_classes(judge: ImageJudge, digits: ImageData) -> None:
+def test_classes(evaluator: ImageEvaluator, digits: ImageData) -> None:
     labels = digits.search.labels
     assert labels is not None
     zeros = digits.train.images[digits.train.labels == 0]
-    shares = judge.classes(judge.look(to_float(zeros.repeat(N, 1, 1, 1)[:N])))
+    shares = evaluator.classes(evaluator.look(to_float(zeros.repeat(N, 1, 1, 1)[:N])))
     assert shares[0] > 0.9
     assert sum(shares) == pytest.approx(1)
-    np.testing.assert_allclose(judge.real_classes, torch.bincount(labels) / len(labels), atol=0.03)
+    np.testing.assert_allclose(evaluator.real_classes, torch.bincount(labels) / len(labels), atol=0.03)
 
 
-def test_travels_to_other_processes(judge: ImageJudge, samples: torch.Tensor) -> None:
-    assert pickle.loads(pickle.dumps(judge)).score(judge.look(samples), ALL) == judge.score(judge.look(samples), ALL)
+def test_travels_to_other_processes(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
+    assert pickle.loads(pickle.dumps(evaluator)).score(evaluator.look(samples), ALL) == evaluator.score(
+        evaluator.look(samples), ALL
+    )
 
 
 def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: torch.Tensor) -> None:
     metrics = available_metrics(unlabelled, autoencoder, conditional=True)
     assert set(metrics) == {name for name in ALL if not METRICS[name].needs_labels and not METRICS[name].needs_classes}
-    judge = ImageJudge.prepare(unlabelled, "search", autoencoder, N)
-    assert set(judge.score(judge.look(samples), metrics, intervals=True)) == set(metrics)
+    evaluator = ImageEvaluator.prepare(unlabelled, "search", autoencoder, N)
+    assert set(evaluator.score(evaluator.look(samples), metrics, intervals=True)) == set(metrics)
     with pytest.raises(MetricError, match="no labels"):
-        judge.score(judge.look(samples), ["modes"])
+        evaluator.score(evaluator.look(samples), ["modes"])
     with pytest.raises(MetricError, match="Adherence needs data with labels"):
-        judge.score(judge.look(samples), ["adherence"])
-    assert judge.asked is None
-    assert judge.classes(judge.look(samples)) == judge.real_classes == ()
+        evaluator.score(evaluator.look(samples), ["adherence"])
+    assert evaluator.asked is None
+    assert evaluator.classes(evaluator.look(samples)) == evaluator.real_classes == ()
 
 
 def test_labels_tell_what_was_asked_for_where_the_extractor_knows_no_classes(
     digits: ImageData, autoencoder: Extractor, samples: torch.Tensor
 ) -> None:
-    judge = ImageJudge.prepare(digits, "search", autoencoder, N, conditions=digits.prompts("search", N))
+    evaluator = ImageEvaluator.prepare(digits, "search", autoencoder, N, conditions=digits.prompts("search", N))
     told = {name for name in ALL if METRICS[name].needs_labels}
     assert told == {"asked_diversity", "cas"}
-    assert set(ALL) - set(judge.metrics) == {name for name in ALL if METRICS[name].needs_classes}
-    seen = judge.look(samples)
-    scores = judge.score(seen, sorted(told), intervals=True)
-    assert judge.classes(seen) == ()
+    assert set(ALL) - set(evaluator.metrics) == {name for name in ALL if METRICS[name].needs_classes}
+    seen = evaluator.look(samples)
+    scores = evaluator.score(seen, sorted(told), intervals=True)
+    assert evaluator.classes(seen) == ()
     # Samples show what was asked for; with their classes shuffled, they teach nothing and vary as all images do.
     order = np.random.default_rng(0).permutation(N)
     assert seen.asked is not None
     mixed = replace(seen, asked=seen.asked[order], condition=seen.asked[order])
-    shuffled = judge.score(mixed, sorted(told))
+    shuffled = evaluator.score(mixed, sorted(told))
     assert scores["cas"].value > 0.5 > 0.3 > shuffled["cas"].value
     assert scores["asked_diversity"].value < shuffled["asked_diversity"].value
-    floor = judge.floor(sorted(told), torch.Generator().manual_seed(0))
+    floor = evaluator.floor(sorted(told), torch.Generator().manual_seed(0))
     assert floor["cas"].value > scores["cas"].value
     assert floor["asked_diversity"].value == pytest.approx(1, abs=0.1)
-    assert all(math.isfinite(score.value) for score in judge.failure(sorted(told)).values())
+    assert all(math.isfinite(score.value) for score in evaluator.failure(sorted(told)).values())
 
 
 def test_what_is_available_and_how_many_samples(digits: ImageData, classifier: Extractor) -> None:
@@ -246,9 +254,9 @@ def test_what_is_available_and_how_many_samples(digits: ImageData, classifier: E
 
 def test_too_little_to_judge_by_is_refused(digits: ImageData, classifier: Extractor) -> None:
     with pytest.raises(MetricError, match="1 images"):
-        ImageJudge.prepare(replace(digits, search=digits.search.take(torch.arange(1))), "search", classifier, N)
+        ImageEvaluator.prepare(replace(digits, search=digits.search.take(torch.arange(1))), "search", classifier, N)
     with pytest.raises(MetricError, match="3 samples"):
-        ImageJudge.prepare(digits, "search", classifier, 3)
+        ImageEvaluator.prepare(digits, "search", classifier, 3)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
@@ -264,7 +272,7 @@ def test_what_is_measured_at_every_full_training_is_most_of_it() -> None:
 
 
 def test_a_judge_offers_what_it_can_measure(digits: ImageData, classifier: Extractor, samples: torch.Tensor) -> None:
-    few = ImageJudge.prepare(digits, "search", classifier, 40)
+    few = ImageEvaluator.prepare(digits, "search", classifier, 40)
     assert "fd_inf" not in few.metrics
     found = few.score(few.look(samples[:40]), few.metrics, intervals=True)
     assert tuple(found) == few.metrics

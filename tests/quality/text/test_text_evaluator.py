@@ -10,8 +10,8 @@ from torch import Tensor
 
 from maestune.data import TextData
 from maestune.errors import MetricError
-from maestune.quality import DESCRIBED, Judge
-from maestune.quality.text import TEXT_METRICS, Eyes, TextJudge, find_text_metric
+from maestune.quality import DESCRIBED, Evaluator
+from maestune.quality.text import TEXT_METRICS, Eyes, TextEvaluator, find_text_metric
 from maestune.quality.text.pieces import held_out_pieces, train_pieces
 
 N, LENGTH = 60, 96
@@ -19,40 +19,42 @@ ALL = tuple(TEXT_METRICS)
 
 
 @pytest.fixture(scope="module")
-def judge(prose_data: TextData, prose_eyes: Eyes) -> TextJudge:
-    return TextJudge.prepare(prose_data, "search", prose_eyes, LENGTH, N)
+def evaluator(prose_data: TextData, prose_eyes: Eyes) -> TextEvaluator:
+    return TextEvaluator.prepare(prose_data, "search", prose_eyes, LENGTH, N)
 
 
-def prompts(judge: TextJudge) -> Tensor:
-    return judge.data.prompts(judge.split, judge.n_samples)["prompt"]
+def prompts(evaluator: TextEvaluator) -> Tensor:
+    return evaluator.data.prompts(evaluator.split, evaluator.n_samples)["prompt"]
 
 
-def going_on(judge: TextJudge, texts: list[str]) -> Tensor:
-    """Texts as samples of a model that was asked with the judge's prompts."""
-    made = [judge.data.tokenizer.encode((text * LENGTH)[:LENGTH]) for text in texts]
-    return torch.cat((prompts(judge), torch.stack(made)), dim=1)
+def going_on(evaluator: TextEvaluator, texts: list[str]) -> Tensor:
+    """Texts as samples of a model that was asked with the evaluator's prompts."""
+    made = [evaluator.data.tokenizer.encode((text * LENGTH)[:LENGTH]) for text in texts]
+    return torch.cat((prompts(evaluator), torch.stack(made)), dim=1)
 
 
-def shuffled(judge: TextJudge) -> Tensor:
+def shuffled(evaluator: TextEvaluator) -> Tensor:
     """Real text of the other held-out part with the words of each in another order."""
     rng = np.random.default_rng(0)
-    return going_on(judge, [" ".join(rng.permutation(text.split(" "))) for text in judge.look(fresh(judge)).made])
+    return going_on(
+        evaluator, [" ".join(rng.permutation(text.split(" "))) for text in evaluator.look(fresh(evaluator)).made]
+    )
 
 
-def fresh(judge: TextJudge) -> Tensor:
+def fresh(evaluator: TextEvaluator) -> Tensor:
     """What a good model makes: real text of the other held-out part, with its own beginnings."""
-    return held_out_pieces(judge.data, "report", N, LENGTH)
+    return held_out_pieces(evaluator.data, "report", N, LENGTH)
 
 
-def values(judge: TextJudge, samples: Tensor) -> dict[str, float]:
-    return {name: score.value for name, score in judge.score(judge.look(samples), judge.metrics).items()}
+def values(evaluator: TextEvaluator, samples: Tensor) -> dict[str, float]:
+    return {name: score.value for name, score in evaluator.score(evaluator.look(samples), evaluator.metrics).items()}
 
 
-def test_it_is_a_judge(judge: TextJudge) -> None:
-    as_judge: Judge = judge
-    assert as_judge.classes(judge.look(fresh(judge))) == as_judge.real_classes == ()
-    assert (judge.split, judge.n_samples, judge.length) == ("search", N, LENGTH)
-    assert judge.metrics == ALL  # real paragraphs keep to their topics, so that coherence can be measured
+def test_it_is_a_judge(evaluator: TextEvaluator) -> None:
+    as_evaluator: Evaluator = evaluator
+    assert as_evaluator.classes(evaluator.look(fresh(evaluator))) == as_evaluator.real_classes == ()
+    assert (evaluator.split, evaluator.n_samples, evaluator.length) == ("search", N, LENGTH)
+    assert evaluator.metrics == ALL  # real paragraphs keep to their topics, so that coherence can be measured
     assert set(ALL) <= set(DESCRIBED)
 
 
@@ -83,9 +85,12 @@ def test_training_pieces_are_different_ones(prose_data: TextData, generator: tor
     assert len(train_pieces(few, 50, 100, generator)) == 5
 
 
-def test_better_texts_score_better_on_everything(judge: TextJudge) -> None:
-    good, bad = values(judge, fresh(judge)), {name: score.value for name, score in judge.failure(ALL).items()}
-    floor = judge.floor(ALL, torch.Generator().manual_seed(0))
+def test_better_texts_score_better_on_everything(evaluator: TextEvaluator) -> None:
+    good, bad = (
+        values(evaluator, fresh(evaluator)),
+        {name: score.value for name, score in evaluator.failure(ALL).items()},
+    )
+    floor = evaluator.floor(ALL, torch.Generator().manual_seed(0))
     for name, metric in TEXT_METRICS.items():
         sign = 1 if metric.higher_is_better else -1
         assert math.isfinite(bad[name]), name
@@ -93,17 +98,17 @@ def test_better_texts_score_better_on_everything(judge: TextJudge) -> None:
         assert sign * floor[name].value > sign * bad[name], name
 
 
-def test_each_failure_is_seen_by_those_who_look_for_it(judge: TextJudge) -> None:
-    real = values(judge, fresh(judge))
-    mixed = values(judge, shuffled(judge))
-    loops = values(judge, going_on(judge, [text[:12] for text in judge.real.held_out.made]))
-    copies = values(judge, train_pieces(judge.data, N, 32 + LENGTH, torch.Generator().manual_seed(3)))
+def test_each_failure_is_seen_by_those_who_look_for_it(evaluator: TextEvaluator) -> None:
+    real = values(evaluator, fresh(evaluator))
+    mixed = values(evaluator, shuffled(evaluator))
+    loops = values(evaluator, going_on(evaluator, [text[:12] for text in evaluator.real.held_out.made]))
+    copies = values(evaluator, train_pieces(evaluator.data, N, 32 + LENGTH, torch.Generator().manual_seed(3)))
     for name in ("word_js", "char_js", "oracle_gap"):
         assert mixed[name] > 1.2 * real[name], name
     assert loops["text_variety"] < 0.5 * real["text_variety"]
     assert loops["rep_gap"] > 0.3 > 3 * real["rep_gap"]
     assert loops["text_fd"] > 2 * real["text_fd"]
-    one = values(judge, fresh(judge)[:1].expand(N, -1))
+    one = values(evaluator, fresh(evaluator)[:1].expand(N, -1))
     for name in ("cluster_js", "cluster_kl", "text_fd", "entropy_gap"):
         assert one[name] > 2 * real[name], name
     assert one["mauve"] < 0.1 < real["mauve"]
@@ -113,106 +118,108 @@ def test_each_failure_is_seen_by_those_who_look_for_it(judge: TextJudge) -> None
     assert abs(copies["oracle_gap"]) < 0.5
 
 
-def test_coherence_falls_when_beginnings_are_shuffled(judge: TextJudge) -> None:
-    pieces = held_out_pieces(judge.data, "search", N, LENGTH)
+def test_coherence_falls_when_beginnings_are_shuffled(evaluator: TextEvaluator) -> None:
+    pieces = held_out_pieces(evaluator.data, "search", N, LENGTH)
     moved = torch.cat((pieces[:, :32], pieces[:, 32:].roll(N // 2, dims=0)), dim=1)
     third = 32 + LENGTH // 3
     torn = torch.cat((pieces[:, : 2 * third - 32], pieces[:, 2 * third - 32 :].roll(N // 2, dims=0)), dim=1)
-    real = values(judge, pieces)
+    real = values(evaluator, pieces)
     assert real["prompt_coherence"] == real["long_coherence"] == 1
-    assert values(judge, moved)["prompt_coherence"] < 0.5
-    assert values(judge, torn)["long_coherence"] < 0.5
+    assert values(evaluator, moved)["prompt_coherence"] < 0.5
+    assert values(evaluator, torn)["long_coherence"] < 0.5
 
 
-def test_intervals_hold_the_value_and_change_nothing_else(judge: TextJudge) -> None:
-    seen = judge.look(fresh(judge))
-    plain, sure = judge.score(seen, ALL), judge.score(seen, ALL, intervals=True)
+def test_intervals_hold_the_value_and_change_nothing_else(evaluator: TextEvaluator) -> None:
+    seen = evaluator.look(fresh(evaluator))
+    plain, sure = evaluator.score(seen, ALL), evaluator.score(seen, ALL, intervals=True)
     for name in ALL:
         assert math.isnan(plain[name].low)
         assert sure[name].value == pytest.approx(plain[name].value, abs=1e-9)
         assert sure[name].low <= sure[name].value <= sure[name].high
     assert sure["text_fd"].low < sure["text_fd"].high
-    assert sure == judge.score(seen, ALL, intervals=True)
+    assert sure == evaluator.score(seen, ALL, intervals=True)
 
 
-def test_novelty_is_not_sure_of_texts_that_it_has_not_seen(judge: TextJudge) -> None:
-    none = judge.score(judge.look(fresh(judge)), ["text_novelty"], intervals=True)["text_novelty"]
-    copies = train_pieces(judge.data, N, 32 + LENGTH, torch.Generator().manual_seed(3))
-    every = judge.score(judge.look(copies), ["text_novelty"], intervals=True)["text_novelty"]
+def test_novelty_is_not_sure_of_texts_that_it_has_not_seen(evaluator: TextEvaluator) -> None:
+    none = evaluator.score(evaluator.look(fresh(evaluator)), ["text_novelty"], intervals=True)["text_novelty"]
+    copies = train_pieces(evaluator.data, N, 32 + LENGTH, torch.Generator().manual_seed(3))
+    every = evaluator.score(evaluator.look(copies), ["text_novelty"], intervals=True)["text_novelty"]
     assert none.high == none.value == 1
     assert none.low == pytest.approx(1 - every.high)
     assert 0.9 < none.low < 0.95  # of 60 texts
     assert every.low == every.value == 0
 
 
-def test_order_of_texts_means_nothing(judge: TextJudge) -> None:
-    samples = fresh(judge)
+def test_order_of_texts_means_nothing(evaluator: TextEvaluator) -> None:
+    samples = fresh(evaluator)
     one, other = (
-        values(judge, samples),
-        values(judge, samples[torch.randperm(N, generator=torch.Generator().manual_seed(1))]),
+        values(evaluator, samples),
+        values(evaluator, samples[torch.randperm(N, generator=torch.Generator().manual_seed(1))]),
     )
     for name in set(ALL) - {"mauve"}:  # its bins are found among the samples, and begin with some of them
         assert one[name] == pytest.approx(other[name], rel=1e-6), name
 
 
-def test_each_split_is_its_own_reference(judge: TextJudge, prose_data: TextData, prose_eyes: Eyes) -> None:
-    report = TextJudge.prepare(prose_data, "report", prose_eyes, LENGTH, N, judge.real.known)
-    assert report.real.known is judge.real.known
+def test_each_split_is_its_own_reference(evaluator: TextEvaluator, prose_data: TextData, prose_eyes: Eyes) -> None:
+    report = TextEvaluator.prepare(prose_data, "report", prose_eyes, LENGTH, N, evaluator.real.known)
+    assert report.real.known is evaluator.real.known
     own = held_out_pieces(prose_data, "report", N, LENGTH)
     assert values(report, own)["cluster_js"] == 0
-    assert values(judge, own)["cluster_js"] > 0
+    assert values(evaluator, own)["cluster_js"] > 0
 
 
-def test_floor_depends_on_the_generator_alone(judge: TextJudge) -> None:
-    first, again, other = (judge.floor(["text_fd"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+def test_floor_depends_on_the_generator_alone(evaluator: TextEvaluator) -> None:
+    first, again, other = (evaluator.floor(["text_fd"], torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert first == again != other
-    assert judge.floor_note == ""
-    few = replace(judge, data=replace(judge.data, train=judge.data.train[:150]))
+    assert evaluator.floor_note == ""
+    few = replace(evaluator, data=replace(evaluator.data, train=evaluator.data.train[:150]))
     assert "23 pieces of training text" in few.floor_note
 
 
-def test_another_number_length_or_kind_is_refused(judge: TextJudge) -> None:
-    samples = fresh(judge)
+def test_another_number_length_or_kind_is_refused(evaluator: TextEvaluator) -> None:
+    samples = fresh(evaluator)
     for wrong in (samples[1:], samples[:, 1:], samples[0]):
         with pytest.raises(MetricError, match="Scores at different numbers or lengths"):
-            judge.look(wrong)
+            evaluator.look(wrong)
     for wrong in (samples.float(), samples - 100, samples + 1000):
         with pytest.raises(MetricError, match="no numbers of tokens"):
-            judge.look(wrong)
+            evaluator.look(wrong)
 
 
 def test_too_little_to_judge_by_is_refused(prose_data: TextData, prose_eyes: Eyes) -> None:
     with pytest.raises(MetricError, match="3 texts"):
-        TextJudge.prepare(prose_data, "search", prose_eyes, LENGTH, 3)
+        TextEvaluator.prepare(prose_data, "search", prose_eyes, LENGTH, 3)
     with pytest.raises(MetricError, match="the search part has 100 tokens"):
-        TextJudge.prepare(replace(prose_data, search=prose_data.search[:100]), "search", prose_eyes, LENGTH, N)
+        TextEvaluator.prepare(replace(prose_data, search=prose_data.search[:100]), "search", prose_eyes, LENGTH, N)
     with pytest.raises(MetricError, match="Did you mean cluster_js"):
         find_text_metric("clusterjs")
 
 
 def test_coherence_is_not_measured_where_real_text_has_none(prose_data: TextData, prose_eyes: Eyes) -> None:
     mixed = prose_data.search[torch.randperm(len(prose_data.search), generator=torch.Generator().manual_seed(0))]
-    judge = TextJudge.prepare(replace(prose_data, search=mixed), "search", prose_eyes, LENGTH, N)
-    assert set(ALL) - set(judge.metrics) == {"prompt_coherence", "long_coherence"}
+    evaluator = TextEvaluator.prepare(replace(prose_data, search=mixed), "search", prose_eyes, LENGTH, N)
+    assert set(ALL) - set(evaluator.metrics) == {"prompt_coherence", "long_coherence"}
     with pytest.raises(MetricError, match="prompt_coherence cannot be measured"):
-        judge.score(judge.look(fresh(judge)), ["prompt_coherence"])
+        evaluator.score(evaluator.look(fresh(evaluator)), ["prompt_coherence"])
 
 
-def test_travels_to_other_processes(judge: TextJudge) -> None:
-    samples = fresh(judge)
-    again = pickle.loads(pickle.dumps(judge))
-    assert again.score(again.look(samples), ALL) == pytest.approx(judge.score(judge.look(samples), ALL), nan_ok=True)
+def test_travels_to_other_processes(evaluator: TextEvaluator) -> None:
+    samples = fresh(evaluator)
+    again = pickle.loads(pickle.dumps(evaluator))
+    assert again.score(again.look(samples), ALL) == pytest.approx(
+        evaluator.score(evaluator.look(samples), ALL), nan_ok=True
+    )
 
 
-def test_the_most_copied_passages_come_first(judge: TextJudge) -> None:
-    known = judge.data.tokenizer.decode(judge.data.train)
-    samples = fresh(judge).clone()
-    samples[7, 32 + 10 : 32 + 90] = judge.data.train[500:580].long()
-    seen = judge.look(samples)
-    first = judge.copied(seen)[0]
+def test_the_most_copied_passages_come_first(evaluator: TextEvaluator) -> None:
+    known = evaluator.data.tokenizer.decode(evaluator.data.train)
+    samples = fresh(evaluator).clone()
+    samples[7, 32 + 10 : 32 + 90] = evaluator.data.train[500:580].long()
+    seen = evaluator.look(samples)
+    first = evaluator.copied(seen)[0]
     assert (first.row, first.start) == (7, 10) or first.row == 7
     assert seen.made[7][first.start : first.start + first.length] in known
-    lengths = [passage.length for passage in judge.copied(seen)]
+    lengths = [passage.length for passage in evaluator.copied(seen)]
     assert all(a >= b for a, b in pairwise(lengths))
     assert lengths[0] >= 80
 

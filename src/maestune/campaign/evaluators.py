@@ -1,4 +1,4 @@
-"""Who scores the samples of a campaign: judges for both held-out parts, and what real data and failures would score."""
+"""What scores the samples of a campaign: evaluators for both held-out parts, and what real data and failures would score."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from maestune.families.lm.family import SAMPLE_TOKENS
 from maestune.quality import (
     AUTO,
     DESCRIBED,
-    ImageJudge,
-    Judge,
+    Evaluator,
+    ImageEvaluator,
     Metric,
     check_vqa,
     choose,
@@ -33,54 +33,54 @@ from maestune.quality import (
     self_test,
 )
 from maestune.quality.metric import SampleMetric
-from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextJudge, known_text, prepare_eyes
+from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, known_text, prepare_eyes
 from maestune.types import Score
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The judges by split, what real data and what nothing usable would score, and what to know about all this."""
+class EvaluationSetup:
+    """The evaluators by split, what real data and what nothing usable would score, and what to know about all this."""
 
-    judges: Mapping[Split, Judge] = field(default_factory=dict[Split, Judge])
+    evaluators: Mapping[Split, Evaluator] = field(default_factory=dict[Split, Evaluator])
     floor: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
     failure: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
     notes: tuple[str, ...] = ()
 
 
-def prepare_judges(
+def prepare_evaluators(
     settings: Settings, data: Data | None, made: Family | None, conditional: bool, device: str, say: Say
-) -> Judged:
-    """Judges for the data; none where there are no data, or where nobody knows how long a model's texts are.
+) -> EvaluationSetup:
+    """Evaluators for the data; none where there are no data, or where nobody knows how long a model's texts are.
 
     `device`: where a model runs that is asked about samples.
     """
     _check_asked(settings, data, conditional)
     if isinstance(data, ImageData):
-        judges, notes = _image_judges(settings, data, conditional, device, say)
+        evaluators, notes = _image_evaluators(settings, data, conditional, device, say)
     elif isinstance(data, TextData) and isinstance(made, LM):
         try:
-            judges, notes = _text_judges(settings, data, say)
+            evaluators, notes = _text_evaluators(settings, data, say)
         except MetricError as error:  # too short a text
             note = f"Samples are not scored: {error}"
             say(note)
-            return Judged(notes=(note,))
+            return EvaluationSetup(notes=(note,))
     else:
-        return Judged()
-    report = judges["report"]
-    metrics = [name for name in report.metrics if name in judges["search"].metrics]
+        return EvaluationSetup()
+    report = evaluators["report"]
+    metrics = [name for name in report.metrics if name in evaluators["search"].metrics]
     floor, impossible = _floor(report, metrics, settings)
     metrics = list(floor)
     notes += [f"Left out: {why}" for why in impossible.values()]
-    for note in filter(None, (_left_out(judges), report.floor_note)):
+    for note in filter(None, (_left_out(evaluators), report.floor_note)):
         notes.append(note)
-    return Judged(judges, score_dict(floor), score_dict(report.failure(metrics)), tuple(notes))
+    return EvaluationSetup(evaluators, score_dict(floor), score_dict(report.failure(metrics)), tuple(notes))
 
 
-def _image_judges(
+def _image_evaluators(
     settings: Settings, data: ImageData, conditional: bool, device: str, say: Say
-) -> tuple[dict[Split, Judge], list[str]]:
+) -> tuple[dict[Split, Evaluator], list[str]]:
     name = settings.features or AUTO
     extractor = choose(name, data, say)
     second = choose_second(extractor, data, say)
@@ -100,17 +100,17 @@ def _image_judges(
             say(f"warning: {answerer.warning}")
     n = settings.samples or default_n_samples(data)
 
-    def judge(split: Split, n: int) -> Judge:
+    def evaluator(split: Split, n: int) -> Evaluator:
         asked = data.prompts(split, n) if conditional else None
-        return ImageJudge.prepare(
+        return ImageEvaluator.prepare(
             data, split, extractor, n, conditions=asked, second=second, reader=reader, answerer=answerer
         )
 
-    judges: dict[Split, Judge] = {
-        "search": judge("search", n),
-        "report": judge("report", report_samples(settings, n, len(data.train))),
+    evaluators: dict[Split, Evaluator] = {
+        "search": evaluator("search", n),
+        "report": evaluator("report", report_samples(settings, n, len(data.train))),
     }
-    return judges, notes
+    return evaluators, notes
 
 
 def _check_asked(settings: Settings, data: Data | None, conditional: bool) -> None:
@@ -125,70 +125,82 @@ def _check_asked(settings: Settings, data: Data | None, conditional: bool) -> No
     check_vqa(settings.vqa)
 
 
-def _text_judges(settings: Settings, data: TextData, say: Say) -> tuple[dict[Split, Judge], list[str]]:
+def _text_evaluators(settings: Settings, data: TextData, say: Say) -> tuple[dict[Split, Evaluator], list[str]]:
     n = settings.samples or DEFAULT_TEXTS
     eyes = prepare_eyes(data, progress=say)
     known = known_text(data, SAMPLE_TOKENS, n, eyes)
     n_report = report_samples(settings, n, data.size // (PROMPT_TOKENS + SAMPLE_TOKENS))
-    judges: dict[Split, Judge] = {
-        "search": TextJudge.prepare(data, "search", eyes, SAMPLE_TOKENS, n, known),
-        "report": TextJudge.prepare(data, "report", eyes, SAMPLE_TOKENS, n_report, known),
+    evaluators: dict[Split, Evaluator] = {
+        "search": TextEvaluator.prepare(data, "search", eyes, SAMPLE_TOKENS, n, known),
+        "report": TextEvaluator.prepare(data, "report", eyes, SAMPLE_TOKENS, n_report, known),
     }
     copied = (
         f"A passage counts as copied from {known.shortest} characters on; so is {known.usual:.0%} of held-out text."
     )
-    return judges, [f"Texts are looked at with {eyes.description}.", copied]
+    return evaluators, [f"Texts are looked at with {eyes.description}.", copied]
 
 
-def _floor(judge: Judge, metrics: Sequence[str], settings: Settings) -> tuple[dict[str, Score], dict[str, str]]:
+def _floor(evaluator: Evaluator, metrics: Sequence[str], settings: Settings) -> tuple[dict[str, Score], dict[str, str]]:
     """The floor of the metrics that real data themselves can be scored by, and of the others the reason.
 
     Some need more of each class than there is, which only shows when they are computed.
     """
     try:
-        return judge.floor(metrics, floor_generator(settings)), {}
+        return evaluator.floor(metrics, floor_generator(settings)), {}
     except MetricError:
         impossible: dict[str, str] = {}
         for name in metrics:
             try:
-                judge.floor([name], floor_generator(settings))
+                evaluator.floor([name], floor_generator(settings))
             except MetricError as error:
                 impossible[name] = str(error)
         left = [name for name in metrics if name not in impossible]
-        return judge.floor(left, floor_generator(settings)), impossible
+        return evaluator.floor(left, floor_generator(settings)), impossible
 
 
-def _left_out(judges: Mapping[Split, Judge]) -> str:
+def _left_out(evaluators: Mapping[Split, Evaluator]) -> str:
     """What is not measured for want of images or samples; that of the search, which has fewer samples, or else of the verdict."""
-    notes = [judge.left_out_note for judge in (judges["search"], judges["report"]) if isinstance(judge, ImageJudge)]
+    notes = [
+        evaluator.left_out_note
+        for evaluator in (evaluators["search"], evaluators["report"])
+        if isinstance(evaluator, ImageEvaluator)
+    ]
     return next(filter(None, notes), "")
 
 
-def check_judgeable(goals: Goals, judged: Judged) -> None:
-    """Refuse goals that the judges turned out not to be able to measure."""
+def check_measurable(goals: Goals, evaluation: EvaluationSetup) -> None:
+    """Refuse goals that the evaluators turned out not to be able to measure."""
     for name in goals.names:
         metric = DESCRIBED.get(name)
-        if isinstance(metric, SampleMetric) and name not in judged.floor and (judged.judges or name in TEXT_METRICS):
-            raise SettingsError(f"{metric.label} ({name}) cannot be measured on these data. {_why_not(metric, judged)}")
+        if (
+            isinstance(metric, SampleMetric)
+            and name not in evaluation.floor
+            and (evaluation.evaluators or name in TEXT_METRICS)
+        ):
+            raise SettingsError(
+                f"{metric.label} ({name}) cannot be measured on these data. {_why_not(metric, evaluation)}"
+            )
 
 
-def _why_not(metric: SampleMetric, judged: Judged) -> str:
-    """Why the judges do not measure it, and what to do about that."""
-    if not judged.judges:
-        return " ".join(judged.notes)
-    search = judged.judges["search"]
-    if not isinstance(search, ImageJudge) or not isinstance(metric, Metric):
-        return "Held-out text shows none of it, as the judge sees it."
+def _why_not(metric: SampleMetric, evaluation: EvaluationSetup) -> str:
+    """Why the evaluators do not measure it, and what to do about that."""
+    if not evaluation.evaluators:
+        return " ".join(evaluation.notes)
+    search = evaluation.evaluators["search"]
+    if not isinstance(search, ImageEvaluator) or not isinstance(metric, Metric):
+        return "Held-out text shows none of it, as the evaluator sees it."
     if metric.needs_classes and search.extractor.classes < 2:
-        return f"The judge's extractor knows no classes ({search.extractor.description}); leave --features out."
+        return f"The evaluator's extractor knows no classes ({search.extractor.description}); leave --features out."
     if metric.needs_captions and search.reader is None:
         return "There is no encoder of images and captions for them."
     if metric.needs_second and search.second is None:
         return "There is no second extractor for them."
     if metric.needs_places and search.real.held_out.places is None:
-        return f"The judge's extractor does not tell what it sees where ({search.extractor.description})."
-    judges = [judge for judge in judged.judges.values() if isinstance(judge, ImageJudge)]
-    missing = next((judge.left_out[metric.name] for judge in judges if metric.name in judge.left_out), "")
+        return f"The evaluator's extractor does not tell what it sees where ({search.extractor.description})."
+    evaluators = [evaluator for evaluator in evaluation.evaluators.values() if isinstance(evaluator, ImageEvaluator)]
+    missing = next(
+        (evaluator.left_out[metric.name] for evaluator in evaluators if metric.name in evaluator.left_out), ""
+    )
     advice = "give more with --samples" if " samples" in missing else "give more images"
     return f"It {missing or 'needs more images'}; {advice}, or leave it out."
 

@@ -1,9 +1,9 @@
-"""Judges refuse goals that they cannot measure, and say why."""
+"""Evaluators refuse goals that they cannot measure, and say why."""
 
 import pytest
 
+from maestune.campaign.evaluators import EvaluationSetup, check_measurable, prepare_evaluators
 from maestune.campaign.goals import Goals, measurable
-from maestune.campaign.judges import Judged, check_judgeable, prepare_judges
 from maestune.campaign.settings import Settings
 from maestune.data import load_images
 from maestune.errors import SettingsError
@@ -11,19 +11,19 @@ from maestune.types import Objective
 
 
 @pytest.fixture(scope="module")
-def judged() -> Judged:
+def evaluation() -> EvaluationSetup:
     settings = Settings.make(model="gan", data="digits", features="random", samples=200, report_samples=200)
-    return prepare_judges(settings, load_images("digits"), None, False, "cpu", lambda text: None)
+    return prepare_evaluators(settings, load_images("digits"), None, False, "cpu", lambda text: None)
 
 
 def goal(name: str) -> Goals:
     return Goals((Objective(name),))
 
 
-def test_what_the_judges_measure_is_accepted(judged: Judged) -> None:
-    for name in judged.floor:
-        check_judgeable(goal(name), judged)
-    check_judgeable(goal("fd_second"), judged)
+def test_what_the_judges_measure_is_accepted(evaluation: EvaluationSetup) -> None:
+    for name in evaluation.floor:
+        check_measurable(goal(name), evaluation)
+    check_measurable(goal("fd_second"), evaluation)
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def test_what_the_judges_measure_is_accepted(judged: Judged) -> None:
         ("fd_inf", r"It needs 260 samples, there are 200; give more with --samples"),
     ],
 )
-def test_what_they_cannot_measure_is_refused_with_the_reason(judged: Judged, name: str, why: str) -> None:
+def test_what_they_cannot_measure_is_refused_with_the_reason(evaluation: EvaluationSetup, name: str, why: str) -> None:
     with pytest.raises(SettingsError, match=f"\\({name}\\) cannot be measured on these data.*{why}"):
-        check_judgeable(goal(name), judged)
+        check_measurable(goal(name), evaluation)
 
 
-def test_scores_of_the_training_itself_are_no_matter_of_the_judges(judged: Judged) -> None:
-    check_judgeable(goal("bpd"), judged)
-    check_judgeable(goal("a_score_of_my_own"), Judged())
+def test_scores_of_the_training_itself_are_no_matter_of_the_judges(evaluation: EvaluationSetup) -> None:
+    check_measurable(goal("bpd"), evaluation)
+    check_measurable(goal("a_score_of_my_own"), EvaluationSetup())
 
 
 def test_captions_and_a_second_opinion_can_be_goals() -> None:

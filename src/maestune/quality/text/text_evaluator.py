@@ -1,4 +1,4 @@
-"""The judge of texts: what models make of held-out beginnings, against what really follows them.
+"""The evaluator of texts: what models make of held-out beginnings, against what really follows them.
 
 Intervals are those of half-samples over texts (see `interval`). Measured on Python's documentation, with 80 draws each of 100
 and of 200 pieces of 128 characters: they hold the mean of all draws in 88 to 100 % of cases. Novelty's is that of a share: in
@@ -35,8 +35,8 @@ PIECES_SEED = 0
 
 
 @dataclass(frozen=True)
-class TextJudge:
-    """Scores texts against those of a held-out part. Made by `TextJudge.prepare`; can be sent to other processes.
+class TextEvaluator:
+    """Scores texts against those of a held-out part. Made by `TextEvaluator.prepare`; can be sent to other processes.
 
     Samples are tokens (n_samples, P + length): the prompts that `data.prompts` gives, and `length` tokens that follow. Only
     what follows is scored; the prompt is what coherence and cost are told by. `metrics`: what it can measure.
@@ -60,10 +60,10 @@ class TextJudge:
         length: int,
         n_samples: int = DEFAULT_TEXTS,
         known: Known | None = None,
-    ) -> TextJudge:
-        """A judge for a part of the data, and for texts of `length` tokens behind their prompts.
+    ) -> TextEvaluator:
+        """An evaluator for a part of the data, and for texts of `length` tokens behind their prompts.
 
-        `known`: the training text as another judge of the same data has it (`known_text`), else it is read now. MetricError
+        `known`: the training text as another evaluator of the same data has it (`known_text`), else it is read now. MetricError
         where the part or the number of samples is too small.
         """
         if n_samples < 4:
@@ -76,7 +76,7 @@ class TextJudge:
         train = train_pieces(data, max(MOST_PIECES, n_samples), begun + length, generator)
         known = known_text(data, length, n_samples, eyes) if known is None else known
         real = RealTexts(held_out, texts_of(data, train, begun, eyes), known, vocabulary_of(data))
-        return TextJudge(split, eyes, n_samples, length, available_text_metrics(held_out), real, data)
+        return TextEvaluator(split, eyes, n_samples, length, available_text_metrics(held_out), real, data)
 
     @property
     def sees_with(self) -> str:
@@ -87,10 +87,10 @@ class TextJudge:
         """As many as there are: fewer texts would be asked to go on from other places."""
         return self.n_samples
 
-    def fewer(self, n_samples: int) -> TextJudge:
-        """This judge: it has no fewer."""
+    def fewer(self, n_samples: int) -> TextEvaluator:
+        """This evaluator: it has no fewer."""
         if n_samples != self.n_samples:
-            raise MetricError(f"Texts are judged {self.n_samples} at a time, as prepared; not {n_samples}.")
+            raise MetricError(f"Texts are evaluated {self.n_samples} at a time, as prepared; not {n_samples}.")
         return self
 
     def look(self, samples: Tensor) -> Texts:
@@ -101,8 +101,8 @@ class TextJudge:
         wanted = (self.n_samples, _prompt_tokens(self.data, self.split) + self.length)
         if tuple(samples.shape) != wanted:
             raise MetricError(
-                f"Texts of shape {tuple(samples.shape)} were given to a judge of {wanted} (texts, tokens with their prompts). "
-                "Scores at different numbers or lengths cannot be compared; give exactly these, or make a judge for others."
+                f"Texts of shape {tuple(samples.shape)} were given to an evaluator of {wanted} (texts, tokens with their prompts). "
+                "Scores at different numbers or lengths cannot be compared; give exactly these, or make an evaluator for others."
             )
         if samples.is_floating_point() or int(samples.min()) < 0 or int(samples.max()) >= self.data.tokenizer.size:
             raise MetricError(
@@ -115,8 +115,8 @@ class TextJudge:
         """`look` at the texts of several models, one after the other."""
         return [self.look(samples) for samples in several]
 
-    def on(self, device: str) -> TextJudge:
-        """This judge: its eyes are small, and what takes time in texts are statistics."""
+    def on(self, device: str) -> TextEvaluator:
+        """This evaluator: its eyes are small, and what takes time in texts are statistics."""
         return self
 
     def score(self, seen: Texts, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
@@ -202,7 +202,7 @@ def known_text(data: TextData, length: int, n_samples: int, eyes: Eyes) -> Known
     """The training text, with what counts as copied in texts of `length` tokens: told by the part to search with alone."""
     parts = data.train.split(DECODED_TOGETHER)
     known = Known.of(data.tokenizer.decode(part) for part in parts)
-    return known.judged_by(_real(data, "search", n_samples, length, eyes).made)
+    return known.with_reference(_real(data, "search", n_samples, length, eyes).made)
 
 
 def _real(data: TextData, split: Literal["search", "report"], n: int, length: int, eyes: Eyes) -> Texts:

@@ -1,4 +1,4 @@
-"""What a judge is: whoever holds samples against what is real, and says how good they are, always on equal terms.
+"""What an evaluator is: whoever holds samples against what is real, and says how good they are, always on equal terms.
 
 Equal terms: one way of looking, one reference set, one number of samples. Many scores depend on the number of samples,
 so values at different numbers must never meet in one comparison; `look` refuses any other number.
@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 from maestune.types import Score
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """Scores samples against a held-out part of the data. Can be sent to other processes.
 
-    What `look` sees is the judge's own matter (features of images, texts and their statistics); it is scored as often as
+    What `look` sees is the evaluator's own matter (features of images, texts and their statistics); it is scored as often as
     wanted without being looked at again.
     """
 
@@ -38,15 +38,15 @@ class Judge(Protocol):
 
     @property
     def sees_with(self) -> str:
-        """Fingerprint of what it looks with: scores are comparable between judges of the same, and only then."""
+        """Fingerprint of what it looks with: scores are comparable between evaluators of the same, and only then."""
         ...
 
     def fewest(self, metrics: Sequence[str]) -> int:
         """On how few samples these metrics can be measured by `fewer`."""
         ...
 
-    def fewer(self, n_samples: int) -> Judge:
-        """A judge of the first of the samples only: quicker, and on terms of its own. MetricError below `fewest`."""
+    def fewer(self, n_samples: int) -> Evaluator:
+        """An evaluator of the first of the samples only: quicker, and on terms of its own. MetricError below `fewest`."""
         ...
 
     def look(self, samples: Tensor) -> Any:
@@ -60,8 +60,8 @@ class Judge(Protocol):
         """`look` at the samples of several models, together where that is quicker."""
         ...
 
-    def on(self, device: str) -> Judge:
-        """The same judge, looking on a device."""
+    def on(self, device: str) -> Evaluator:
+        """The same evaluator, looking on a device."""
         ...
 
     def score(self, seen: Any, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
