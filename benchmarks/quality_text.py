@@ -43,7 +43,7 @@ from torch import Tensor
 from maestune.data import TextData, load_text
 from maestune.families.base import drawer
 from maestune.families.lm.family import LM, SAMPLE_TOKENS
-from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, prepare_eyes
+from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, prepare_text_models
 from maestune.training import Run, train
 from maestune.training.run import seeded
 
@@ -143,7 +143,7 @@ def failures(data: TextData, other: Tensor, n: int, steps: int) -> Mapping[str, 
 
 def measured(data: TextData, other: Tensor, n: int, seeds: int, steps: int) -> dict[str, Any]:
     """Values of every metric by failure and seed, what real text scores, and z."""
-    evaluator = TextEvaluator.prepare(data, "report", prepare_eyes(data), SAMPLE_TOKENS, n)
+    evaluator = TextEvaluator.prepare(data, "report", prepare_text_models(data), SAMPLE_TOKENS, n)
     whole = evaluator.look(pieces(data.search, n, evaluator.length + 32, 0))
 
     def scores(samples: Tensor) -> dict[str, float]:
@@ -164,7 +164,7 @@ def measured(data: TextData, other: Tensor, n: int, seeds: int, steps: int) -> d
     }
     known = evaluator.real.known
     copied = {"shortest": known.shortest, "usual": known.usual, "real": [p.length for p in evaluator.copied(whole)][:3]}
-    return {"real": noise, "values": found, "z": z, "copied": copied, "eyes": evaluator.eyes.description}
+    return {"real": noise, "values": found, "z": z, "copied": copied, "eyes": evaluator.models.description}
 
 
 def _z(metric: str, value: float, real: list[float]) -> float:

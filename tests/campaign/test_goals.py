@@ -211,7 +211,7 @@ def test_adherence_is_refused_where_nothing_sees_variety():
 
 
 def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real_images(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(learning, "MOST_SHOWN", 5000)  # eyes that have learnt little are enough for that
+    monkeypatch.setattr(learning, "MOST_SHOWN", 5000)  # extractors that have learnt little are enough for that
     order = torch.randperm(len(digits.train), generator=torch.Generator().manual_seed(0))
     known, unseen = (digits.train.take(part) for part in order.chunk(2))
     data = replace(digits, train=known, fingerprint="half")

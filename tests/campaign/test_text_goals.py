@@ -12,7 +12,7 @@ from maestune.data import TextData
 from maestune.errors import SettingsError
 from maestune.quality import DESCRIBED, METRICS
 from maestune.quality.text import TextEvaluator
-from maestune.quality.text import eyes as eyes_module
+from maestune.quality.text import text_models as text_models_module
 from maestune.quality.text.reader import fit_reader
 
 SMALL = {"context": 32, "width": 64, "layers": 2, "heads": 2, "batch_size": 8}
@@ -27,7 +27,7 @@ def cache(tmp_path_factory):
 def short_course(monkeypatch, cache):
     monkeypatch.setenv("MAESTUNE_CACHE", str(cache))
     monkeypatch.setattr(
-        eyes_module, "fit_reader", lambda text, generator: fit_reader(text, generator, multiply_adds=5e8)
+        text_models_module, "fit_reader", lambda text, generator: fit_reader(text, generator, multiply_adds=5e8)
     )
 
 

@@ -22,7 +22,9 @@ SMALL = {"network": "dit", "width": 64, "depth": 1, "batch_size": 32}
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAESTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(learning, "MOST_SHOWN", 5000)  # eyes that have learnt little: nothing here rests on what they see
+        patch.setattr(
+            learning, "MOST_SHOWN", 5000
+        )  # extractors that have learnt little: nothing here rests on what they see
         yield
 
 

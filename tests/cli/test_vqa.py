@@ -39,7 +39,9 @@ def run(command, *arguments):
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAESTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(learning, "MOST_SHOWN", 5000)  # eyes that have learnt little: nothing here rests on what they see
+        patch.setattr(
+            learning, "MOST_SHOWN", 5000
+        )  # extractors that have learnt little: nothing here rests on what they see
         yield
 
 
@@ -160,7 +162,7 @@ def test_from_python_the_same_and_another_model_is_another_score(folders, model,
     other = scored(vqa_models.blip2(tmp_path / "blip2"))
     assert one.asked.fingerprint != other.asked.fingerprint
     assert one.scores["vqa_score"] != other.scores["vqa_score"]
-    assert one.sight.fingerprint == other.sight.fingerprint
+    assert one.feature_space.fingerprint == other.feature_space.fingerprint
 
 
 def test_what_is_missing_is_told(folders, model, tmp_path):

@@ -133,7 +133,7 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> TextData:
 
 
 class Reading(TextEvaluator):
-    """An evaluator of texts that looks for copies alone: it needs no eyes."""
+    """An evaluator of texts that looks for copies alone: it needs no models."""
 
     def look(self, samples: torch.Tensor) -> Any:
         made = tuple(self.data.tokenizer.decode(row[self.begun :]) for row in samples.cpu())

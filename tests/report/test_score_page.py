@@ -21,12 +21,12 @@ from maestune.quality.catalogue import METRICS
 from maestune.quality.scoring.result import (
     ClassShares,
     Excerpt,
+    FeatureSpace,
     Measured,
     Picture,
     ScoreResult,
     Shown,
     Side,
-    Sight,
 )
 from maestune.quality.text.catalogue import TEXT_METRICS
 from maestune.report.labels import AXES
@@ -79,7 +79,7 @@ def made(*each: Measured, modality: str = "image", name: str = "samples", **more
         "fake": Side(name, 1000, 1000, "fedcba9876543210"),
         "measured": each,
         "reference": 558,
-        "sight": Sight("classifier", "aaaabbbbccccdddd", "a classifier", True, "It passed."),
+        "sight": FeatureSpace("classifier", "aaaabbbbccccdddd", "a classifier", True, "It passed."),
         "seed": 0,
     }
     return ScoreResult(**{**given, **more})  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ HOSTILE_RESULT = made(
     real=Side(HOSTILE, 10, 10, "x", (HOSTILE,)),
     shown=Shown((picture(HOSTILE),), (picture(HOSTILE),), (replace(picture(HOSTILE, beside=True), note=HOSTILE),)),
     classes=ClassShares((HOSTILE, "b"), (0.5, 0.5), (1.0, 0.0)),
-    sight=Sight("classifier", "x", HOSTILE, False, HOSTILE),
+    feature_space=FeatureSpace("classifier", "x", HOSTILE, False, HOSTILE),
     warnings=(HOSTILE,),
     notes=(HOSTILE,),
     options={"prompts": HOSTILE},

@@ -33,7 +33,7 @@ from maestune.quality import (
     self_test,
 )
 from maestune.quality.metric import SampleMetric
-from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, known_text, prepare_eyes
+from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, known_text, prepare_text_models
 from maestune.types import Score
 
 Say = Callable[[str], None]
@@ -127,17 +127,17 @@ def _check_asked(settings: Settings, data: Data | None, conditional: bool) -> No
 
 def _text_evaluators(settings: Settings, data: TextData, say: Say) -> tuple[dict[Split, Evaluator], list[str]]:
     n = settings.samples or DEFAULT_TEXTS
-    eyes = prepare_eyes(data, progress=say)
-    known = known_text(data, SAMPLE_TOKENS, n, eyes)
+    models = prepare_text_models(data, progress=say)
+    known = known_text(data, SAMPLE_TOKENS, n, models)
     n_report = report_samples(settings, n, data.size // (PROMPT_TOKENS + SAMPLE_TOKENS))
     evaluators: dict[Split, Evaluator] = {
-        "search": TextEvaluator.prepare(data, "search", eyes, SAMPLE_TOKENS, n, known),
-        "report": TextEvaluator.prepare(data, "report", eyes, SAMPLE_TOKENS, n_report, known),
+        "search": TextEvaluator.prepare(data, "search", models, SAMPLE_TOKENS, n, known),
+        "report": TextEvaluator.prepare(data, "report", models, SAMPLE_TOKENS, n_report, known),
     }
     copied = (
         f"A passage counts as copied from {known.shortest} characters on; so is {known.usual:.0%} of held-out text."
     )
-    return evaluators, [f"Texts are looked at with {eyes.description}.", copied]
+    return evaluators, [f"Text models: {models.description}.", copied]
 
 
 def _floor(evaluator: Evaluator, metrics: Sequence[str], settings: Settings) -> tuple[dict[str, Score], dict[str, str]]:

@@ -83,7 +83,7 @@ class Prepared:
             "seed": str(settings.seed),
             "strategy": settings.strategy,
             "samples": ", ".join(f"{t['samples']} in the {stage}" for stage, t in self.terms(None).items()) or "none",
-            **({"features": self.setup.evaluators["search"].sees_with} if self.setup.evaluators else {}),
+            **({"features": self.setup.evaluators["search"].fingerprint} if self.setup.evaluators else {}),
             "rungs": f"{settings.rungs} of eta {settings.eta}",
             **{f"parameter {param.name}": _in_words(param) for param in self.space},
         }

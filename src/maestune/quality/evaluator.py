@@ -37,7 +37,7 @@ class Evaluator(Protocol):
         ...
 
     @property
-    def sees_with(self) -> str:
+    def fingerprint(self) -> str:
         """Fingerprint of what it looks with: scores are comparable between evaluators of the same, and only then."""
         ...
 

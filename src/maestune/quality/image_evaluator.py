@@ -147,7 +147,7 @@ class ImageEvaluator:
         return None if label is None else label.numpy()
 
     @property
-    def sees_with(self) -> str:
+    def fingerprint(self) -> str:
         """Fingerprint of the extractor, and of who is asked about samples."""
         own = self.extractor.fingerprint
         return own if self.answerer is None else f"{own}, asked {self.answerer.fingerprint}"

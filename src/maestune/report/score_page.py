@@ -65,7 +65,7 @@ def _verdict(result: ScoreResult, view: ScoreView) -> Markup:
     facts = (
         ("Scored", f"{counted(result)} of {result.fake.found:,}"),
         ("Held against", f"{result.reference:,} held-out"),
-        ("Feature extractor", result.sight.kind),
+        ("Feature extractor", result.feature_space.kind),
         ("Seed", str(result.seed)),
     )
     told = Markup("").join((Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, text) for name, text in facts))
@@ -83,16 +83,16 @@ def _warnings(result: ScoreResult) -> Markup:
 
 
 def _how(result: ScoreResult) -> Markup:
-    real, fake, sight = result.real, result.fake, result.sight
+    real, fake, feature_space = result.real, result.fake, result.feature_space
     unit = "images" if result.modality == "image" else "characters"
     computed = [
         ("Real data", f"{real.source} ({real.found:,} {unit}, content {real.fingerprint})"),
         ("Reference", f"{result.reference:,} held-out, of the part that the finals of a campaign are scored on too"),
         ("Samples", f"{fake.source} ({fake.used:,} of {fake.found:,}, content {fake.fingerprint})"),
-        ("Feature extractor", sight.description),
-        ("Feature space", f"{sight.fingerprint}: values in another one, at another number of samples or against other real data are not comparable"),
+        ("Feature extractor", feature_space.description),
+        ("Feature space", f"{feature_space.fingerprint}: values in another one, at another number of samples or against other real data are not comparable"),
     ]  # fmt: skip
-    computed += [("Self-test", sight.sentence)] if sight.sentence else []
+    computed += [("Self-test", feature_space.sentence)] if feature_space.sentence else []
     cards = Markup("").join(
         (
             Markup('<div class="card"><h3>{}</h3><dl class="pairs">{}</dl></div>').format(title, _pairs(pairs))

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from maestune.data import ImageData, load_images
 from maestune.data.text import blocks
-from maestune.quality.text import eyes
+from maestune.quality.text import text_models
 from maestune.quality.text.reader import fit_reader
 
 HELD_BACK = 400  # digits that are in no part of the real data: what a perfect model would make
@@ -24,7 +24,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAESTUNE_CACHE", str(folder))
         # Readers that have learnt a sixtieth of what they would: enough to tell words from noise.
-        patch.setattr(eyes, "fit_reader", partial(fit_reader, multiply_adds=1e9))
+        patch.setattr(text_models, "fit_reader", partial(fit_reader, multiply_adds=1e9))
         yield folder
 
 

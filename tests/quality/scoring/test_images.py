@@ -10,7 +10,7 @@ import torch
 from maestune.data import ImageData, load_images, to_float
 from maestune.errors import DataError, MetricError, SettingsError
 from maestune.quality.features.damages import blurred
-from maestune.quality.scoring import eyes
+from maestune.quality.scoring import image_models
 from maestune.quality.scoring import images as scoring
 from maestune.quality.scoring.result import ScoreResult
 from maestune.quality.scoring.samples import score_samples
@@ -54,9 +54,9 @@ def test_what_the_numbers_rest_on_stands_beside_them(
     assert perfect.fake.used == perfect.fake.found == len(fresh)
     assert perfect.reference == len(real.report)
     assert perfect.real.fingerprint == real.fingerprint
-    assert perfect.sight.kind == "classifier"
-    assert len(perfect.sight.fingerprint) == 16
-    assert perfect.sight.passed
+    assert perfect.feature_space.kind == "classifier"
+    assert len(perfect.feature_space.fingerprint) == 16
+    assert perfect.feature_space.passed
     assert any("few" in note for note in perfect.notes)
 
 
@@ -258,7 +258,7 @@ def test_what_was_asked_for_is_told_by_labels_whatever_the_extractor_knows(
 
 def test_random_features_are_held_beside_what_the_data_teach(real: ImageData, fresh: torch.Tensor) -> None:
     result = score_samples(real, fresh[:50], metrics=["fd", "fd_second"], features="random")
-    assert result.sight.kind == "random"
+    assert result.feature_space.kind == "random"
     assert result.classes is None
     assert result.scores["fd_second"] == scored(real, fresh[:50], ("fd",)).scores["fd"]
 
@@ -291,17 +291,17 @@ def test_captions_can_be_asked_for_where_the_real_images_have_some(
 def test_a_judge_that_fails_is_refused_unless_it_was_named(
     real: ImageData, fresh: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = eyes.self_test
+    test = image_models.self_test
 
     def failing(*args: object, **kwargs: object) -> object:
         return replace(test(*args, **kwargs), passed=False, sentence="It is blind.")
 
-    monkeypatch.setattr(eyes, "self_test", failing)
+    monkeypatch.setattr(image_models, "self_test", failing)
     with pytest.raises(MetricError, match=r"It is blind\. .*insist on these with --features classifier"):
         score_samples(real, fresh[:50], metrics=["fd"])
     result = score_samples(real, fresh[:50], metrics=["fd"], features="classifier")
     assert result.warnings[0] == "It is blind."
-    assert result.sight.passed is False
+    assert result.feature_space.passed is False
 
 
 def test_what_cannot_be_measured_is_left_out_unless_it_was_named(
@@ -355,10 +355,10 @@ def test_wrong_settings_name_the_repair(
 
 def test_values_are_those_of_the_finals_of_a_campaign(real: ImageData, fresh: torch.Tensor) -> None:
     result = scored(real, fresh, ("fd", "recall"))
-    extractor = eyes.choose("auto", real)
+    extractor = image_models.choose("auto", real)
     evaluator = scoring.ImageEvaluator.prepare(real, "report", extractor, len(fresh))
     assert result.scores == evaluator.score(evaluator.look(to_float(fresh)), ["fd", "recall"], intervals=True)
-    assert result.sight.fingerprint == extractor.fingerprint
+    assert result.feature_space.fingerprint == extractor.fingerprint
 
 
 def test_real_images_that_lie_in_a_file_score_as_those_in_memory(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from maestune.data import TextData, load_text
-from maestune.quality.text import Eyes, prepare_eyes
-from maestune.quality.text import eyes as eyes_module
+from maestune.quality.text import TextModels, prepare_text_models
+from maestune.quality.text import text_models as text_models_module
 
 NOUNS = [
     "river",
@@ -87,15 +87,15 @@ def prose_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short_course() -> Iterator[None]:
     """Readers that learn for a second."""
     patch = pytest.MonkeyPatch()
-    whole = eyes_module.fit_reader
-    patch.setattr(eyes_module, "fit_reader", lambda text, generator: whole(text, generator, multiply_adds=8e9))
+    whole = text_models_module.fit_reader
+    patch.setattr(text_models_module, "fit_reader", lambda text, generator: whole(text, generator, multiply_adds=8e9))
     yield None
     patch.undo()
 
 
 @pytest.fixture(scope="session")
-def prose_eyes(prose_data: TextData, prose_cache: Path, short_course: object) -> Eyes:
-    return prepare_eyes(prose_data, cache=prose_cache)
+def prose_models(prose_data: TextData, prose_cache: Path, short_course: object) -> TextModels:
+    return prepare_text_models(prose_data, cache=prose_cache)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from maestune.quality.interval import half_samples
 from maestune.quality.metric import everyone
-from maestune.quality.text import Eyes
+from maestune.quality.text import TextModels
 from maestune.quality.text.copying import Known
 from maestune.quality.text.reader import surprise
 from maestune.quality.text.reading import (
@@ -54,18 +54,18 @@ def test_likeness_is_one_like_real_and_zero_like_shuffled() -> None:
     assert likeness(np.array([0.3, 0.0, 0.6, -0.3]), 0.3) == pytest.approx([1, 0, 0, -1])
 
 
-def test_cost_is_pooled_over_characters(prose_eyes: Eyes) -> None:
+def test_cost_is_pooled_over_characters(prose_models: TextModels) -> None:
     begun, made = ("The ", "", "x"), ("river sees the garden.", "zq zq", "")
-    texts = Texts(begun, made, prose_eyes)
-    nats = surprise(prose_eyes.oracle, begun, made)
+    texts = Texts(begun, made, prose_models)
+    nats = surprise(prose_models.oracle, begun, made)
     members = np.array([[True, True, True], [True, False, True], [False, False, True]])
     expected = [nats.sum() / 27, nats[0] / 22, 0.0]
     assert bits_per_character(texts, members) == pytest.approx(np.array(expected) / math.log(2))
     assert pooled(np.ones(3), np.zeros(3), members).tolist() == [0, 0, 0]
 
 
-def test_texts_with_nothing_in_them_have_no_pairings(prose_eyes: Eyes) -> None:
-    empty = Texts(("",) * 8, ("",) * 8, prose_eyes)
+def test_texts_with_nothing_in_them_have_no_pairings(prose_models: TextModels) -> None:
+    empty = Texts(("",) * 8, ("",) * 8, prose_models)
     found = pairings_of(empty)
     assert (found.prompt, found.long) == (None, None)
     assert empty.embedded.shape == empty.ends[0].shape
@@ -75,13 +75,13 @@ def test_texts_with_nothing_in_them_have_no_pairings(prose_eyes: Eyes) -> None:
 @pytest.mark.parametrize("usual", [0.0, 0.03])
 @pytest.mark.parametrize(("share", "part"), [(0.005, 1.0), (0.03, 1.0), (0.1, 0.5), (0.5, 1.0), (1.0, 0.4)])
 def test_the_interval_of_novelty_holds_the_expected_value(
-    share: float, part: float, usual: float, prose_eyes: Eyes
+    share: float, part: float, usual: float, prose_models: TextModels
 ) -> None:
     # Of some texts a part is copied; how much of all is, varies with which texts were drawn.
     rng = np.random.default_rng(0)
     n, held, values = 100, [], []
     members = np.concatenate([everyone(n), half_samples(n, rng)])
-    copies, texts = Copies(Known.of(""), usual), Texts(("",) * n, ("",) * n, prose_eyes)
+    copies, texts = Copies(Known.of(""), usual), Texts(("",) * n, ("",) * n, prose_models)
     assert NOVELTY.intervals is not None
     for _ in range(200):
         lengths = rng.integers(100, 160, n).astype(np.float64)

@@ -11,7 +11,7 @@ from torch import Tensor
 from maestune.data import TextData
 from maestune.errors import MetricError
 from maestune.quality import DESCRIBED, Evaluator
-from maestune.quality.text import TEXT_METRICS, Eyes, TextEvaluator, find_text_metric
+from maestune.quality.text import TEXT_METRICS, TextEvaluator, TextModels, find_text_metric
 from maestune.quality.text.pieces import held_out_pieces, train_pieces
 
 N, LENGTH = 60, 96
@@ -19,8 +19,8 @@ ALL = tuple(TEXT_METRICS)
 
 
 @pytest.fixture(scope="module")
-def evaluator(prose_data: TextData, prose_eyes: Eyes) -> TextEvaluator:
-    return TextEvaluator.prepare(prose_data, "search", prose_eyes, LENGTH, N)
+def evaluator(prose_data: TextData, prose_models: TextModels) -> TextEvaluator:
+    return TextEvaluator.prepare(prose_data, "search", prose_models, LENGTH, N)
 
 
 def prompts(evaluator: TextEvaluator) -> Tensor:
@@ -160,8 +160,10 @@ def test_order_of_texts_means_nothing(evaluator: TextEvaluator) -> None:
         assert one[name] == pytest.approx(other[name], rel=1e-6), name
 
 
-def test_each_split_is_its_own_reference(evaluator: TextEvaluator, prose_data: TextData, prose_eyes: Eyes) -> None:
-    report = TextEvaluator.prepare(prose_data, "report", prose_eyes, LENGTH, N, evaluator.real.known)
+def test_each_split_is_its_own_reference(
+    evaluator: TextEvaluator, prose_data: TextData, prose_models: TextModels
+) -> None:
+    report = TextEvaluator.prepare(prose_data, "report", prose_models, LENGTH, N, evaluator.real.known)
     assert report.real.known is evaluator.real.known
     own = held_out_pieces(prose_data, "report", N, LENGTH)
     assert values(report, own)["cluster_js"] == 0
@@ -186,18 +188,18 @@ def test_another_number_length_or_kind_is_refused(evaluator: TextEvaluator) -> N
             evaluator.look(wrong)
 
 
-def test_too_little_to_judge_by_is_refused(prose_data: TextData, prose_eyes: Eyes) -> None:
+def test_too_little_to_judge_by_is_refused(prose_data: TextData, prose_models: TextModels) -> None:
     with pytest.raises(MetricError, match="3 texts"):
-        TextEvaluator.prepare(prose_data, "search", prose_eyes, LENGTH, 3)
+        TextEvaluator.prepare(prose_data, "search", prose_models, LENGTH, 3)
     with pytest.raises(MetricError, match="the search part has 100 tokens"):
-        TextEvaluator.prepare(replace(prose_data, search=prose_data.search[:100]), "search", prose_eyes, LENGTH, N)
+        TextEvaluator.prepare(replace(prose_data, search=prose_data.search[:100]), "search", prose_models, LENGTH, N)
     with pytest.raises(MetricError, match="Did you mean cluster_js"):
         find_text_metric("clusterjs")
 
 
-def test_coherence_is_not_measured_where_real_text_has_none(prose_data: TextData, prose_eyes: Eyes) -> None:
+def test_coherence_is_not_measured_where_real_text_has_none(prose_data: TextData, prose_models: TextModels) -> None:
     mixed = prose_data.search[torch.randperm(len(prose_data.search), generator=torch.Generator().manual_seed(0))]
-    evaluator = TextEvaluator.prepare(replace(prose_data, search=mixed), "search", prose_eyes, LENGTH, N)
+    evaluator = TextEvaluator.prepare(replace(prose_data, search=mixed), "search", prose_models, LENGTH, N)
     assert set(ALL) - set(evaluator.metrics) == {"prompt_coherence", "long_coherence"}
     with pytest.raises(MetricError, match="prompt_coherence cannot be measured"):
         evaluator.score(evaluator.look(fresh(evaluator)), ["prompt_coherence"])

@@ -1,4 +1,4 @@
-"""Extractors kept on disk, so that every process and every later campaign on the same data sees with the same eyes.
+"""Extractors kept on disk, so that every process and every later campaign on the same data extracts the same features.
 
 A file each, named by what it depends on: the data's fingerprint, the kind, the seed, and `VERSION`.
 """

@@ -1,4 +1,4 @@
-"""Eyes that others have trained, from files on this machine: DINOv2, CLIP, and any network in TorchScript.
+"""Pretrained feature extractors from files on this machine: DINOv2, CLIP, and any network in TorchScript.
 
 What a network is, is told by the SHA-256 of its files, which stands in the fingerprint together with the preprocessing.
 Features stay as the network gives them: Fréchet distances in them can then be held against published ones (at the same

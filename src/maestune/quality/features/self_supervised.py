@@ -1,4 +1,4 @@
-"""Eyes that learn without labels: two views of an image should be seen alike, and different images differently.
+"""Feature extractors that learn without labels: two views of an image should be seen alike, and different images differently.
 
 VICReg (Bardes et al. 2022, arXiv:2105.04906): the features of two views of an image are pulled together, while
 each feature must keep varying over the images (variance) and no two may say the same (covariance). No negatives, hence

@@ -117,7 +117,7 @@ def refusal(test: SelfTest) -> str | None:
         return None
     return (
         f"{test.sentence} A campaign would be led by what it cannot see. Look with: maestune features check DATA; choose "
-        "other eyes (--features ssl, random, or dinov2:PATH), give more images, or insist by naming it: --features NAME."
+        "another extractor (--features ssl, random, or dinov2:PATH), give more images, or insist by naming it: --features NAME."
     )
 
 

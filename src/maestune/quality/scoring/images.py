@@ -24,9 +24,9 @@ from maestune.quality.features.choice import AUTO, parse_features
 from maestune.quality.features.vqa import check_vqa
 from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
-from maestune.quality.scoring.eyes import Eyes, choose_eyes
 from maestune.quality.scoring.fakes import Fakes, find_folder, go_through, read_fakes
 from maestune.quality.scoring.folders import Folder
+from maestune.quality.scoring.image_models import ImageModels, choose_image_models
 from maestune.quality.scoring.looking import NO_IMAGES, described, floor_seen, looked, parts_of
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, number_notes, skipped_note
 from maestune.quality.scoring.pictures import not_new, shown_images
@@ -74,14 +74,14 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
             "vqa: nothing can be asked about samples that were asked for no captions; give --prompts FILE with a column "
             "caption, or leave --vqa out."
         )
-    eyes = choose_eyes(request.features, data, "caption" in conditions, request.vqa, request.device, tell)
+    models = choose_image_models(request.features, data, "caption" in conditions, request.vqa, request.device, tell)
     # The part for the verdict, as in the finals of a campaign: values can be held beside its own.
     evaluator = ImageEvaluator.prepare(
-        data, "report", eyes.extractor, len(given), conditions=conditions, second=eyes.second, reader=eyes.reader,
-        answerer=eyes.answerer, captions=captions,
+        data, "report", models.extractor, len(given), conditions=conditions, second=models.second, reader=models.reader,
+        answerer=models.answerer, captions=captions,
     )  # fmt: skip
     names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
-    fakes, seen = _looked(given, data, eyes, request.workers, tell)
+    fakes, seen = _looked(given, data, models, request.workers, tell)
     if fakes.names != given.names:  # of a folder not all could be read
         conditions, captions, asked_note = _asked(request, fakes.names, fakes.labels, data)
         evaluator = _evaluator_of(evaluator, len(fakes), conditions, data)
@@ -89,12 +89,12 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
     seen = described(evaluator, seen, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
     values, floors, notes = _measured(request, evaluator, names, seen, tell)
     tell("Choosing what to show")
-    warnings = [*eyes.warnings, *not_new(fakes, data.report, data.train)]
+    warnings = [*models.warnings, *not_new(fakes, data.report, data.train)]
     read = (data.note, skipped_note("real images", data.skipped), *fakes.notes, skipped_note("samples", fakes.skipped))
     notes = [
         *read,
         asked_note,
-        *eyes.notes,
+        *models.notes,
         *number_notes(len(fakes), len(data.report)),
         evaluator.left_out_note,
         evaluator.floor_note,
@@ -106,10 +106,10 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         fake=_fake_side(request, fakes),
         measured=tuple(Measured(METRICS[name], values[name], floors.get(name)) for name in names if name in values),
         reference=len(data.report),
-        sight=eyes.sight,
+        feature_space=models.feature_space,
         seed=request.seed,
         classes=_shares(evaluator, seen, data),
-        asked=eyes.asked,
+        asked=models.asked,
         shown=shown_images(evaluator, seen, fakes, data.train),
         warnings=tuple(warnings),
         notes=tuple(filter(None, notes)),
@@ -122,18 +122,20 @@ def _given(request: ImageRequest, data: ImageData, tell: Tell) -> Fakes | Folder
     return folder or read_fakes(request.fake, data.shape, request.samples, request.seed, tell)
 
 
-def _looked(given: Fakes | Folder, data: ImageData, eyes: Eyes, workers: int, tell: Tell) -> tuple[Fakes, Features]:
+def _looked(
+    given: Fakes | Folder, data: ImageData, models: ImageModels, workers: int, tell: Tell
+) -> tuple[Fakes, Features]:
     """The samples, and their features."""
     if isinstance(given, Fakes):
         assert given.images is not None
         tell(f"Looking at {len(given):,} samples")
-        return given, looked(parts_of(given.images), eyes.extractor, eyes.second, workers)
+        return given, looked(parts_of(given.images), models.extractor, models.second, workers)
     read: list[Fakes] = []
 
     def parts() -> Iterator[Tensor]:
         read.append((yield from go_through(given, data.shape, tell)))
 
-    seen = looked(parts(), eyes.extractor, eyes.second, workers)
+    seen = looked(parts(), models.extractor, models.second, workers)
     return read[0], seen
 
 

@@ -1,6 +1,6 @@
 """What `maestune score` finds: how good given samples are beside real data, whoever made them.
 
-The same evaluators as in a campaign. What is held against what, how many they were, and by which eyes stands in the result, since
+The same evaluators as in a campaign. What is held against what, how many they were, and in which feature space stands in the result, since
 none of its numbers means anything without.
 """
 
@@ -46,7 +46,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Sight:
+class FeatureSpace:
     """The way of looking: values are comparable between results of equal `fingerprint`, `used` and reference, and only then.
 
     `passed`: whether it passed its self-test, whose `sentence` says how; None where there is none.
@@ -124,11 +124,11 @@ class ScoreResult:
     fake: Side
     measured: tuple[Measured, ...]
     reference: int
-    sight: Sight
+    feature_space: FeatureSpace
     seed: int
     options: Mapping[str, str] = field(default_factory=dict[str, str])  # as on the command line
     classes: ClassShares | None = None
-    asked: Sight | None = None
+    asked: FeatureSpace | None = None
     shown: Shown = field(default_factory=Shown)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ class ScoreResult:
             "real": {**_side(self.real), "reference": self.reference},
             "fake": _side(self.fake),
             "metrics": {each.metric.name: _measured(each) for each in self.measured},
-            "features": asdict(self.sight),
+            "features": asdict(self.feature_space),
             "vqa": None if self.asked is None else asdict(self.asked),
             "classes": None if self.classes is None else {k: list(v) for k, v in vars(self.classes).items()},
             "shown": {

@@ -21,11 +21,11 @@ from maestune.errors import DataError, SettingsError
 from maestune.quality.scoring.excerpts import shown_texts
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, skipped_note
 from maestune.quality.scoring.passages import FakeTexts, pieces_like, read_fake_texts
-from maestune.quality.scoring.result import Measured, ScoreResult, Side, Sight
+from maestune.quality.scoring.result import FeatureSpace, Measured, ScoreResult, Side
 from maestune.quality.text.catalogue import TEXT_METRICS, available_text_metrics
 from maestune.quality.text.copying import Known
-from maestune.quality.text.eyes import Eyes, decoded, prepare_eyes, vocabulary_of
 from maestune.quality.text.text_evaluator import DEFAULT_TEXTS, MOST_PIECES, TextEvaluator
+from maestune.quality.text.text_models import TextModels, decoded, prepare_text_models, vocabulary_of
 from maestune.quality.text.texts import RealTexts, Texts
 from maestune.types import Score
 
@@ -75,11 +75,11 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
     real = _Real.read(request.real, tell)
     fakes = read_fake_texts(request.fake, request.samples, request.seed, request.prompts, tell)
     _check_length(real, fakes)
-    eyes = prepare_eyes(real.data, pretrained=pretrained, progress=tell).on(request.device)
-    evaluator = _evaluator(real, fakes, eyes, request.seed)
+    models = prepare_text_models(real.data, pretrained=pretrained, progress=tell).on(request.device)
+    evaluator = _evaluator(real, fakes, models, request.seed)
     names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, fakes))
     tell(f"Looking at {len(fakes):,} texts")
-    seen = Texts(fakes.begun, fakes.made, eyes)
+    seen = Texts(fakes.begun, fakes.made, models)
     values, floors, notes = measure(
         names,
         {name: TEXT_METRICS[name].kind.name for name in names},
@@ -98,25 +98,25 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
             Measured(TEXT_METRICS[name], values[name], floors.get(name)) for name in names if name in values
         ),
         reference=len(evaluator.real.held_out),
-        sight=Sight("embedder" if pretrained else "readers", eyes.fingerprint, eyes.description),
+        feature_space=FeatureSpace("embedder" if pretrained else "readers", models.fingerprint, models.description),
         seed=request.seed,
         shown=shown_texts(evaluator, seen, fakes.names),
         notes=tuple(filter(None, notes)),
     )
 
 
-def _evaluator(real: _Real, fakes: FakeTexts, eyes: Eyes, seed: int) -> TextEvaluator:
+def _evaluator(real: _Real, fakes: FakeTexts, models: TextModels, seed: int) -> TextEvaluator:
     """An evaluator who holds each sample against a piece of held-out text of its own length."""
     n = len(fakes)
-    held_out = Texts(*pieces_like(real.held_out, fakes.begun, fakes.made, np.arange(n) / n), eyes)
+    held_out = Texts(*pieces_like(real.held_out, fakes.begun, fakes.made, np.arange(n) / n), models)
     rows = np.arange(max(n, MOST_PIECES)) % n
     begun, made = [fakes.begun[i] for i in rows], [fakes.made[i] for i in rows]
-    train = Texts(*pieces_like(real.training, begun, made, np.random.default_rng(seed).random(len(rows))), eyes)
+    train = Texts(*pieces_like(real.training, begun, made, np.random.default_rng(seed).random(len(rows))), models)
     known = Known.of(real.training).with_reference(
         pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n)[1]
     )
     texts = RealTexts(held_out, train, known, vocabulary_of(real.data))
-    return TextEvaluator("report", eyes, n, 0, available_text_metrics(held_out, fakes.prompted), texts, real.data)
+    return TextEvaluator("report", models, n, 0, available_text_metrics(held_out, fakes.prompted), texts, real.data)
 
 
 def _floor(
@@ -126,10 +126,10 @@ def _floor(
     n = len(fakes)
     fresh = [name for name in names if TEXT_METRICS[name].sees_copies]
     places = np.random.default_rng([seed, 1]).permutation(n) / n
-    pieces = Texts(*pieces_like(real.training, fakes.begun, fakes.made, places), evaluator.eyes)
+    pieces = Texts(*pieces_like(real.training, fakes.begun, fakes.made, places), evaluator.models)
     found = evaluator.score(pieces, [name for name in names if name not in fresh], intervals=True)
     if fresh:
-        others = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), evaluator.eyes)
+        others = Texts(*pieces_like(real.others, fakes.begun, fakes.made, np.arange(n) / n), evaluator.models)
         found |= evaluator.score(others, fresh, intervals=True)
     return {name: found[name] for name in names}
 

@@ -11,14 +11,14 @@ from torch import Tensor
 from maestune.data import TextData
 from maestune.data.spec import Split
 from maestune.errors import MetricError
-from maestune.quality.text.eyes import Eyes
+from maestune.quality.text.text_models import TextModels
 from maestune.quality.text.texts import Texts
 
 
-def texts_of(data: TextData, tokens: Tensor, begun: int, eyes: Eyes) -> Texts:
+def texts_of(data: TextData, tokens: Tensor, begun: int, models: TextModels) -> Texts:
     """Rows of tokens (N, T) as texts, of which the first `begun` tokens are the beginning."""
     decode = data.tokenizer.decode
-    return Texts(tuple(decode(row[:begun]) for row in tokens), tuple(decode(row[begun:]) for row in tokens), eyes)
+    return Texts(tuple(decode(row[:begun]) for row in tokens), tuple(decode(row[begun:]) for row in tokens), models)
 
 
 def held_out_pieces(data: TextData, split: Split, n: int, length: int) -> Tensor:

@@ -24,8 +24,8 @@ from maestune.errors import MetricError
 from maestune.quality.interval import scores
 from maestune.quality.text.catalogue import available_text_metrics, find_text_metric
 from maestune.quality.text.copying import Known, Passage
-from maestune.quality.text.eyes import DECODED_TOGETHER, Eyes, vocabulary_of
 from maestune.quality.text.pieces import held_out_pieces, texts_of, train_pieces
+from maestune.quality.text.text_models import DECODED_TOGETHER, TextModels, vocabulary_of
 from maestune.quality.text.texts import RealTexts, TextKind, Texts
 from maestune.types import Score
 
@@ -43,7 +43,7 @@ class TextEvaluator:
     """
 
     split: Literal["search", "report"]
-    eyes: Eyes
+    models: TextModels
     n_samples: int
     length: int
     metrics: tuple[str, ...]
@@ -56,7 +56,7 @@ class TextEvaluator:
     def prepare(
         data: TextData,
         split: Literal["search", "report"],
-        eyes: Eyes,
+        models: TextModels,
         length: int,
         n_samples: int = DEFAULT_TEXTS,
         known: Known | None = None,
@@ -70,18 +70,18 @@ class TextEvaluator:
             raise MetricError(
                 f"{n_samples} texts cannot be scored with an interval; use at least 4, better {DEFAULT_TEXTS}."
             )
-        held_out = _real(data, split, n_samples, length, eyes)
+        held_out = _real(data, split, n_samples, length, models)
         begun = _prompt_tokens(data, split)
         generator = torch.Generator().manual_seed(PIECES_SEED)
         train = train_pieces(data, max(MOST_PIECES, n_samples), begun + length, generator)
-        known = known_text(data, length, n_samples, eyes) if known is None else known
-        real = RealTexts(held_out, texts_of(data, train, begun, eyes), known, vocabulary_of(data))
-        return TextEvaluator(split, eyes, n_samples, length, available_text_metrics(held_out), real, data)
+        known = known_text(data, length, n_samples, models) if known is None else known
+        real = RealTexts(held_out, texts_of(data, train, begun, models), known, vocabulary_of(data))
+        return TextEvaluator(split, models, n_samples, length, available_text_metrics(held_out), real, data)
 
     @property
-    def sees_with(self) -> str:
-        """Fingerprint of the eyes."""
-        return self.eyes.fingerprint
+    def fingerprint(self) -> str:
+        """Fingerprint of the models."""
+        return self.models.fingerprint
 
     def fewest(self, metrics: Sequence[str]) -> int:
         """As many as there are: fewer texts would be asked to go on from other places."""
@@ -109,14 +109,14 @@ class TextEvaluator:
                 f"The texts are no numbers of tokens 0 … {self.data.tokenizer.size - 1} ({samples.dtype}, {samples.min().item():g} … "
                 f"{samples.max().item():g}); give what the data's tokenizer encodes to."
             )
-        return texts_of(self.data, samples.detach().cpu(), wanted[1] - self.length, self.eyes)
+        return texts_of(self.data, samples.detach().cpu(), wanted[1] - self.length, self.models)
 
     def look_all(self, several: Sequence[Tensor]) -> list[Texts]:
         """`look` at the texts of several models, one after the other."""
         return [self.look(samples) for samples in several]
 
     def on(self, device: str) -> TextEvaluator:
-        """This evaluator: its eyes are small, and what takes time in texts are statistics."""
+        """This evaluator; its models are small, and the statistics of texts run on the CPU."""
         return self
 
     def score(self, seen: Texts, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
@@ -143,10 +143,10 @@ class TextEvaluator:
         begun = _prompt_tokens(self.data, self.split)
         pieces = train_pieces(self.data, self.n_samples, begun + self.length, generator)
         known = [name for name in metrics if name not in fresh]
-        found = self.score(texts_of(self.data, pieces, begun, self.eyes), known, intervals=True)
+        found = self.score(texts_of(self.data, pieces, begun, self.models), known, intervals=True)
         if fresh:
             other: Literal["search", "report"] = "search" if self.split == "report" else "report"
-            others = _real(self.data, other, self.n_samples, self.length, self.eyes)
+            others = _real(self.data, other, self.n_samples, self.length, self.models)
             found |= self.score(others, fresh, intervals=True)
         return {name: found[name] for name in metrics}
 
@@ -198,15 +198,15 @@ class TextEvaluator:
         return self._references[kind.name]
 
 
-def known_text(data: TextData, length: int, n_samples: int, eyes: Eyes) -> Known:
+def known_text(data: TextData, length: int, n_samples: int, models: TextModels) -> Known:
     """The training text, with what counts as copied in texts of `length` tokens: told by the part to search with alone."""
     parts = data.train.split(DECODED_TOGETHER)
     known = Known.of(data.tokenizer.decode(part) for part in parts)
-    return known.with_reference(_real(data, "search", n_samples, length, eyes).made)
+    return known.with_reference(_real(data, "search", n_samples, length, models).made)
 
 
-def _real(data: TextData, split: Literal["search", "report"], n: int, length: int, eyes: Eyes) -> Texts:
-    return texts_of(data, held_out_pieces(data, split, n, length), _prompt_tokens(data, split), eyes)
+def _real(data: TextData, split: Literal["search", "report"], n: int, length: int, models: TextModels) -> Texts:
+    return texts_of(data, held_out_pieces(data, split, n, length), _prompt_tokens(data, split), models)
 
 
 def _prompt_tokens(data: TextData, split: Literal["search", "report"]) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 
 from maestune.quality.metric import Array, Members, Reference, SampleKind, SampleMetric
 from maestune.quality.text.copying import Known
-from maestune.quality.text.eyes import Eyes
 from maestune.quality.text.ngrams import Grams, grams
 from maestune.quality.text.reader import surprise
+from maestune.quality.text.text_models import TextModels
 from maestune.quality.text.words import words
 
 MOST_WORDS = 4  # in a sequence
@@ -28,7 +28,7 @@ class Texts:
 
     begun: tuple[str, ...]
     made: tuple[str, ...]
-    eyes: Eyes = field(repr=False, compare=False)
+    models: TextModels = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.made)
@@ -46,25 +46,25 @@ class Texts:
     @cached_property
     def embedded(self) -> Array:
         """What each is like, (N, d)."""
-        return self.eyes.embedder.embed(self.made)
+        return self.models.embedder.embed(self.made)
 
     @cached_property
     def beginnings(self) -> Array:
         """What that is like which each goes on from, (N, d)."""
-        return self.eyes.embedder.embed(self.begun)
+        return self.models.embedder.embed(self.begun)
 
     @cached_property
     def ends(self) -> tuple[Array, Array]:
         """What the first and the last third of each is like, (N, d) both."""
         firsts = [text[: max(len(text) // 3, 1)] for text in self.made]
         lasts = [text[-max(len(text) // 3, 1) :] for text in self.made]
-        return self.eyes.embedder.embed(firsts), self.eyes.embedder.embed(lasts)
+        return self.models.embedder.embed(firsts), self.models.embedder.embed(lasts)
 
     @cached_property
     def cost(self) -> tuple[Array, Array]:
         """Nats that each costs the oracle, and how many characters it has, (N,) both."""
         lengths = np.array([len(text) for text in self.made], dtype=np.float64)
-        return surprise(self.eyes.oracle, self.begun, self.made), lengths
+        return surprise(self.models.oracle, self.begun, self.made), lengths
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""What texts are looked at with: an embedder, which says what a text is like, and an oracle, which says what it costs.
+"""Scoring models of texts: an embedder, which represents a text as a vector, and an oracle, which assigns it a probability.
 
 Each learns from its own half of the training text (alternate blocks of it), so that what the one holds to be real is no echo of
-the other. Neither sees the held-out parts. Both are kept on disk, so that every later campaign on the same text looks with
-the same eyes.
+the other. Neither sees the held-out parts. Both are kept on disk, so that later campaigns on the same
+text use the same models.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -34,8 +34,8 @@ DECODED_TOGETHER = 2**20  # tokens, so that memory stays bounded
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """A way of looking at texts: scores are comparable between two of the same `fingerprint`, and only then.
+class TextModels:
+    """Embedder and oracle language model of texts: scores are comparable between two of the same `fingerprint`, and only then.
 
     `description` tells people how they were made.
     """
@@ -44,8 +44,8 @@ class Eyes:
     oracle: Reader = field(repr=False)
     description: str = ""
 
-    def on(self, device: str) -> Eyes:
-        """The same eyes with a pretrained embedder on a device; our own readers are too small to gain by it."""
+    def on(self, device: str) -> TextModels:
+        """The same models with a pretrained embedder on a device; our own readers are too small to gain by it."""
         if not isinstance(self.embedder, PretrainedEmbedder):
             return self
         return replace(self, embedder=self.embedder.on(device))
@@ -56,15 +56,15 @@ class Eyes:
         return hashlib.sha256(f"{self.embedder.fingerprint} {self.oracle.fingerprint}".encode()).hexdigest()[:16]
 
 
-def prepare_eyes(
+def prepare_text_models(
     data: TextData,
     *,
     seed: int = 0,
     pretrained: Path | None = None,
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Eyes:
-    """The eyes for a text: from the cache, or trained now and kept there.
+) -> TextModels:
+    """The models for a text: from the cache, or trained now and kept there.
 
     The default seed is fixed, so that scores of two campaigns on the same text can be compared. `pretrained`: the folder of a
     sentence embedder (MiniLM or its like) in the format of the transformers library, to look with in place of our own.
@@ -87,7 +87,7 @@ def prepare_eyes(
         f"{embedder.description}; an oracle trained on the other half of the training text (held-out text costs it "
         f"{bits[1]:.2f} bits a character{'' if pretrained else f', the embedder {bits[0]:.2f}'})"
     )
-    return Eyes(embedder, oracle, description)
+    return TextModels(embedder, oracle, description)
 
 
 def fit_readers(data: TextData, generator: torch.Generator) -> tuple[Reader, Reader]:

@@ -10,19 +10,19 @@ import torch
 from maestune.data import TextData
 from maestune.errors import MetricError, StoreError
 from maestune.quality.features.extractor import Scale
-from maestune.quality.text import Eyes, prepare_eyes
-from maestune.quality.text import eyes as eyes_module
+from maestune.quality.text import TextModels, prepare_text_models
+from maestune.quality.text import text_models as text_models_module
 from maestune.quality.text.embedder import load_pretrained, pieces_of
-from maestune.quality.text.eyes import cache_file, decoded, load_readers, save_readers
+from maestune.quality.text.text_models import cache_file, decoded, load_readers, save_readers
 
 
-def test_a_second_request_trains_nothing(prose_data: TextData, prose_eyes: Eyes, prose_cache: Path) -> None:
+def test_a_second_request_trains_nothing(prose_data: TextData, prose_models: TextModels, prose_cache: Path) -> None:
     said: list[str] = []
-    again = prepare_eyes(prose_data, cache=prose_cache, progress=said.append)
+    again = prepare_text_models(prose_data, cache=prose_cache, progress=said.append)
     assert not said
-    assert again.fingerprint == prose_eyes.fingerprint
+    assert again.fingerprint == prose_models.fingerprint
     texts = ["The river follows the garden.", ""]
-    np.testing.assert_array_equal(again.embedder.embed(texts), prose_eyes.embedder.embed(texts))
+    np.testing.assert_array_equal(again.embedder.embed(texts), prose_models.embedder.embed(texts))
     assert "bits a character" in again.description
 
 
@@ -34,7 +34,7 @@ def test_what_it_depends_on_has_its_own_file(prose_data: TextData, tmp_path: Pat
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "rubbish", "one byte"])
 def test_a_damaged_file_is_made_anew(
-    damage: str, prose_data: TextData, prose_eyes: Eyes, prose_cache: Path, tmp_path: Path
+    damage: str, prose_data: TextData, prose_models: TextModels, prose_cache: Path, tmp_path: Path
 ) -> None:
     content = cache_file(prose_data, 0, prose_cache).read_bytes()
     path = tmp_path / "readers.safetensors"
@@ -51,16 +51,16 @@ def test_a_damaged_file_is_made_anew(
     assert load_readers(tmp_path / "none") is None
 
 
-def test_a_folder_that_cannot_be_written_is_named(prose_eyes: Eyes, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(prose_models: TextModels, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"The readers cannot be kept in .*MAESTUNE_CACHE"):
-        save_readers([prose_eyes.oracle], tmp_path / "file" / "x.safetensors")
+        save_readers([prose_models.oracle], tmp_path / "file" / "x.safetensors")
 
 
 def test_each_learns_from_its_own_half(prose_data: TextData, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(eyes_module, "fit_reader", lambda text, generator: seen.append(text))
-    eyes_module.fit_readers(prose_data, torch.Generator())
+    monkeypatch.setattr(text_models_module, "fit_reader", lambda text, generator: seen.append(text))
+    text_models_module.fit_readers(prose_data, torch.Generator())
     one, other = seen
     whole = decoded(prose_data, prose_data.train)
     assert len(one) + len(other) == len(whole)
@@ -71,18 +71,18 @@ def test_each_learns_from_its_own_half(prose_data: TextData, monkeypatch: pytest
 
 
 def test_long_texts_are_read_in_part(prose_data: TextData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyes_module, "MOST_READ", 6_400)
-    monkeypatch.setattr(eyes_module, "DECODED_TOGETHER", 77)
+    monkeypatch.setattr(text_models_module, "MOST_READ", 6_400)
+    monkeypatch.setattr(text_models_module, "DECODED_TOGETHER", 77)
     seen: list[str] = []
-    monkeypatch.setattr(eyes_module, "fit_reader", lambda text, generator: seen.append(text))
-    eyes_module.fit_readers(prose_data, torch.Generator())
+    monkeypatch.setattr(text_models_module, "fit_reader", lambda text, generator: seen.append(text))
+    text_models_module.fit_readers(prose_data, torch.Generator())
     assert 6_400 <= sum(map(len, seen)) <= 6_500
 
 
-def test_vectors_are_scaled_by_real_text(prose_data: TextData, prose_eyes: Eyes) -> None:
+def test_vectors_are_scaled_by_real_text(prose_data: TextData, prose_models: TextModels) -> None:
     text = decoded(prose_data, prose_data.search)
     pieces = [text[start : start + 128] for start in range(0, len(text) - 128, 128)]
-    vectors = prose_eyes.embedder.embed(pieces)
+    vectors = prose_models.embedder.embed(pieces)
     assert abs(vectors.mean()) < 0.3
     assert 0.5 < vectors.std() < 1.5
 
@@ -153,12 +153,12 @@ def test_a_pretrained_network_is_averaged_without_padding(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("library")
 def test_a_pretrained_network_looks_in_place_of_our_own(
-    prose_data: TextData, prose_eyes: Eyes, prose_cache: Path, tmp_path: Path
+    prose_data: TextData, prose_models: TextModels, prose_cache: Path, tmp_path: Path
 ) -> None:
-    eyes = prepare_eyes(prose_data, pretrained=tmp_path, cache=prose_cache)
-    assert eyes.embedder.embed(["a text"]).shape == (1, 6)
-    assert eyes.oracle.fingerprint == prose_eyes.oracle.fingerprint
-    assert eyes.fingerprint != prose_eyes.fingerprint
+    models = prepare_text_models(prose_data, pretrained=tmp_path, cache=prose_cache)
+    assert models.embedder.embed(["a text"]).shape == (1, 6)
+    assert models.oracle.fingerprint == prose_models.oracle.fingerprint
+    assert models.fingerprint != prose_models.fingerprint
 
 
 @pytest.mark.usefixtures("library")

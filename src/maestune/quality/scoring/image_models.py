@@ -12,11 +12,11 @@ from maestune.quality.features.extractor import Extractor
 from maestune.quality.features.self_test import SelfTest, self_test
 from maestune.quality.features.vqa import Answerer, choose_answerer
 from maestune.quality.scoring.measuring import Tell
-from maestune.quality.scoring.result import Sight
+from maestune.quality.scoring.result import FeatureSpace
 
 
 @dataclass(frozen=True)
-class Eyes:
+class ImageModels:
     """The extractor and the test it took, another one for a second opinion, who reads captions, and who is asked about them."""
 
     extractor: Extractor
@@ -26,16 +26,16 @@ class Eyes:
     answerer: Answerer | None
 
     @property
-    def sight(self) -> Sight:
+    def feature_space(self) -> FeatureSpace:
         """What values are comparable by."""
-        eyes = self.extractor
-        return Sight(eyes.kind, eyes.fingerprint, eyes.description, self.test.passed, self.test.sentence)
+        models = self.extractor
+        return FeatureSpace(models.kind, models.fingerprint, models.description, self.test.passed, self.test.sentence)
 
     @property
-    def asked(self) -> Sight | None:
+    def asked(self) -> FeatureSpace | None:
         """The same of the model that is asked."""
         one = self.answerer
-        return None if one is None else Sight("vqa", one.fingerprint, one.description, one.able, one.warning)
+        return None if one is None else FeatureSpace("vqa", one.fingerprint, one.description, one.able, one.warning)
 
     @property
     def warnings(self) -> list[str]:
@@ -51,9 +51,9 @@ class Eyes:
         return [read, asked]
 
 
-def choose_eyes(
+def choose_image_models(
     features: str | None, data: ImageData, captions: bool, vqa: str | None, device: str, tell: Tell
-) -> Eyes:
+) -> ImageModels:
     """What is looked with on a device; MetricError where an extractor that nobody insisted on fails its test.
 
     `features`: as `choose` spells it, None for auto. `captions`: whether samples were asked for some. `vqa`: folder of the
@@ -66,10 +66,10 @@ def choose_eyes(
     test = self_test(extractor, data, second=second)
     if not test.passed and test.conclusive and features in (None, AUTO):
         raise MetricError(
-            f"{test.sentence} Values would rest on what it cannot see. Choose other eyes (--features ssl, random, or "
-            f"dinov2:PATH), give more real images, or insist on these with --features {extractor.kind}."
+            f"{test.sentence} Values would rest on what it cannot see. Choose another extractor (--features ssl, random, or "
+            f"dinov2:PATH), give more real images, or insist on this one with --features {extractor.kind}."
         )
     reader = choose_reader(name, data, tell) if captions else None
     reader = None if reader is None else reader.on(device)
     answerer = None if vqa is None else choose_answerer(vqa, data, device, tell)
-    return Eyes(extractor, second, test, reader, answerer)
+    return ImageModels(extractor, second, test, reader, answerer)
