@@ -35,7 +35,7 @@ from maestune.data import ImageData, load_images
 from maestune.families.gan import GAN
 from maestune.quality import ImageEvaluator, prepare_extractor
 from maestune.training import Run, train
-from maestune.training.look import wanted
+from maestune.training.evaluation import sample_inputs
 from maestune.types import Config
 
 FAMILY = GAN()
@@ -78,11 +78,11 @@ def scores(
 ) -> np.ndarray:
     """Scores (sizes, metrics) of the first so many samples of the latents of a seed."""
     run = Run(until_steps=1, full_steps=1, sample_seed=seed, data=data, split="report")
-    noise = wanted(FAMILY, config, run, max(SIZES))
+    noise = sample_inputs(FAMILY, config, run, max(SIZES))
     noise["latent"] = noise["latent"] * generator.scale
     with torch.no_grad():
         samples = FAMILY.generate(generator.model, FAMILY.hyper(config, 1.0), noise)
-    rows = [evaluators[n].score(evaluators[n].look(samples[:n]), tuple(METRICS)) for n in SIZES]
+    rows = [evaluators[n].score(evaluators[n].extract(samples[:n]), tuple(METRICS)) for n in SIZES]
     return np.array([[row[m].value for m in METRICS] for row in rows])
 
 

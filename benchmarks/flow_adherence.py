@@ -105,7 +105,7 @@ def scored(
     latent = torch.randn(SAMPLES, *data.shape, generator=torch.Generator().manual_seed(seed))
     noise = {"latent": latent, **data.prompts("report", SAMPLES)}
     samples = FAMILY.generate(model, {**FAMILY.hyper(what.config, 1.0), "guidance": guidance}, noise)
-    scores = evaluator.score(evaluator.look(samples), SCORES)
+    scores = evaluator.score(evaluator.extract(samples), SCORES)
     return {"seed": seed, "guidance": guidance, **{name: score.value for name, score in scores.items()}}
 
 

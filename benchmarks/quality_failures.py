@@ -176,7 +176,7 @@ def main() -> None:
             if seed >= TRAINED and failure.endswith("trained"):
                 break
             images, asked = make(seed)
-            seen = evaluator.look(images)
+            seen = evaluator.extract(images)
             labelled = None if asked is None else asked.numpy()
             wanted = [m for m in names if labelled is not None or not METRICS[m].needs_conditions]
             scores = evaluator.score(replace(seen, asked=labelled, condition=labelled), wanted)

@@ -144,11 +144,11 @@ def failures(data: TextData, other: Tensor, n: int, steps: int) -> Mapping[str, 
 def measured(data: TextData, other: Tensor, n: int, seeds: int, steps: int) -> dict[str, Any]:
     """Values of every metric by failure and seed, what real text scores, and z."""
     evaluator = TextEvaluator.prepare(data, "report", prepare_text_models(data), SAMPLE_TOKENS, n)
-    whole = evaluator.look(pieces(data.search, n, evaluator.length + 32, 0))
+    whole = evaluator.extract(pieces(data.search, n, evaluator.length + 32, 0))
 
     def scores(samples: Tensor) -> dict[str, float]:
         return {
-            name: score.value for name, score in evaluator.score(evaluator.look(samples), evaluator.metrics).items()
+            name: score.value for name, score in evaluator.score(evaluator.extract(samples), evaluator.metrics).items()
         }
 
     null = [scores(pieces(data.search, n, evaluator.length + 32, seed)) for seed in range(DRAWS)]

@@ -231,7 +231,7 @@ def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real
         """Of so many different pictures of each class at most."""
         chosen = [rows[k][:most][i // len(rows) % len(rows[k][:most])] for i, k in enumerate(turn.tolist())]
         names = [*SEE_VARIETY, "adherence", "modes", "modes_js", "modes_kl", "precision"]
-        return evaluator.score(evaluator.look(unseen.images[torch.stack(chosen)]), names, intervals=True)
+        return evaluator.score(evaluator.extract(unseen.images[torch.stack(chosen)]), names, intervals=True)
 
     real, three, one = scores(100), scores(3), scores(1)
 
@@ -246,7 +246,7 @@ def test_what_counts_as_seeing_variety_tells_one_picture_of_each_class_from_real
         assert not worse(name, one[name], real[name]), name
     floor = parse_constraint(FLOOR_OF_VARIETY)
     noise = evaluator.score(
-        evaluator.look(torch.rand(turn.shape + data.shape, generator=torch.Generator().manual_seed(0))), [floor.name]
+        evaluator.extract(torch.rand(turn.shape + data.shape, generator=torch.Generator().manual_seed(0))), [floor.name]
     )
     assert floor.met(real[floor.name].value)
     assert not any(floor.met(scores[floor.name].value) for scores in (one, three, noise))

@@ -79,7 +79,7 @@ def test_it_is_asked_for_the_verdict_only(found, questions):
     assert 0 < prepared.floor["vqa_score"][0] < 1
     assert prepared.failure["vqa_score"] == [0.0, 0.0, 0.0]
     search = prepared.setup.evaluators["search"]
-    seen = search.look(load_images("digits-captions").train.images[:100])
+    seen = search.extract(load_images("digits-captions").train.images[:100])
     search.score(seen, prepared.setup.full_metrics)
     assert questions == []
     search.score(seen, ["vqa_score"])

@@ -45,15 +45,15 @@ def test_all_decoders_agree_with_reading_one_by_one(tmp_path: Path, either: str)
     expected = np.concatenate([pixels for _, pixels in alone])
     pixels = np.full((200, 3, 8, 8), 7, np.uint8)
     with Decoders(lambda positions: [sources[i] for i in positions], 200) as decoders:
-        looked = decoders.look()
-        some = decoders.look([3, 150, 4])
+        peeked = decoders.peek()
+        some = decoders.peek([3, 150, 4])
         reads = decoders.decode(pixels, lambda _: None)
     assert reads == [reads[0] for reads, _ in alone]
     assert [bool(read.reason) for read in reads] == [i % 7 == 3 for i in range(200)]
     assert np.array_equal(pixels[: len(expected)], expected)
     assert (pixels[len(expected) :] == 7).all()
-    assert [look.size for look in looked if not look.reason] == [(12, 9)] * sum(not look.reason for look in looked)
-    assert some == [looked[3], looked[150], looked[4]]
+    assert [peek.size for peek in peeked if not peek.reason] == [(12, 9)] * sum(not peek.reason for peek in peeked)
+    assert some == [peeked[3], peeked[150], peeked[4]]
 
 
 def test_what_is_under_way_is_bounded(monkeypatch: pytest.MonkeyPatch, either: str) -> None:

@@ -135,7 +135,7 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> TextData:
 class Reading(TextEvaluator):
     """An evaluator of texts that looks for copies alone: it needs no models."""
 
-    def look(self, samples: torch.Tensor) -> Any:
+    def extract(self, samples: torch.Tensor) -> Any:
         made = tuple(self.data.tokenizer.decode(row[self.begun :]) for row in samples.cpu())
         return Said(made)
 

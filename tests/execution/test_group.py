@@ -34,11 +34,11 @@ class Spread:
     n_samples: int = 100
     real_classes: tuple[float, ...] = ()
 
-    def look(self, samples):
+    def extract(self, samples):
         return samples
 
-    def look_all(self, several):
-        return [self.look(samples) for samples in several]
+    def extract_all(self, several):
+        return [self.extract(samples) for samples in several]
 
     def score(self, features, metrics, intervals=False):
         mean = float(features.mean())
@@ -145,7 +145,7 @@ class Counting(Spread):
     def fewer(self, n_samples):
         return replace(self, n_samples=n_samples)
 
-    def look(self, samples):
+    def extract(self, samples):
         assert len(samples) == self.n_samples
         return samples
 

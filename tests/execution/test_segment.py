@@ -137,7 +137,7 @@ class Counting:
     n_samples: int
     real_classes: tuple[float, ...] = ()
 
-    def look(self, samples):
+    def extract(self, samples):
         return len(samples)
 
     def score(self, seen, metrics, intervals=False):
@@ -167,7 +167,7 @@ def drawing(told):
             if run.due(step):
                 n = run.n_samples(step)
                 samples = torch.zeros(n, 1, 8, 8) if n else None
-                choice = torch.zeros(run.n_choice or n, 1, 8, 8) if step in run.watched_at else None
+                choice = torch.zeros(run.n_choice or n, 1, 8, 8) if step in run.validation_steps else None
                 yield Report(step, samples=samples, choice_samples=choice, scores={"score": 1.0}, state=dict)
 
     return training
@@ -215,7 +215,7 @@ def test_what_may_be_the_result_is_measured_as_a_result(tmp_path):
     one = replace(job(tmp_path, until=40, keep="best"), split="report")
     rungs = list(run_segment(drawing(told), EVALUATED, one, lambda: False))[-1].rungs
     assert set(rungs[-1].scores) == {"score", "cheap", "dear", "costly"}
-    assert {told[0].samples_at[step] for step in told[0].watched_at} == {700}
+    assert {told[0].samples_at[step] for step in told[0].validation_steps} == {700}
 
 
 def test_exhibits_are_pictured_beside_the_samples(tmp_path):

@@ -69,13 +69,13 @@ def loss_of(model: nn.Module, config: Config, spec: DataSpec) -> Tensor:
     return player.loss(model, batch_of(spec), FAMILY.hyper(config, 0.5), drawer(player.noise)(rng(2)))
 
 
-def wanted(config: Config, spec: DataSpec, n: int) -> Noise:
+def sample_inputs(config: Config, spec: DataSpec, n: int) -> Noise:
     asked = {name: tensor for name, tensor in batch_of(spec, n).items() if name != "image"}
     return {**drawer(FAMILY.latents(config, spec, n))(rng(3)), **asked}
 
 
 def generated(model: nn.Module, config: Config, spec: DataSpec = CAPTIONED, n: int = 5) -> Tensor:
-    return FAMILY.generate(model, FAMILY.hyper(config, 1.0), wanted(config, spec, n))
+    return FAMILY.generate(model, FAMILY.hyper(config, 1.0), sample_inputs(config, spec, n))
 
 
 def model_of(spec: DataSpec = CAPTIONED, network: str = "dit", **values: Any) -> tuple[FlowModel, Config]:
@@ -222,7 +222,7 @@ def test_a_sample_depends_on_its_own_latent_and_condition_alone(
     spec: DataSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, config = model_of(spec, guidance=2.0) if spec.classes else model_of(spec)
-    noise, hyper = wanted(config, spec, 5), FAMILY.hyper(config, 1.0)
+    noise, hyper = sample_inputs(config, spec, 5), FAMILY.hyper(config, 1.0)
     whole = FAMILY.generate(model, hyper, noise)
     monkeypatch.setattr(family, "CHUNK", 2)
     torch.testing.assert_close(FAMILY.generate(model, hyper, noise), whole, atol=1e-5, rtol=1e-5)
@@ -238,7 +238,7 @@ def test_a_sample_depends_on_its_own_latent_and_condition_alone(
 
 def test_captions_are_what_is_asked_for_where_there_are_labels_too() -> None:
     model, config = model_of(CAPTIONED)
-    noise, hyper = wanted(config, CAPTIONED, 5), FAMILY.hyper(config, 1.0)
+    noise, hyper = sample_inputs(config, CAPTIONED, 5), FAMILY.hyper(config, 1.0)
     other = {**noise, "label": noise["label"].roll(1)}
     assert torch.equal(FAMILY.generate(model, hyper, noise), FAMILY.generate(model, hyper, other))
 
@@ -248,7 +248,7 @@ def test_generation_solves_the_equation() -> None:
     from scipy.integrate import solve_ivp
 
     model, config = model_of(LABELLED, guidance=1.7, solver="heun", solver_steps=64, ema=0.0)
-    noise = wanted(config, LABELLED, 2)
+    noise = sample_inputs(config, LABELLED, 2)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.3)  # so that samples stay inside [-1, 1], mostly
@@ -378,7 +378,7 @@ def _compare(spec: DataSpec, network: str, sampling: str) -> None:
         for name, many, single in zip(moved, gradients, expected, strict=True):
             torch.testing.assert_close(many[k], single, atol=1e-10, rtol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
 
-    draws = wanted(configs[0], spec, 4)
+    draws = sample_inputs(configs[0], spec, 4)
     sampler = Bound(models[0], FAMILY.generate)
     with torch.no_grad():
         made = vmap(

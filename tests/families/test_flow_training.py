@@ -144,8 +144,8 @@ def test_the_held_out_loss_falls_and_pictures_are_shown_at_the_end() -> None:
     assert scores[-1] < 0.3
     samples, asked = reports[-1].samples, data.prompts("search", 64)["label"]
     assert samples is not None
-    wanted = pictures[:2].float()[asked] / 127.5 - 1
-    assert float((samples - wanted).abs().mean()) < 0.2
+    sample_inputs = pictures[:2].float()[asked] / 127.5 - 1
+    assert float((samples - sample_inputs).abs().mean()) < 0.2
     assert reports[-1].exhibits["guidance"].shape == (64, 1, 8, 8)
 
 

@@ -8,7 +8,7 @@ import pytest
 from maestune.errors import SpaceError
 from maestune.families import training_space as ts
 from maestune.space import Fusible, Prior, Role, Space, structure
-from maestune.training.best import watch_of
+from maestune.training.early_stopping import early_stopping_of
 from maestune.training.optimisers import OPTIMISERS, numbers_of, optimiser_of
 from maestune.training.schedules import SCHEDULES, schedule_of
 from maestune.types import Config, Objective
@@ -37,7 +37,7 @@ def test_every_config_can_be_trained() -> None:
         numbers_of(config, optimiser_of(config))
         schedule = schedule_of(config)
         assert schedule is None or 0 <= schedule(0.5) <= 1
-        watch_of(config, Objective("fd"))
+        early_stopping_of(config, Objective("fd"))
         kinds.add((config.text("optimizer"), config.text("schedule")))
     assert kinds == {(optimizer, schedule) for optimizer in OPTIMISERS for schedule in SCHEDULES}
 
@@ -65,7 +65,7 @@ def test_without_being_asked_nothing_is_done_but_adam() -> None:
     assert (centre["optimizer"], centre["lr"], centre["schedule"]) == ("adam", 2e-4, "constant")
     assert [centre[name] for name in ("weight_decay", "l1", "clip", "warmup", "ema", "patience")] == [0] * 6
     assert schedule_of(centre) is None
-    assert watch_of(centre, Objective("fd")) is None
+    assert early_stopping_of(centre, Objective("fd")) is None
 
 
 def test_every_belief_has_a_source() -> None:

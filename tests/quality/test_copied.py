@@ -79,7 +79,7 @@ def test_the_nearest_training_images_are_found(digits: tuple[ImageData, ImageEva
     data, evaluator = digits
     copies = data.train.images[[3, 700, 12]]
     noise = torch.randint(256, (57, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = copied_images(evaluator, evaluator.look(torch.cat((noise[:10], copies, noise[10:]))))
+    found = copied_images(evaluator, evaluator.extract(torch.cat((noise[:10], copies, noise[10:]))))
     assert found is not None
     assert len(found.nearest) == 8
     assert {(one.row, one.nearest) for one in found.nearest[:3]} == {(10, 3), (11, 700), (12, 12)}
@@ -93,7 +93,7 @@ def test_the_nearest_training_images_are_found(digits: tuple[ImageData, ImageEva
 def test_held_out_images_copy_as_much_as_is_usual(digits: tuple[ImageData, ImageEvaluator]) -> None:
     data, evaluator = digits
     everyone = replace(evaluator, n_samples=len(data.report))
-    found = copied_images(everyone, everyone.look(data.report.images))
+    found = copied_images(everyone, everyone.extract(data.report.images))
     assert found is not None
     assert found.copying / found.images == pytest.approx(found.usual)
     assert found.copying < 0.05 * found.images

@@ -44,7 +44,7 @@ def samples(digits: ImageData) -> torch.Tensor:
 def test_scores_are_those_of_the_metrics(evaluator: ImageEvaluator, samples: torch.Tensor, digits: ImageData) -> None:
     real = evaluator.extractor.extract(digits.search.images).values
     generated = evaluator.extractor.extract(samples).values
-    scores = {name: score.value for name, score in evaluator.score(evaluator.look(samples), ALL).items()}
+    scores = {name: score.value for name, score in evaluator.score(evaluator.extract(samples), ALL).items()}
     assert tuple(scores) == ALL
     assert scores["fd"] == pytest.approx(frechet_distance(real, generated))
     assert scores["kid"] == pytest.approx(kernel_distance(real, generated))
@@ -59,13 +59,13 @@ def test_scores_are_those_of_the_metrics(evaluator: ImageEvaluator, samples: tor
 
 def test_each_split_is_its_own_reference(evaluator: ImageEvaluator, samples: torch.Tensor, digits: ImageData) -> None:
     report = ImageEvaluator.prepare(digits, "report", evaluator.extractor, N, conditions=digits.prompts("report", N))
-    assert report.score(report.look(samples), ["fd"]) != evaluator.score(evaluator.look(samples), ["fd"])
+    assert report.score(report.extract(samples), ["fd"]) != evaluator.score(evaluator.extract(samples), ["fd"])
 
 
 def test_intervals_hold_the_value_and_change_nothing_else(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
     plain, sure = (
-        evaluator.score(evaluator.look(samples), ALL),
-        evaluator.score(evaluator.look(samples), ALL, intervals=True),
+        evaluator.score(evaluator.extract(samples), ALL),
+        evaluator.score(evaluator.extract(samples), ALL, intervals=True),
     )
     for name in ALL:
         assert math.isnan(plain[name].low)
@@ -73,12 +73,12 @@ def test_intervals_hold_the_value_and_change_nothing_else(evaluator: ImageEvalua
         assert sure[name].low <= sure[name].value <= sure[name].high
     for name in ("fd", "kid", "density", "precision", "adherence"):
         assert sure[name].low < sure[name].high
-    assert sure == evaluator.score(evaluator.look(samples), ALL, intervals=True)
+    assert sure == evaluator.score(evaluator.extract(samples), ALL, intervals=True)
 
 
 def test_another_number_of_samples_is_refused(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
     with pytest.raises(MetricError, match=f"399 samples were given to an evaluator of {N}"):
-        evaluator.look(samples[:-1])
+        evaluator.extract(samples[:-1])
 
 
 def test_fewer_samples_are_judged_as_by_a_judge_of_so_many(
@@ -89,11 +89,11 @@ def test_fewer_samples_are_judged_as_by_a_judge_of_so_many(
     assert fewer is evaluator.fewer(250), "what it keeps of the real images is kept"
     assert (fewer.n_samples, fewer.metrics) == (250, prepared.metrics)
     few = samples[:250]
-    found, expected = (one.score(one.look(few), one.metrics) for one in (fewer, prepared))
+    found, expected = (one.score(one.extract(few), one.metrics) for one in (fewer, prepared))
     assert repr(found) == repr(expected)
-    assert found["fd"] != evaluator.score(evaluator.look(samples), ["fd"])["fd"]
+    assert found["fd"] != evaluator.score(evaluator.extract(samples), ["fd"])["fd"]
     with pytest.raises(MetricError, match="400 samples were given to an evaluator of 250"):
-        fewer.look(samples)
+        fewer.extract(samples)
     assert evaluator.fewer(N) is evaluator
     for n in (3, N + 1):
         with pytest.raises(MetricError, match=f"Of 400 samples {n} cannot be evaluated"):
@@ -112,7 +112,7 @@ def test_the_fewest_samples_are_those_that_every_metric_needs(evaluator: ImageEv
 
 def test_unknown_metrics_are_answered_with_the_nearest(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
     with pytest.raises(MetricError, match="Did you mean precision"):
-        evaluator.score(evaluator.look(samples), ["precison"])
+        evaluator.score(evaluator.extract(samples), ["precison"])
     assert all(find_metric(name).name == name for name in METRICS)
 
 
@@ -120,13 +120,13 @@ def test_samples_that_are_not_finite_are_refused(evaluator: ImageEvaluator, samp
     broken = samples.clone()
     broken[3] = float("nan")
     with pytest.raises(MetricError, match="diverged"):
-        evaluator.look(broken)
+        evaluator.extract(broken)
 
 
 def test_better_samples_score_better_on_everything(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
     floor = evaluator.floor(ALL, torch.Generator().manual_seed(0))
     noise = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    middling, bad = evaluator.score(evaluator.look(samples), ALL), evaluator.score(evaluator.look(noise), ALL)
+    middling, bad = evaluator.score(evaluator.extract(samples), ALL), evaluator.score(evaluator.extract(noise), ALL)
     for name in ALL:
         if name in NOT_MONOTONE:
             continue
@@ -154,7 +154,7 @@ def test_floor_of_what_sees_copies_is_that_of_other_held_out_images(
     assert floor["copies"].value < 0.05 < 0.95 < floor["novelty"].value
     assert abs(floor["c_t"].value) < 3
     # Training images themselves would be all copies.
-    copies = evaluator.score(evaluator.look(to_float(digits.train.images[:N])), sorted(NOVELTY))
+    copies = evaluator.score(evaluator.extract(to_float(digits.train.images[:N])), sorted(NOVELTY))
     assert copies["novelty"].value == 0
     assert copies["c_t"].value < -10
     assert copies["fld"].value > floor["fld"].value
@@ -167,29 +167,29 @@ def test_floor_takes_what_is_there_and_says_so(digits: ImageData, classifier: Ex
 
 
 def test_failure_is_finite_and_no_better_than_any_sample(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
-    failure, middling = evaluator.failure(ALL), evaluator.score(evaluator.look(samples), ALL)
+    failure, middling = evaluator.failure(ALL), evaluator.score(evaluator.extract(samples), ALL)
     for name in ALL:
         assert math.isfinite(failure[name].value)
         sign = 1 if METRICS[name].higher_is_better else -1
         assert sign * failure[name].value < sign * middling[name].value, name
     # One image, over and over: only the spread of the real features and the way to their mean are left.
     mean = to_float(evaluator.train.images.float().mean(0, keepdim=True)).repeat(N, 1, 1, 1)
-    assert failure["fd"].value == pytest.approx(evaluator.score(evaluator.look(mean), ["fd"])["fd"].value, rel=1e-3)
+    assert failure["fd"].value == pytest.approx(evaluator.score(evaluator.extract(mean), ["fd"])["fd"].value, rel=1e-3)
 
 
 def test_classes(evaluator: ImageEvaluator, digits: ImageData) -> None:
     labels = digits.search.labels
     assert labels is not None
     zeros = digits.train.images[digits.train.labels == 0]
-    shares = evaluator.classes(evaluator.look(to_float(zeros.repeat(N, 1, 1, 1)[:N])))
+    shares = evaluator.classes(evaluator.extract(to_float(zeros.repeat(N, 1, 1, 1)[:N])))
     assert shares[0] > 0.9
     assert sum(shares) == pytest.approx(1)
     np.testing.assert_allclose(evaluator.real_classes, torch.bincount(labels) / len(labels), atol=0.03)
 
 
 def test_travels_to_other_processes(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:
-    assert pickle.loads(pickle.dumps(evaluator)).score(evaluator.look(samples), ALL) == evaluator.score(
-        evaluator.look(samples), ALL
+    assert pickle.loads(pickle.dumps(evaluator)).score(evaluator.extract(samples), ALL) == evaluator.score(
+        evaluator.extract(samples), ALL
     )
 
 
@@ -197,13 +197,13 @@ def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: 
     metrics = available_metrics(unlabelled, autoencoder, conditional=True)
     assert set(metrics) == {name for name in ALL if not METRICS[name].needs_labels and not METRICS[name].needs_classes}
     evaluator = ImageEvaluator.prepare(unlabelled, "search", autoencoder, N)
-    assert set(evaluator.score(evaluator.look(samples), metrics, intervals=True)) == set(metrics)
+    assert set(evaluator.score(evaluator.extract(samples), metrics, intervals=True)) == set(metrics)
     with pytest.raises(MetricError, match="no labels"):
-        evaluator.score(evaluator.look(samples), ["modes"])
+        evaluator.score(evaluator.extract(samples), ["modes"])
     with pytest.raises(MetricError, match="Adherence needs data with labels"):
-        evaluator.score(evaluator.look(samples), ["adherence"])
+        evaluator.score(evaluator.extract(samples), ["adherence"])
     assert evaluator.asked is None
-    assert evaluator.classes(evaluator.look(samples)) == evaluator.real_classes == ()
+    assert evaluator.classes(evaluator.extract(samples)) == evaluator.real_classes == ()
 
 
 def test_labels_tell_what_was_asked_for_where_the_extractor_knows_no_classes(
@@ -213,7 +213,7 @@ def test_labels_tell_what_was_asked_for_where_the_extractor_knows_no_classes(
     told = {name for name in ALL if METRICS[name].needs_labels}
     assert told == {"asked_diversity", "cas"}
     assert set(ALL) - set(evaluator.metrics) == {name for name in ALL if METRICS[name].needs_classes}
-    seen = evaluator.look(samples)
+    seen = evaluator.extract(samples)
     scores = evaluator.score(seen, sorted(told), intervals=True)
     assert evaluator.classes(seen) == ()
     # Samples show what was asked for; with their classes shuffled, they teach nothing and vary as all images do.
@@ -274,5 +274,5 @@ def test_what_is_measured_at_every_full_training_is_most_of_it() -> None:
 def test_a_judge_offers_what_it_can_measure(digits: ImageData, classifier: Extractor, samples: torch.Tensor) -> None:
     few = ImageEvaluator.prepare(digits, "search", classifier, 40)
     assert "fd_inf" not in few.metrics
-    found = few.score(few.look(samples[:40]), few.metrics, intervals=True)
+    found = few.score(few.extract(samples[:40]), few.metrics, intervals=True)
     assert tuple(found) == few.metrics

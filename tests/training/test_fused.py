@@ -443,8 +443,8 @@ def test_held_out_scores_and_exhibits_are_those_of_each(seeds: Sequence[int], ru
     run = replace(run, data=replace(data, **held_out), full_steps=6, scored_at=frozenset({3, 6}))
     configs = [config.with_(gain=k + 0.5) for k, config in enumerate(tied_configs())]
     tasks = tasks_of(configs, run, seeds)
-    watched = replace(run, split="report", watched_at=frozenset({3, 6}), seed=seeds[0])
-    tasks.append(Task(3, configs[0], watched))
+    validated = replace(run, split="report", validation_steps=frozenset({3, 6}), seed=seeds[0])
+    tasks.append(Task(3, configs[0], validated))
     tasks.append(Task(4, configs[1], replace(run, full_steps=7, until_steps=7, scored_at=frozenset({4}))))
     found = as_one(tasks, family=family)
     assert [[len(report.scores) for report, _ in found[key]] for key in (0, 4)] == [[0, 2, 0, 2], [0, 0, 2, 0, 0]]

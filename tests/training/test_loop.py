@@ -19,7 +19,7 @@ from maestune.errors import CheckpointError, SettingsError
 from maestune.families.base import Draw, Family, Hyper, Noise, Player, drawer
 from maestune.families.gan import GAN
 from maestune.space import Float, Fusible, Space
-from maestune.training import Run, family_training, load_checkpoint, look, save_checkpoint, train
+from maestune.training import Run, evaluation, family_training, load_checkpoint, save_checkpoint, train
 from maestune.types import Config, Report
 
 SHAPE = (1, 8, 8)
@@ -343,8 +343,8 @@ GAINED = tied_configs()[0].with_(gain=3.0)
 @pytest.fixture
 def parts(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> ImageData:
     """The data with other images held out, of which a rung looks at 7, the end at 11, and exhibits show 5."""
-    monkeypatch.setattr(look, "IMAGES", (7, 11))
-    monkeypatch.setattr(look, "EXHIBITED", 5)
+    monkeypatch.setattr(evaluation, "IMAGES", (7, 11))
+    monkeypatch.setattr(evaluation, "EXHIBITED", 5)
     images = data.train
     return replace(data, search=images.take(torch.arange(30)), report=images.take(torch.arange(30, 60)))
 
@@ -375,7 +375,7 @@ def test_scores_are_those_of_held_out_data_where_it_is_scored(split: Any, parts:
 @pytest.mark.parametrize("split", ["search", "report"])
 def test_weights_are_chosen_by_the_part_that_the_search_is_scored_on(split: Any, parts: ImageData) -> None:
     run = Run(until_steps=4, full_steps=8, report_every=4, scored_at=frozenset({2, 4}), seed=5, data=parts, split=split)
-    run = replace(run, watched_at=frozenset({4}), samples_at={4: 3})
+    run = replace(run, validation_steps=frozenset({4}), samples_at={4: 3})
     first, second = train(MEASURED, GAINED, run)
     assert (first.choice, first.choice_samples) == ({}, None)
     (_, search) = train(MEASURED, GAINED, replace(run, split="search"))
@@ -401,8 +401,8 @@ def test_what_chooses_is_asked_for_the_prompts_of_the_search(parts: ImageData) -
         parts, search=replace(parts.search, labels=labels), report=replace(parts.report, labels=9 - labels)
     )
     run = Run(until_steps=4, full_steps=8, seed=5, data=labelled, split="report")
-    chosen = look.wanted(MEASURED, GAINED, run, 6, "choice", "search")
-    judged = look.wanted(MEASURED, GAINED, run, 6)
+    chosen = evaluation.sample_inputs(MEASURED, GAINED, run, 6, "choice", "search")
+    judged = evaluation.sample_inputs(MEASURED, GAINED, run, 6)
     assert torch.equal(chosen["label"], labelled.prompts("search", 6)["label"])
     assert torch.equal(judged["label"], labelled.prompts("report", 6)["label"])
     assert not torch.equal(chosen["label"], judged["label"])

@@ -60,7 +60,7 @@ class Decoders:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._exit.close()
 
-    def look(self, positions: Sequence[int] | None = None) -> list[Read]:
+    def peek(self, positions: Sequence[int] | None = None) -> list[Read]:
         """The sizes of all pictures, or of those at some positions, from their headers."""
         wanted = range(self._n) if positions is None else positions
         return [read for reads, _ in self._batches(wanted, None) for read in reads]

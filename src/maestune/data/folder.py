@@ -60,9 +60,9 @@ def read_folder(
     tell(f"Reading {len(files.names):,} images from {root}")
     with Decoders(lambda positions: [files.paths[i] for i in positions], len(files.names)) as decoders:
         if size is None:
-            looked = decoders.look()
-            files.check_readable(looked)
-            size = choose_side(Counter(look.size for look in looked if not look.reason))
+            peeked = decoders.peek()
+            files.check_readable(peeked)
+            size = choose_side(Counter(peek.size for peek in peeked if not peek.reason))
         if fits(len(files.names), size, limit_bytes):
             return files.collection(
                 *_decoded(decoders, files, np.empty((len(files.names), 3, size, size), np.uint8), tell)

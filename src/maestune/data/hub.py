@@ -259,9 +259,9 @@ def _file(cell: Any) -> Source:
 
 def _common_side(address: Address, fetch: Callable[[Sequence[int]], list[Source]], n: int) -> int:
     with Decoders(fetch, n) as decoders:
-        looked = decoders.look(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int).tolist())
-    check_readable(address.name, [f"an image: {look.reason}" for look in looked if look.reason], len(looked))
-    return choose_side(Counter(look.size for look in looked if not look.reason))
+        peeked = decoders.peek(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(int).tolist())
+    check_readable(address.name, [f"an image: {peek.reason}" for peek in peeked if peek.reason], len(peeked))
+    return choose_side(Counter(peek.size for peek in peeked if not peek.reason))
 
 
 def _decoded(fetch: Callable[[Sequence[int]], list[Source]], pixels: Pixels, tell: Tell) -> tuple[Pixels, list[Read]]:

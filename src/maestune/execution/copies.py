@@ -32,11 +32,11 @@ def copies_path(folder: Path, step: int) -> Path:
     return folder / f"copied-{step:08d}.json"
 
 
-def copies_of(evaluator: Evaluator, seen: Any) -> Copied | None:
-    """What samples have copied, of which an evaluator `seen` something; None where it cannot tell."""
+def copies_of(evaluator: Evaluator, features: Any) -> Copied | None:
+    """What samples have copied, by the `features` that an evaluator extracted; None where it cannot tell."""
     if isinstance(evaluator, TextEvaluator):
-        return copied_texts(evaluator, seen)
-    return copied_images(evaluator, seen) if isinstance(evaluator, ImageEvaluator) else None
+        return copied_texts(evaluator, features)
+    return copied_images(evaluator, features) if isinstance(evaluator, ImageEvaluator) else None
 
 
 def pairs_of(found: CopiedImages, samples: Tensor, train: Images) -> Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from maestune.data import Batch, DataSpec
 from maestune.errors import CheckpointError, SettingsError
+from maestune.execution.best_weights import kept_state
 from maestune.execution.folder import check_owner, checkpoints
 from maestune.execution.jobs import Identity
 from maestune.execution.model import family, is_own, load_own
-from maestune.execution.watching import kept_state
 from maestune.families.base import drawer
 from maestune.training.checkpoint import load_checkpoint
 from maestune.training.run import seeded

@@ -122,13 +122,13 @@ class Trainer:
                 segments[key].seconds += (now - clock) / len(group.keys)  # pyright: ignore[reportArgumentType]
             clock = now
             stopping = stop()
-            seen = _looked_at(segments, reports)
-            looking = (time.perf_counter() - now) / len(reports) if seen else 0.0
+            features = _extract_group(segments, reports)
+            extracting = (time.perf_counter() - now) / len(reports) if features else 0.0
             for key, report in reports.items():
                 segment = segments[key]  # pyright: ignore[reportArgumentType]
                 before = time.perf_counter()
-                yield from segment.guarded(partial(_taken, segment, report, stopping, seen.get(key)))
-                segment.seconds += time.perf_counter() - before + looking
+                yield from segment.guarded(partial(_taken, segment, report, stopping, features.get(key)))
+                segment.seconds += time.perf_counter() - before + extracting
                 if segment.ended is not None:
                     group.drop(key)
             if stopping:  # those who wait for a place need not begin
@@ -179,23 +179,23 @@ class Trainer:
         return tuple((name, value) for name, value in task.config.items() if name not in numbers), switches
 
 
-def _looked_at(segments: Mapping[int, Segment], reports: Mapping[Hashable, Report]) -> dict[Hashable, Any]:
+def _extract_group(segments: Mapping[int, Segment], reports: Mapping[Hashable, Report]) -> dict[Hashable, Any]:
     """What evaluators see in the samples of members that are scored now, by member: those of equal terms in one pass."""
     found: dict[Hashable, Any] = {}
-    told = [(key, segments[key].scoring.looking(report), report) for key, report in reports.items()]  # pyright: ignore[reportArgumentType]
+    told = [(key, segments[key].scoring.extraction_evaluator(report), report) for key, report in reports.items()]  # pyright: ignore[reportArgumentType]
     scored = [(key, evaluator, report.samples) for key, evaluator, report in told if evaluator is not None]
     for _, same in itertools.groupby(sorted(scored, key=lambda one: id(one[1])), key=lambda one: id(one[1])):
         keys, evaluators, samples = zip(*same, strict=True)
         if len(keys) > 1:
             with suppress(MaestuneError):  # somebody's samples cannot be looked at: each then tells for itself
-                found |= zip(keys, evaluators[0].look_all(samples), strict=True)
+                found |= zip(keys, evaluators[0].extract_all(samples), strict=True)
     return found
 
 
-def _taken(segment: Segment, report: Report, stop: bool, seen: Any) -> Iterator[Event]:
+def _taken(segment: Segment, report: Report, stop: bool, features: Any) -> Iterator[Event]:
     """Take a report of a member once it is checked."""
     segment.leave_if_forked()
-    yield from segment.take(segment.checked(report), stop, seen)
+    yield from segment.take(segment.checked(report), stop, features)
 
 
 def _trial(task: Task) -> int:

@@ -24,14 +24,14 @@ from maestune.types import Report, Rung, Score
 
 @dataclass(frozen=True)
 class Scoring:
-    """The terms of a job. `looks`: after which steps it is decided which weights are kept, and whether to go on; `family`: where
+    """The terms of a job. `validation_steps`: after which steps it is decided which weights are kept, and whether to go on; `family`: where
     it is known, samples can be drawn of weights that were trained before.
     """
 
     setup: Setup
     job: Job
     family: Family | None
-    looks: frozenset[int]
+    validation_steps: frozenset[int]
 
     def due(self, step: int) -> bool:
         """Whether the model is scored after a step."""
@@ -57,17 +57,17 @@ class Scoring:
         return self.setup.verdict_metrics if self.job.split == "report" else self.setup.full_metrics
 
     @property
-    def drawn_at_looks(self) -> bool:
-        """Whether samples are drawn at a look: where they choose, and where nobody could draw them later."""
+    def sampled_at_validation(self) -> bool:
+        """Whether samples are drawn at a validation: where they choose, and where nobody could draw them later."""
         choosing = self.job.split == "search" and self.setup.objectives[0].name in self.setup.full_metrics
         return self.family is None or choosing
 
     def drawn(self, step: int) -> int:
-        """How many samples are drawn where the model is scored; those of a look are perhaps those of the end."""
-        look = step in self.looks and not self.last(step)
-        if look and not self.drawn_at_looks:
+        """How many samples are drawn where the model is scored; those of a validation are perhaps those of the end."""
+        validated = step in self.validation_steps and not self.last(step)
+        if validated and not self.sampled_at_validation:
             return 0
-        last = self.last(step) or look
+        last = self.last(step) or validated
         if self.measured(last) and (evaluator := self.evaluator(last)) is not None:
             return evaluator.n_samples
         # Where no samples are scored there is nothing to draw but what is shown.
@@ -81,7 +81,7 @@ class Scoring:
     def run(self, begun: int, state: Mapping[str, Any] | None) -> Run:
         """What the training is asked to do, from a step and the state there."""
         job, setup = self.job, self.setup
-        scored_at = frozenset((*job.score_at, job.until_steps, *self.looks))
+        scored_at = frozenset((*job.score_at, job.until_steps, *self.validation_steps))
         chooser = setup.evaluators.get("search")
         by_samples = setup.objectives[0].name in setup.full_metrics  # not a measure of the model itself
         samples_at = dict.fromkeys(job.picture_at, self.shown)
@@ -95,7 +95,7 @@ class Scoring:
             sample_seed=job.sample_seed,
             samples_at=samples_at,
             scored_at=scored_at,
-            watched_at=self.looks,
+            validation_steps=self.validation_steps,
             n_choice=chooser.n_samples if chooser is not None and by_samples else 0,
             report_every=job.report_every or setup.report_every,
             device=setup.device,
@@ -103,10 +103,15 @@ class Scoring:
             split=job.split,
         )
 
-    def looking(self, report: Report) -> Evaluator | None:
-        """The evaluator that is about to look at a report's samples, where nothing else is to be done with them."""
+    def extraction_evaluator(self, report: Report) -> Evaluator | None:
+        """The evaluator that extracts features of a report's samples, where nothing else is to be done with them."""
         last = self.last(report.step)
-        if not self.due(report.step) or report.step in self.looks or report.samples is None or not self.measured(last):
+        if (
+            not self.due(report.step)
+            or report.step in self.validation_steps
+            or report.samples is None
+            or not self.measured(last)
+        ):
             return None
         return None if not_finite(report) else self.evaluator(last)
 
@@ -118,13 +123,13 @@ class Scoring:
         samples = report.samples if self.job.split == "search" else report.choice_samples
         evaluator = self.setup.evaluators.get("search")
         if evaluator is not None and samples is not None and name in self.setup.full_metrics:
-            return evaluator.score(evaluator.look(samples), [name])[name].value
+            return evaluator.score(evaluator.extract(samples), [name])[name].value
         return (
             self.rung(report, True, 0.0)[0].scores[name].value
         )  # a training of the user's own: nothing else to choose by
 
     def rung(
-        self, report: Report, last: bool, seconds: float, seen: Any = None, intervals: bool = False
+        self, report: Report, last: bool, seconds: float, features: Any = None, intervals: bool = False
     ) -> tuple[Rung, Any]:
         """What a report is worth, the evaluator's scores of its samples and the training's own; and what the evaluator saw."""
         scores = {name: Score(float(value)) for name, value in report.scores.items()}
@@ -136,19 +141,19 @@ class Scoring:
                     f"No samples came with the report at step {report.step}; a training that is scored by its samples yields "
                     "Report(samples=images (N, C, H, W) in [-1, 1]) wherever run.n_samples(step) > 0."
                 )
-            watched = report.step in self.looks  # there were as many samples as at the end
-            if seen is None:
-                seen = evaluator.look(report.samples[: evaluator.n_samples] if watched else report.samples)
+            validated = report.step in self.validation_steps  # there were as many samples as at the end
+            if features is None:
+                features = evaluator.extract(report.samples[: evaluator.n_samples] if validated else report.samples)
             # Over samples, for the search. In the finals intervals are over seeds, which vary more and take no time.
-            scores |= evaluator.score(seen, metrics, intervals=intervals or (last and self.job.split == "search"))
-            classes = evaluator.classes(seen) if last else ()
+            scores |= evaluator.score(features, metrics, intervals=intervals or (last and self.job.split == "search"))
+            classes = evaluator.classes(features) if last else ()
         missing = [o.name for o in self.setup.objectives if o.name not in scores]
         if missing:
             raise MetricError(
                 f"The objective {missing[0]!r} is not among the scores of the report at step {report.step} "
                 f"({', '.join(scores) or 'none'}); yield Report(scores={{{missing[0]!r}: value}}) there."
             )
-        return Rung(report.step, scores, seconds, classes), seen
+        return Rung(report.step, scores, seconds, classes), features
 
 
 def not_finite(report: Report) -> str:

@@ -21,6 +21,7 @@ import torch
 
 from maestune.data import TextData
 from maestune.errors import CheckpointError, MaestuneError, StoreError
+from maestune.execution.best_weights import BestWeights, kept_state
 from maestune.execution.folder import (
     checkpoint_path,
     checkpoints,
@@ -46,11 +47,10 @@ from maestune.execution.jobs import (
 from maestune.execution.reports import TrainingError, checked_report
 from maestune.execution.scoring import Scoring, not_finite
 from maestune.execution.shown import draw, write_copies, write_texts
-from maestune.execution.watching import Watching, kept_state
 from maestune.execution.worker import in_worker
 from maestune.families.base import Family
-from maestune.training.best import look_steps, watch_of
 from maestune.training.checkpoint import save_checkpoint
+from maestune.training.early_stopping import early_stopping_of, validation_steps
 from maestune.training.loop import shown_again
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung
@@ -139,10 +139,10 @@ class Segment:
         self.rungs: list[Rung] = []
         self.state: Mapping[str, Any] | None = None
         self.ended: Ended | None = None
-        watch = watch_of(job.config, setup.objectives[0])
-        self.watching = None if watch is None else Watching(watch)
-        looks = () if watch is None else look_steps(job.full_steps)
-        self.scoring = Scoring(setup, job, family, frozenset(step for step in looks if step <= job.until_steps))
+        early_stopping = early_stopping_of(job.config, setup.objectives[0])
+        self.best_weights = None if early_stopping is None else BestWeights(early_stopping)
+        validated = () if early_stopping is None else validation_steps(job.full_steps)
+        self.scoring = Scoring(setup, job, family, frozenset(step for step in validated if step <= job.until_steps))
         self.checkpointed = time.perf_counter()
         self.process = os.getpid()
         # Reports since the checkpoint before the newest: two back, since the newest may follow within a moment.
@@ -197,13 +197,15 @@ class Segment:
             self.rungs = [rung_from(data) for data in saved["rungs"]]
             for step, seconds, signals in saved.get("recent", ()):
                 yield Progress(self.job.trial, step, seconds, dict(signals), replayed=True)
-            if self.watching is not None:
-                self.watching.restore(saved["watched"])
+            if self.best_weights is not None:
+                self.best_weights.restore(saved["watched"])
         for rung in self.rungs:
             yield Scored(self.job.trial, rung)
         if self.step >= self.job.until_steps:  # the crash came after the checkpoint
             yield self.end(Outcome.REACHED)
-        elif self.watching is not None and self.watching.stops:  # it had ended early, and was promoted nevertheless
+        elif (
+            self.best_weights is not None and self.best_weights.stops
+        ):  # it had ended early, and was promoted nevertheless
             yield from self.end_early()
 
     def draw_from(self, weights: Weights) -> Iterator[Event]:
@@ -227,13 +229,13 @@ class Segment:
         """What the training is asked to do from here."""
         return self.scoring.run(self.step, self.state)
 
-    def take(self, report: Report, stop: bool, seen: Any = None) -> Iterator[Event]:
+    def take(self, report: Report, stop: bool, features: Any = None) -> Iterator[Event]:
         """What comes of a checked report; with `stop` the segment ends here, with a checkpoint.
 
-        `seen`: what the evaluator sees in its samples, where it has looked at them already.
+        `features`: what the evaluator extracted from its samples, where it has done so already.
         """
         self.step = report.step
-        scoring = self.scoring.due(self.step) or self.step in self.scoring.looks
+        scoring = self.scoring.due(self.step) or self.step in self.scoring.validation_steps
         told = Progress(self.job.trial, self.step, self.seconds, report.signals, scoring)
         self.new.append(told)
         yield told
@@ -241,13 +243,13 @@ class Segment:
         if trouble:
             yield self.end(Outcome.DIVERGED, f"diverged at step {self.step}: {trouble}")
             return
-        watching = self.watching if self.step in self.scoring.looks else None
-        if watching is not None:
-            drawn = self.scoring.drawn_at_looks or self.scoring.last(self.step)
-            watching.looked(self.scoring.choice(report), report, drawn)
+        best_weights = self.best_weights if self.step in self.scoring.validation_steps else None
+        if best_weights is not None:
+            drawn = self.scoring.sampled_at_validation or self.scoring.last(self.step)
+            best_weights.update(self.scoring.choice(report), report, drawn)
         scored, last = self.scoring.due(self.step), self.scoring.last(self.step)
         if scored:
-            given = self.worth(report, last, seen) if watching is None else self.result(watching, self.step)
+            given = self.worth(report, last, features) if best_weights is None else self.result(best_weights, self.step)
             self.rungs.append(given)
             yield Scored(self.job.trial, given)
         if report.samples is not None and (self.step in self.job.picture_at or scored):
@@ -255,7 +257,7 @@ class Segment:
         for name, images in report.exhibits.items():
             draw(images, exhibit_path(self.job.folder, name, self.step))
         reached = self.step >= self.job.until_steps
-        early = not reached and self.watching is not None and self.watching.stops
+        early = not reached and self.best_weights is not None and self.best_weights.stops
         interrupted = not reached and stop
         overdue = time.perf_counter() - self.checkpointed > self.setup.checkpoint_seconds
         if report.state is not None and (reached or early or interrupted or overdue):
@@ -269,36 +271,40 @@ class Segment:
 
     def end_early(self) -> Iterator[Event]:
         """The end of a training that no longer improves: at all later rungs it is worth what it is worth now."""
-        assert self.watching is not None
+        assert self.best_weights is not None
         reached = self.rungs[-1].step if self.rungs else 0
         for step in sorted({*self.job.score_at, self.job.until_steps}):
             if step > reached:
-                self.rungs.append(self.result(self.watching, step))
+                self.rungs.append(self.result(self.best_weights, step))
                 yield Scored(self.job.trial, self.rungs[-1])
-        seen = self.watching.seen
-        yield self.end(Outcome.REACHED, f"no improvement in {seen.since} looks since step {seen.step}")
+        best = self.best_weights.best
+        yield self.end(Outcome.REACHED, f"no improvement in {best.since} validations since step {best.step}")
 
-    def result(self, watching: Watching, step: int) -> Rung:
+    def result(self, best_weights: BestWeights, step: int) -> Rung:
         """What the weights that are kept are worth after a step."""
-        return watching.result(step, self.seconds, self.scoring.last(step), self.worth)
+        return best_weights.result(step, self.seconds, self.scoring.last(step), self.worth)
 
-    def worth(self, report: Report, last: bool, seen: Any = None) -> Rung:
+    def worth(self, report: Report, last: bool, features: Any = None) -> Rung:
         """What the trial's result is worth; in the finals with what its samples have copied."""
         scoring = self.scoring
-        if report.step in scoring.looks and not scoring.last(report.step) and not scoring.drawn_at_looks:
+        if (
+            report.step in scoring.validation_steps
+            and not scoring.last(report.step)
+            and not scoring.sampled_at_validation
+        ):
             needed = scoring.measured(last) or self.job.split == "report"
             report = self.shown_again(last) if needed else report
-        rung, seen = scoring.rung(report, last, self.seconds, seen)
-        if seen is not None and self.job.split == "report":
-            write_copies(self.setup, self.job, report, seen)
+        rung, features = scoring.rung(report, last, self.seconds, features)
+        if features is not None and self.job.split == "report":
+            write_copies(self.setup, self.job, report, features)
         return rung
 
     def shown_again(self, last: bool) -> Report:
         """The samples to score of the weights that are kept, drawn now that they are the result."""
         family, evaluator = self.scoring.family, self.scoring.evaluator(last)
         assert family is not None
-        assert self.watching is not None
-        weights = self.watching.state or self.state
+        assert self.best_weights is not None
+        weights = self.best_weights.state or self.state
         assert weights is not None
         n = evaluator.n_samples if evaluator is not None and self.scoring.measured(last) else 0
         return shown_again(family, self.job.config, self.run(), weights, n)
@@ -326,8 +332,8 @@ class Segment:
             "recent": [(p.step, p.seconds, dict(p.signals)) for p in (*self.recent, *self.new)[-RECENT_REPORTS:]],
         }
         self.recent, self.new = self.new, []
-        if self.watching is not None:
-            state["watched"] = self.watching.to_dict()
+        if self.best_weights is not None:
+            state["watched"] = self.best_weights.to_dict()
         with writing(self.job.folder):
             save_checkpoint(path, state)
         for old in older:

@@ -56,9 +56,9 @@ def write_texts(data: TextData, split: Split, samples: torch.Tensor, path: Path)
         replace_file(path, json.dumps(texts, ensure_ascii=False))
 
 
-def write_copies(setup: Setup, job: Job, report: Report, seen: Any) -> None:
+def write_copies(setup: Setup, job: Job, report: Report, features: Any) -> None:
     """What samples that the evaluator saw have copied; of images with a picture, training images below them."""
-    found = copies_of(setup.evaluators[job.split], seen)
+    found = copies_of(setup.evaluators[job.split], features)
     if found is None:
         return
     path = copies_path(job.folder, report.step)

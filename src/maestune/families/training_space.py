@@ -162,10 +162,10 @@ def ending(
     patience: Prior = Prior(0, "medium", PRECHELT),
     patiences: tuple[int, ...] = (0, 2, 4),
 ) -> tuple[Param, ...]:
-    """`keep` ("last" or "best" of the looks at a full training) and `patience` (looks without improvement; 0: to the end)."""
+    """`keep` ("last" or "best" of the looks at a full training) and `patience` (validations without improvement; 0: to the end)."""
     return (
         Choice("keep", ("last", "best"), prior=keep, role=Role.OPTIMIZER),
-        Choice("patience", patiences, ordered=True, prior=patience, role=Role.OPTIMIZER, unit="looks"),
+        Choice("patience", patiences, ordered=True, prior=patience, role=Role.OPTIMIZER, unit="validations"),
     )
 
 

@@ -194,7 +194,7 @@ _TRAINING: Mapping[str, str] = {
     "steps, smoother and later to follow; 0 takes the weights as they are.",
     "keep": "Which weights are a full training's result: last (those at its end) or best (those with the best score of all looks at "
     "it, for trainings that get worse again).",
-    "patience": "After how many looks in a row without a better score a full training ends early: fewer save time and may miss a late "
+    "patience": "After how many validations in a row without a better score a full training ends early: fewer save time and may miss a late "
     "gain; 0 never does.",
     "dropout": "Share of features that is set to 0 at random while training: higher keeps the network from learning few data by heart, "
     "and slows it down where they are many.",

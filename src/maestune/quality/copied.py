@@ -71,12 +71,12 @@ class CopiedImages:
     nearest: tuple[NearImage, ...]
 
 
-def copied_texts(evaluator: TextEvaluator, seen: Texts, most: int = PASSAGES) -> CopiedTexts:
+def copied_texts(evaluator: TextEvaluator, features: Texts, most: int = PASSAGES) -> CopiedTexts:
     """What the texts that an evaluator saw have copied, with the longest passages, `most` at most."""
-    passages, held_out = evaluator.copied(seen), evaluator.real.held_out
+    passages, held_out = evaluator.copied(features), evaluator.real.held_out
     longest: list[CopiedPassage] = []
     for passage in passages[:most]:
-        text, end = seen.made[passage.row], passage.start + passage.length
+        text, end = features.made[passage.row], passage.start + passage.length
         before, marked, after = text[: passage.start], text[passage.start : end], text[end:]
         longest.append(
             CopiedPassage(
@@ -88,22 +88,22 @@ def copied_texts(evaluator: TextEvaluator, seen: Texts, most: int = PASSAGES) ->
             )
         )
     usual = len(evaluator.copied(held_out)) / len(held_out)
-    return CopiedTexts(len(seen), len(passages), usual, evaluator.real.known.shortest, tuple(longest))
+    return CopiedTexts(len(features), len(passages), usual, evaluator.real.known.shortest, tuple(longest))
 
 
-def copied_images(evaluator: ImageEvaluator, seen: Features, most: int = PICTURES) -> CopiedImages | None:
+def copied_images(evaluator: ImageEvaluator, features: Features, most: int = PICTURES) -> CopiedImages | None:
     """What the images that an evaluator saw have copied, with the nearest, `most` at most; None where it knows no training images."""
     if evaluator.real.train is None:
         return None
-    reference = copy_reference(evaluator.real.train.values, evaluator.real.held_out.values, len(seen))
-    which, distance = nearest_training(reference, seen.values)
+    reference = copy_reference(evaluator.real.train.values, evaluator.real.held_out.values, len(features))
+    which, distance = nearest_training(reference, features.values)
     copies = distance <= reference.near
     near = relative(distance, reference.held_out)
     nearest = tuple(
         NearImage(int(i), int(which[i]), float(near[i]), bool(copies[i]))
         for i in np.argsort(near, kind="stable")[:most]
     )
-    return CopiedImages(len(seen), int(copies.sum()), float(np.mean(reference.held_out <= reference.near)), nearest)
+    return CopiedImages(len(features), int(copies.sum()), float(np.mean(reference.held_out <= reference.near)), nearest)
 
 
 def relative(squared: Array, usual: Array) -> Array:

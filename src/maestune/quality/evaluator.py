@@ -1,7 +1,7 @@
 """What an evaluator is: whoever holds samples against what is real, and says how good they are, always on equal terms.
 
 Equal terms: one way of looking, one reference set, one number of samples. Many scores depend on the number of samples,
-so values at different numbers must never meet in one comparison; `look` refuses any other number.
+so values at different numbers must never meet in one comparison; `extract` refuses any other number.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from maestune.types import Score
 class Evaluator(Protocol):
     """Scores samples against a held-out part of the data. Can be sent to other processes.
 
-    What `look` sees is the evaluator's own matter (features of images, texts and their statistics); it is scored as often as
-    wanted without being looked at again.
+    What `extract` returns is the evaluator's own matter (features of images, texts and their statistics); it is scored as often as
+    wanted without being extracted again.
     """
 
     @property
@@ -38,7 +38,7 @@ class Evaluator(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of what it looks with: scores are comparable between evaluators of the same, and only then."""
+        """Fingerprint of its models: scores are comparable between evaluators of the same, and only then."""
         ...
 
     def fewest(self, metrics: Sequence[str]) -> int:
@@ -49,23 +49,23 @@ class Evaluator(Protocol):
         """An evaluator of the first of the samples only: quicker, and on terms of its own. MetricError below `fewest`."""
         ...
 
-    def look(self, samples: Tensor) -> Any:
-        """What there is to see in samples: images (n_samples, C, H, W) float in [-1, 1] or uint8, or tokens (n_samples, T) int64.
+    def extract(self, samples: Tensor) -> Any:
+        """Extract what is scored from samples: images (n_samples, C, H, W) float in [-1, 1] or uint8, or tokens (n_samples, T) int64.
 
-        Raises MetricError for another number of samples and for samples that cannot be looked at.
+        Raises MetricError for another number of samples and for samples that cannot be evaluated.
         """
         ...
 
-    def look_all(self, several: Sequence[Tensor]) -> Sequence[Any]:
-        """`look` at the samples of several models, together where that is quicker."""
+    def extract_all(self, several: Sequence[Tensor]) -> Sequence[Any]:
+        """`extract` for the samples of several models, together where that is quicker."""
         ...
 
     def on(self, device: str) -> Evaluator:
-        """The same evaluator, looking on a device."""
+        """The same evaluator on a device."""
         ...
 
-    def score(self, seen: Any, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
-        """Scores of what `look` saw, by name; bounds are NaN without `intervals`."""
+    def score(self, features: Any, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
+        """Scores of what `extract` returned, by name; bounds are NaN without `intervals`."""
         ...
 
     def floor(self, metrics: Sequence[str], generator: Generator) -> dict[str, Score]:
@@ -81,7 +81,7 @@ class Evaluator(Protocol):
         """What a training that made nothing usable is given: finite, and worse than anything usable."""
         ...
 
-    def classes(self, seen: Any) -> tuple[float, ...]:
+    def classes(self, features: Any) -> tuple[float, ...]:
         """Share of the samples in each class of the data; empty where there are none."""
         ...
 

@@ -93,8 +93,8 @@ class ImageEvaluator:
             raise MetricError(f"{n_samples} samples cannot be scored with an interval; use at least 4, better 1000.")
         conditions = conditions or {}
         known = data.train.images[:MOST_KNOWN]
-        held_out = asked_views(_seen(extractor, second, images.images), images.images, images.conditions)
-        real = Reals(held_out, _seen(extractor, second, known))
+        held_out = asked_views(_extract(extractor, second, images.images), images.images, images.conditions)
+        real = Reals(held_out, _extract(extractor, second, known))
         availability = metric_availability(
             data,
             extractor,
@@ -159,34 +159,34 @@ class ImageEvaluator:
         second, reader = (None if one is None else one.on(device) for one in (self.second, self.reader))
         return replace(self, extractor=self.extractor.on(device), second=second, reader=reader, _fewer={})
 
-    def look(self, samples: Tensor) -> Features:
+    def extract(self, samples: Tensor) -> Features:
         """Features of samples (n_samples, C, H, W), float in [-1, 1] or uint8, on any device: what is scored.
 
         Raises MetricError for another number of samples, and for images that are not finite.
         """
-        return self.look_all([samples])[0]
+        return self.extract_all([samples])[0]
 
-    def look_all(self, several: Sequence[Tensor]) -> list[Features]:
-        """`look` at the samples of several models. The networks see them in one pass, but on a CPU.
+    def extract_all(self, several: Sequence[Tensor]) -> list[Features]:
+        """`extract` for the samples of several models. The networks see them in one pass, but on a CPU.
 
         There a pass of twice the images takes twice the time, and what is seen of one model would depend, in its last bits, on
         those that are looked at beside it.
         """
         several = [self._checked(samples).to(self.extractor.device) for samples in several]
         if self.extractor.device == "cpu" or len(several) < 2:
-            seen = [_seen(self.extractor, self.second, samples) for samples in several]
+            features = [_extract(self.extractor, self.second, samples) for samples in several]
         else:
-            all_of_them = _seen(self.extractor, self.second, torch.cat(several))
+            all_of_them = _extract(self.extractor, self.second, torch.cat(several))
             rows = np.arange(len(several) * self.n_samples).reshape(len(several), -1)
-            seen = [all_of_them.take(own) for own in rows]
-        return [self._asked(one, samples) for one, samples in zip(seen, several, strict=True)]
+            features = [all_of_them.take(own) for own in rows]
+        return [self._asked(one, samples) for one, samples in zip(features, several, strict=True)]
 
-    def _asked(self, seen: Features, samples: Tensor) -> Features:
+    def _asked(self, features: Features, samples: Tensor) -> Features:
         """What was seen in samples, with what they were to show beside it."""
-        seen = asked_views(seen, samples, self.conditions, self.reader)
+        features = asked_views(features, samples, self.conditions, self.reader)
         if self.answerer is None:
-            return seen
-        return asked_about(seen, samples.cpu(), self.conditions, self.answerer, self.captions)
+            return features
+        return asked_about(features, samples.cpu(), self.conditions, self.answerer, self.captions)
 
     def _checked(self, samples: Tensor) -> Tensor:
         """The samples, if they are as many as this evaluator scores."""
@@ -197,16 +197,16 @@ class ImageEvaluator:
             )
         return samples.detach()
 
-    def score(self, seen: Features, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
-        """Scores of what `look` saw, by name of the metric.
+    def score(self, features: Features, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
+        """Scores of what `extract` returned, by name of the metric.
 
         `intervals`: with 95 % intervals over the choice of samples (see `interval`), else their bounds are NaN.
         Raises MetricError for unknown metrics.
         """
         found = [find_metric(name) for name in metrics]
         if any(metric.needs_answers for metric in found):
-            seen = answered(seen, self.answerer)  # takes minutes: only now that it is wanted
-        return scores(found, self._reference, seen, intervals)
+            features = answered(features, self.answerer)  # takes minutes: only now that it is wanted
+        return scores(found, self._reference, features, intervals)
 
     def floor(self, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Score]:
         """What a perfect model would score: training images, drawn without replacement, in place of samples.
@@ -224,10 +224,10 @@ class ImageEvaluator:
         if not metrics:
             return {}
         images = images.take(torch.randperm(len(images), generator=generator)[: self.n_samples])
-        seen = _seen(self.extractor, self.second, images.images)
-        seen = asked_views(seen, images.images, images.conditions, self.reader)
-        seen = asked_about(seen, images.images, images.conditions, self.answerer)
-        return self.score(seen, metrics, intervals=True)
+        features = _extract(self.extractor, self.second, images.images)
+        features = asked_views(features, images.images, images.conditions, self.reader)
+        features = asked_about(features, images.images, images.conditions, self.answerer)
+        return self.score(features, metrics, intervals=True)
 
     @property
     def left_out_note(self) -> str:
@@ -263,7 +263,7 @@ class ImageEvaluator:
         total = sum(part.sum(dim=0, keepdim=True, dtype=torch.float64) for part in self.train.images.split(PART))
         assert isinstance(total, Tensor)
         mean = to_float((total / len(self.train)).to(torch.float32))
-        one = _seen(self.extractor, self.second, mean)
+        one = _extract(self.extractor, self.second, mean)
         copies = asked_views(one.repeated(self.n_samples), mean, self.conditions, self.reader)
         worst: dict[str, float] = {}
         for metric in map(find_metric, metrics):
@@ -273,9 +273,9 @@ class ImageEvaluator:
         worst |= {name: score.value for name, score in self.score(copies, unbounded).items()}
         return {name: Score(value, value, value) for name, value in worst.items()}
 
-    def classes(self, seen: Features) -> tuple[float, ...]:
+    def classes(self, features: Features) -> tuple[float, ...]:
         """Share of the samples in each class, as the extractor's classifier sees them; empty where it knows none."""
-        return tuple(class_histogram(seen).tolist()) if self.extractor.classes else ()
+        return tuple(class_histogram(features).tolist()) if self.extractor.classes else ()
 
     @property
     def real_classes(self) -> tuple[float, ...]:
@@ -288,7 +288,7 @@ class ImageEvaluator:
         return self._references[kind.name]
 
 
-def _seen(extractor: Extractor, second: Extractor | None, images: Tensor) -> Features:
+def _extract(extractor: Extractor, second: Extractor | None, images: Tensor) -> Features:
     """Features of images, with those of the second extractor beside them."""
     features = extractor.extract(images)
     return features if second is None else replace(features, second=second.extract(images).values)

@@ -117,14 +117,14 @@ def _within(value: float, low: float, high: float, limits: Limits) -> Score:
 
 
 def scores(
-    metrics: Sequence[SampleMetric], reference: Callable[[Any], Any], seen: Sized, intervals: bool
+    metrics: Sequence[SampleMetric], reference: Callable[[Any], Any], features: Sized, intervals: bool
 ) -> dict[str, Score]:
     """Scores of samples by name of the metric, in their order; bounds are NaN without `intervals`.
 
-    `reference`: what a kind keeps of the real data. `seen`: what its `compute` looks at. Metrics of one kind are computed
+    `reference`: what a kind keeps of the real data. `features`: what its `compute` looks at. Metrics of one kind are computed
     together.
     """
-    n = len(seen)
+    n = len(features)
     members = everyone(n)
     if intervals:
         members = np.concatenate([members, half_samples(n, np.random.default_rng(HALVES_SEED))])
@@ -132,9 +132,9 @@ def scores(
     for kind in {metric.kind.name: metric.kind for metric in metrics}.values():
         own = [metric for metric in metrics if metric.kind.name == kind.name]
         held = reference(kind)
-        values = kind.compute(held, seen, members)
+        values = kind.compute(held, features, members)
         if intervals:
-            found.update(_sure(own, kind, held, seen, values))
+            found.update(_sure(own, kind, held, features, values))
         else:
             found.update({metric.name: Score(float(values[metric.name][0])) for metric in own})
     return {metric.name: found[metric.name] for metric in metrics}
@@ -144,13 +144,13 @@ def _sure(
     metrics: Sequence[SampleMetric],
     kind: SampleKind[Any, Any],
     reference: Any,
-    seen: Sized,
+    features: Sized,
     values: Mapping[str, Array],
 ) -> dict[str, Score]:
     """Scores of metrics of one kind with intervals, from the values of all samples and of the halves (1 + B,)."""
     limits = kind.limits(reference)
-    looked_at = len(seen) if kind.most is None else min(len(seen), kind.most)
-    told: Mapping[str, Limits] = kind.intervals(reference, seen, values) if kind.intervals else {}
+    looked_at = len(features) if kind.most is None else min(len(features), kind.most)
+    told: Mapping[str, Limits] = kind.intervals(reference, features, values) if kind.intervals else {}
     found: dict[str, Score] = {}
     for metric in metrics:
         name, value = metric.name, float(values[metric.name][0])

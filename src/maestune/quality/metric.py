@@ -19,7 +19,7 @@ from maestune.errors import MetricError
 Array = NDArray[np.float64]
 Members = NDArray[np.bool_]
 Limits = tuple[float, float]
-Seen = TypeVar("Seen")
+Extracted = TypeVar("Extracted")
 Reference = TypeVar("Reference")
 
 
@@ -77,7 +77,7 @@ class Reals:
 
 
 @dataclass(frozen=True)
-class SampleKind(Generic[Seen, Reference]):
+class SampleKind(Generic[Extracted, Reference]):
     """Metrics of samples that are computed together: `Kind` of images, `TextKind` of texts.
 
     `reference`: what is kept of the real data, computed once.
@@ -93,9 +93,9 @@ class SampleKind(Generic[Seen, Reference]):
 
     name: str
     reference: Callable[..., Reference]
-    compute: Callable[[Reference, Seen, Members], Mapping[str, Array]]
+    compute: Callable[[Reference, Extracted, Members], Mapping[str, Array]]
     limits: Callable[[Reference], Mapping[str, Limits]]
-    intervals: Callable[[Reference, Seen, Mapping[str, Array]], Mapping[str, Limits]] | None = None
+    intervals: Callable[[Reference, Extracted, Mapping[str, Array]], Mapping[str, Limits]] | None = None
     most: int | None = None
 
 

@@ -32,8 +32,8 @@ from maestune.families.base import Family, drawer
 from maestune.families.fusing import why_not_fused
 from maestune.space import Space, within
 from maestune.training import Run, train
+from maestune.training.evaluation import sample_inputs
 from maestune.training.fused import Group
-from maestune.training.look import wanted
 from maestune.training.member import Task
 from maestune.training.stream import source_of
 from maestune.types import Config, Report
@@ -189,7 +189,7 @@ class FamilySuite:
             model = family.build(config, data.spec, _generator(1))
             hyper = family.hyper(config, 1.0)
             before = {name: t.clone() for name, t in model.state_dict().items()}
-            noise = wanted(family, config, _run(data), SAMPLES)
+            noise = sample_inputs(family, config, _run(data), SAMPLES)
             with torch.no_grad():
                 first, second = (family.generate(model, hyper, noise) for _ in range(2))
             assert torch.equal(first, second)

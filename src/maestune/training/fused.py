@@ -27,7 +27,7 @@ from maestune.data import Batch
 from maestune.families.base import Family, Loss, Noise, Player
 from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step, under
-from maestune.training.look import Look, looked_at, wanted
+from maestune.training.evaluation import Evaluation, evaluate_checkpoint, sample_inputs
 from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
 from maestune.training.optimisers import Slots, clipped_rows, optimiser_of, row_norms
@@ -261,15 +261,15 @@ class Group:
             for player in self._players:
                 signals |= member.told[player.name]
             signals |= {name: column[k] for name, column in columns.items()}
-            look, state = self._looked_at(k), partial(self._state, member)
+            evaluation, state = self._evaluate_checkpoint(k), partial(self._state, member)
             reports[member.task.key] = Report(
                 member.step,
                 signals,
                 samples.get(k),
-                look.scores,
-                look.choice,
-                look.choice_samples,
-                look.exhibits,
+                evaluation.scores,
+                evaluation.choice,
+                evaluation.choice_samples,
+                evaluation.exhibits,
                 state,
             )
         return reports
@@ -291,7 +291,7 @@ class Group:
         for (n, *_), same in itertools.groupby(sorted(owed), key=lambda pair: pair[0]):
             rows = [k for _, k in same]
             member = self._members[rows[0]].task
-            noise = wanted(self._family, member.config, member.run, n)
+            noise = sample_inputs(self._family, member.config, member.run, n)
             values = math.prod(self._spec.shape) if self._spec.shape else self._spec.tokens
             together = max(1, SAMPLE_VALUES // (n * values))
             for start in range(0, len(rows), together):
@@ -312,13 +312,13 @@ class Group:
         tensors = {name: tensor[rows] for name, tensor in self._tensors.items()}
         return tensors, {name: vector[rows] for name, vector in self._hyper.items()}
 
-    def _looked_at(self, k: int) -> Look:
-        """As `looked_at`, of one member: held-out scores are computed one by one, as in serial training."""
+    def _evaluate_checkpoint(self, k: int) -> Evaluation:
+        """As `evaluate_checkpoint`, of one member: held-out scores are computed one by one, as in serial training."""
         tensors, _ = self._rows_of(k)
         member = self._members[k]
         run, config = member.task.run, member.task.config
         hyper = self._family.hyper(config, progress_of(member.step, run))
-        return looked_at(self._family, self._body.with_(tensors), config, hyper, run, member.step)
+        return evaluate_checkpoint(self._family, self._body.with_(tensors), config, hyper, run, member.step)
 
     def _state(self, member: Member) -> dict[str, Any]:
         k = self._members.index(member)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from maestune.data import Batch, Data
 from maestune.errors import CheckpointError, SettingsError
 from maestune.families.base import Family, Hyper, Loss, Noise, Player
-from maestune.training.look import looked_at, wanted
+from maestune.training.evaluation import evaluate_checkpoint, sample_inputs
 from maestune.training.optimisers import clipped, numbers_of, optimiser_of
 from maestune.training.run import Run, Training
 from maestune.training.schedules import schedule_of
@@ -75,10 +75,19 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
         samples = None
         if n := run.n_samples(step):
             with torch.no_grad():
-                samples = family.generate(model, hyper, wanted(family, config, run, n))
-        look = looked_at(family, model, config, hyper, run, step)
+                samples = family.generate(model, hyper, sample_inputs(family, config, run, n))
+        evaluation = evaluate_checkpoint(family, model, config, hyper, run, step)
         state = partial(_state, step, model, seats, stream)
-        yield Report(step, signals, samples, look.scores, look.choice, look.choice_samples, look.exhibits, state)
+        yield Report(
+            step,
+            signals,
+            samples,
+            evaluation.scores,
+            evaluation.choice,
+            evaluation.choice_samples,
+            evaluation.exhibits,
+            state,
+        )
         if not all(map(math.isfinite, signals.values())):
             return
 
@@ -95,11 +104,11 @@ def shown_again(family: Family, config: Config, run: Run, state: Mapping[str, An
     except (KeyError, RuntimeError) as error:
         raise foreign_state(run, error) from error
     hyper = family.hyper(config, progress_of(step, run))
-    ending = replace(run, full_steps=step, scored_at=frozenset({step}), watched_at=frozenset())
+    ending = replace(run, full_steps=step, scored_at=frozenset({step}), validation_steps=frozenset())
     with torch.no_grad():
-        samples = family.generate(model, hyper, wanted(family, config, run, n)) if n else None
-    look = looked_at(family, model, config, hyper, ending, step)
-    return Report(step, samples=samples, scores=look.scores)
+        samples = family.generate(model, hyper, sample_inputs(family, config, run, n)) if n else None
+    evaluation = evaluate_checkpoint(family, model, config, hyper, ending, step)
+    return Report(step, samples=samples, scores=evaluation.scores)
 
 
 def progress_of(step: int, run: Run) -> float:

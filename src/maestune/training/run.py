@@ -17,7 +17,7 @@ class Run:
     """One segment of a training: from `start_steps` to `until_steps` of a full training of `full_steps`.
 
     `state` is what the last report's `state()` returned when the training was paused, None at the start.
-    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored; `watched_at`:
+    `samples_at`: step → number of samples due there. `scored_at`: steps after which the model is scored; `validation_steps`:
     those of them at which its best weights are chosen, always by the search part, in the finals by `n_choice` samples
     of their own (None: as many as are due; 0: nobody looks at samples for that).
 
@@ -34,7 +34,7 @@ class Run:
     sample_seed: int = 0
     samples_at: Mapping[int, int] = field(default_factory=dict[int, int])
     scored_at: frozenset[int] = frozenset()
-    watched_at: frozenset[int] = frozenset()
+    validation_steps: frozenset[int] = frozenset()
     report_every: int = 50
     device: str = "cpu"
     data: Data | None = None

@@ -65,7 +65,7 @@ def test_a_judge_knows_what_its_samples_are_to_show(evaluator: ImageEvaluator, d
     asked = digits.prompts("search", 400)["label"]
     assert evaluator.asked is not None
     assert evaluator.asked.tolist() == asked.tolist()
-    seen = evaluator.look(_of_classes(digits, asked))
+    seen = evaluator.extract(_of_classes(digits, asked))
     assert seen.asked is not None
     assert seen.asked.tolist() == evaluator.asked.tolist()
     report = ImageEvaluator.prepare(
@@ -82,7 +82,7 @@ def test_real_images_of_what_was_asked_adhere_and_others_do_not(evaluator: Image
     for share in shares:
         right = torch.arange(400) % 100 < 100 * share
         classes = torch.where(right, asked, (asked + 1) % 10)
-        features = evaluator.look(_of_classes(digits, classes))
+        features = evaluator.extract(_of_classes(digits, classes))
         score = evaluator.score(features, ["adherence"], intervals=True)["adherence"]
         assert features.probabilities is not None
         assert score.value == np.mean(features.probabilities.argmax(1) == asked.numpy())
@@ -95,7 +95,7 @@ def test_real_images_of_what_was_asked_adhere_and_others_do_not(evaluator: Image
 def test_its_interval_is_about_that_of_a_share(evaluator: ImageEvaluator, digits: ImageData) -> None:
     asked = digits.prompts("search", 400)["label"]
     right = torch.rand(400, generator=torch.Generator().manual_seed(1)) < 0.7
-    features = evaluator.look(_of_classes(digits, torch.where(right, asked, (asked + 1) % 10)))
+    features = evaluator.extract(_of_classes(digits, torch.where(right, asked, (asked + 1) % 10)))
     score = evaluator.score(features, ["adherence"], intervals=True)["adherence"]
     halves = ADHERENCE.compute(None, features, half_samples(400, np.random.default_rng(0)))["adherence"]
     by_halves = half_sample_interval(score.value, halves, (0.0, 1.0))

@@ -60,6 +60,7 @@ def test_a_judge_with_a_second_extractor_tells_it(digits: ImageData, classifier:
     clean = to_float(digits.report.images[:200])
     noise = torch.empty_like(clean).normal_(0.0, 0.4, generator=torch.Generator().manual_seed(0))
     good, bad = (
-        evaluator.score(evaluator.look(x), ["fd_second"], intervals=True)["fd_second"] for x in (clean, clean + noise)
+        evaluator.score(evaluator.extract(x), ["fd_second"], intervals=True)["fd_second"]
+        for x in (clean, clean + noise)
     )
     assert good.value < good.high < bad.low < bad.value

@@ -357,7 +357,7 @@ def test_values_are_those_of_the_finals_of_a_campaign(real: ImageData, fresh: to
     result = scored(real, fresh, ("fd", "recall"))
     extractor = image_models.choose("auto", real)
     evaluator = scoring.ImageEvaluator.prepare(real, "report", extractor, len(fresh))
-    assert result.scores == evaluator.score(evaluator.look(to_float(fresh)), ["fd", "recall"], intervals=True)
+    assert result.scores == evaluator.score(evaluator.extract(to_float(fresh)), ["fd", "recall"], intervals=True)
     assert result.feature_space.fingerprint == extractor.fingerprint
 
 

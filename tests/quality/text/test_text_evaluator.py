@@ -37,7 +37,7 @@ def shuffled(evaluator: TextEvaluator) -> Tensor:
     """Real text of the other held-out part with the words of each in another order."""
     rng = np.random.default_rng(0)
     return going_on(
-        evaluator, [" ".join(rng.permutation(text.split(" "))) for text in evaluator.look(fresh(evaluator)).made]
+        evaluator, [" ".join(rng.permutation(text.split(" "))) for text in evaluator.extract(fresh(evaluator)).made]
     )
 
 
@@ -47,12 +47,12 @@ def fresh(evaluator: TextEvaluator) -> Tensor:
 
 
 def values(evaluator: TextEvaluator, samples: Tensor) -> dict[str, float]:
-    return {name: score.value for name, score in evaluator.score(evaluator.look(samples), evaluator.metrics).items()}
+    return {name: score.value for name, score in evaluator.score(evaluator.extract(samples), evaluator.metrics).items()}
 
 
 def test_it_is_a_judge(evaluator: TextEvaluator) -> None:
     as_evaluator: Evaluator = evaluator
-    assert as_evaluator.classes(evaluator.look(fresh(evaluator))) == as_evaluator.real_classes == ()
+    assert as_evaluator.classes(evaluator.extract(fresh(evaluator))) == as_evaluator.real_classes == ()
     assert (evaluator.split, evaluator.n_samples, evaluator.length) == ("search", N, LENGTH)
     assert evaluator.metrics == ALL  # real paragraphs keep to their topics, so that coherence can be measured
     assert set(ALL) <= set(DESCRIBED)
@@ -130,7 +130,7 @@ def test_coherence_falls_when_beginnings_are_shuffled(evaluator: TextEvaluator) 
 
 
 def test_intervals_hold_the_value_and_change_nothing_else(evaluator: TextEvaluator) -> None:
-    seen = evaluator.look(fresh(evaluator))
+    seen = evaluator.extract(fresh(evaluator))
     plain, sure = evaluator.score(seen, ALL), evaluator.score(seen, ALL, intervals=True)
     for name in ALL:
         assert math.isnan(plain[name].low)
@@ -141,9 +141,9 @@ def test_intervals_hold_the_value_and_change_nothing_else(evaluator: TextEvaluat
 
 
 def test_novelty_is_not_sure_of_texts_that_it_has_not_seen(evaluator: TextEvaluator) -> None:
-    none = evaluator.score(evaluator.look(fresh(evaluator)), ["text_novelty"], intervals=True)["text_novelty"]
+    none = evaluator.score(evaluator.extract(fresh(evaluator)), ["text_novelty"], intervals=True)["text_novelty"]
     copies = train_pieces(evaluator.data, N, 32 + LENGTH, torch.Generator().manual_seed(3))
-    every = evaluator.score(evaluator.look(copies), ["text_novelty"], intervals=True)["text_novelty"]
+    every = evaluator.score(evaluator.extract(copies), ["text_novelty"], intervals=True)["text_novelty"]
     assert none.high == none.value == 1
     assert none.low == pytest.approx(1 - every.high)
     assert 0.9 < none.low < 0.95  # of 60 texts
@@ -182,10 +182,10 @@ def test_another_number_length_or_kind_is_refused(evaluator: TextEvaluator) -> N
     samples = fresh(evaluator)
     for wrong in (samples[1:], samples[:, 1:], samples[0]):
         with pytest.raises(MetricError, match="Scores at different numbers or lengths"):
-            evaluator.look(wrong)
+            evaluator.extract(wrong)
     for wrong in (samples.float(), samples - 100, samples + 1000):
         with pytest.raises(MetricError, match="no numbers of tokens"):
-            evaluator.look(wrong)
+            evaluator.extract(wrong)
 
 
 def test_too_little_to_judge_by_is_refused(prose_data: TextData, prose_models: TextModels) -> None:
@@ -202,14 +202,14 @@ def test_coherence_is_not_measured_where_real_text_has_none(prose_data: TextData
     evaluator = TextEvaluator.prepare(replace(prose_data, search=mixed), "search", prose_models, LENGTH, N)
     assert set(ALL) - set(evaluator.metrics) == {"prompt_coherence", "long_coherence"}
     with pytest.raises(MetricError, match="prompt_coherence cannot be measured"):
-        evaluator.score(evaluator.look(fresh(evaluator)), ["prompt_coherence"])
+        evaluator.score(evaluator.extract(fresh(evaluator)), ["prompt_coherence"])
 
 
 def test_travels_to_other_processes(evaluator: TextEvaluator) -> None:
     samples = fresh(evaluator)
     again = pickle.loads(pickle.dumps(evaluator))
-    assert again.score(again.look(samples), ALL) == pytest.approx(
-        evaluator.score(evaluator.look(samples), ALL), nan_ok=True
+    assert again.score(again.extract(samples), ALL) == pytest.approx(
+        evaluator.score(evaluator.extract(samples), ALL), nan_ok=True
     )
 
 
@@ -217,7 +217,7 @@ def test_the_most_copied_passages_come_first(evaluator: TextEvaluator) -> None:
     known = evaluator.data.tokenizer.decode(evaluator.data.train)
     samples = fresh(evaluator).clone()
     samples[7, 32 + 10 : 32 + 90] = evaluator.data.train[500:580].long()
-    seen = evaluator.look(samples)
+    seen = evaluator.extract(samples)
     first = evaluator.copied(seen)[0]
     assert (first.row, first.start) == (7, 10) or first.row == 7
     assert seen.made[7][first.start : first.start + first.length] in known

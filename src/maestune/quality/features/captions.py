@@ -98,12 +98,12 @@ class CaptionReader:
         for start in range(0, len(captions), BATCH_SIZE):
             rows = slice(start, start + BATCH_SIZE)
             told = captions[rows]
-            seen = self._unit(images[rows]) if shown is None else shown
+            features = self._unit(images[rows]) if shown is None else shown
             with torch.inference_mode():
-                own = (seen * self.network.captions(told.to(self.device)).double().cpu().numpy()).sum(axis=1)
+                own = (features * self.network.captions(told.to(self.device)).double().cpu().numpy()).sum(axis=1)
             others = self._others(wordings(told), numbers, rng)
             compared = np.take_along_axis(
-                np.broadcast_to(seen @ candidates, others.shape[:1] + numbers.shape), others, axis=1
+                np.broadcast_to(features @ candidates, others.shape[:1] + numbers.shape), others, axis=1
             )
             agreement[rows], rank[rows] = own, 1 + (compared >= own[:, None]).sum(axis=1)
         return agreement, rank
@@ -153,7 +153,7 @@ def tried(reader: CaptionReader, held_out: Images) -> CaptionReader:
     return replace(reader, ranked_first=first, chance=chance, description=description)
 
 
-def asked_views(seen: Features, images: Tensor, conditions: Batch, reader: CaptionReader | None = None) -> Features:
+def asked_views(features: Features, images: Tensor, conditions: Batch, reader: CaptionReader | None = None) -> Features:
     """What an extractor saw in images, with what they show or were asked to show beside it.
 
     `conditions`: `label` (N,) and `caption` (N, L) where there are any, as `Images.conditions` and `ImageData.prompts` tell
@@ -168,7 +168,7 @@ def asked_views(seen: Features, images: Tensor, conditions: Batch, reader: Capti
     agreement, rank = None, None
     if reader is not None and caption is not None:
         agreement, rank = reader.read(images, caption)
-    return replace(seen, asked=asked, condition=condition, agreement=agreement, rank=rank)
+    return replace(features, asked=asked, condition=condition, agreement=agreement, rank=rank)
 
 
 def wordings(captions: Tensor) -> NDArray[np.int64]:

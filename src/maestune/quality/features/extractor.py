@@ -94,12 +94,12 @@ class Extractor:
             )
         if not len(images):
             raise MetricError("No images were given to the extractor; at least one is needed.")
-        raw = look(self.network, images, places=places and self.place_scale is not None, device=self.device)
+        raw = extract_features(self.network, images, places=places and self.place_scale is not None, device=self.device)
         located = None if raw.places is None or self.place_scale is None else self.place_scale(raw.places)
         return Features(self.scale(raw.values), raw.probabilities, places=located)
 
 
-def look(network: nn.Module, images: Tensor, *, places: bool, device: str = "cpu") -> Features:
+def extract_features(network: nn.Module, images: Tensor, *, places: bool, device: str = "cpu") -> Features:
     """What a network sees in images (N, C, H, W), unscaled, batch by batch, on the device that it is on."""
     features: list[Array] = []
     probabilities: list[Array] = []
@@ -110,7 +110,7 @@ def look(network: nn.Module, images: Tensor, *, places: bool, device: str = "cpu
         for batch in images.split(BATCH_SIZE):
             shown = as_input(batch).to(device)
             if places and isinstance(network, Encoder):
-                values, logits, quarters = network.look(shown)
+                values, logits, quarters = network.extract_features(shown)
                 located.append(quarters.cpu().numpy().astype(np.float64))
             else:
                 values, logits = network(shown)
@@ -132,8 +132,8 @@ def make_extractor(
     Any network will do that maps images to (features, logits or None); ours also tell what is seen in each place.
     """
     _, c, h, w = train.shape
-    scale = Scale.of(look(network, train, places=False).values)
-    located = look(network, train[:MOST_FOR_PLACES], places=True).places
+    scale = Scale.of(extract_features(network, train, places=False).values)
+    located = extract_features(network, train[:MOST_FOR_PLACES], places=True).places
     place_scale = None if located is None else Scale.of(located)
     shape = (int(c), int(h), int(w))
     return rebuilt_extractor(kind, network, scale, place_scale, shape, classes, description, accuracy)

@@ -76,9 +76,9 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features and logits of images (N, C, H, W) in [-1, 1]."""
-        return self.look(images)[:2]
+        return self.extract_features(images)[:2]
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def extract_features(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Features, logits, and what is seen in each quarter of the images (N, 4, c): means of the last convolution."""
         pooled = self.trunk[: self.convolutions](images.contiguous(memory_format=torch.channels_last))
         features = self.trunk[self.convolutions :](pooled)

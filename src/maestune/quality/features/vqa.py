@@ -129,7 +129,7 @@ def as_pictures(images: Tensor) -> NDArray[np.uint8]:
 
 
 def asked_about(
-    seen: Features, images: Tensor, conditions: Batch, answerer: Answerer | None, captions: Sequence[str] = ()
+    features: Features, images: Tensor, conditions: Batch, answerer: Answerer | None, captions: Sequence[str] = ()
 ) -> Features:
     """What was seen in images, with all that is needed to ask about them beside it, where anybody can be asked.
 
@@ -137,15 +137,15 @@ def asked_about(
     """
     caption = conditions.get("caption")
     if answerer is None or caption is None:
-        return seen
-    return replace(seen, pictures=as_pictures(images), captions=np.array(captions or answerer.told(caption)))
+        return features
+    return replace(features, pictures=as_pictures(images), captions=np.array(captions or answerer.told(caption)))
 
 
-def answered(seen: Features, answerer: Answerer | None) -> Features:
+def answered(features: Features, answerer: Answerer | None) -> Features:
     """What was seen in images, with the answers about them, where they can be asked about and were not yet."""
-    if answerer is None or seen.pictures is None or seen.captions is None or seen.yes is not None:
-        return seen
-    return replace(seen, yes=answerer.yes(seen.pictures, seen.captions.tolist()))
+    if answerer is None or features.pictures is None or features.captions is None or features.yes is not None:
+        return features
+    return replace(features, yes=answerer.yes(features.pictures, features.captions.tolist()))
 
 
 def resolved_vqa(path: str) -> str:

@@ -17,15 +17,15 @@ from maestune.quality.text.texts import Texts
 SHOWN = 4  # texts of each kind
 
 
-def shown_texts(evaluator: TextEvaluator, seen: Texts, names: Sequence[str]) -> Shown:
+def shown_texts(evaluator: TextEvaluator, features: Texts, names: Sequence[str]) -> Shown:
     """The texts least like held-out ones, the longest copied passages, and the most repetitive texts; see `Shown`."""
     held_out = evaluator.real.held_out.embedded
     usual = float(np.sqrt(np.median(neighbour_radii(held_out, 1)))) or 1.0
-    far = np.sqrt(np.maximum(nearest(seen.embedded, held_out)[1], 0.0)) / usual
-    repeated = 1.0 - variety(seen.word_grams)
+    far = np.sqrt(np.maximum(nearest(features.embedded, held_out)[1], 0.0)) / usual
+    repeated = 1.0 - variety(features.word_grams)
 
     def begin(i: int, value: float) -> Excerpt:
-        text = seen.made[i]
+        text = features.made[i]
         return Excerpt(names[i], value, text[:LETTERS] + ("…" if len(text) > LETTERS else ""))
 
     def most(values: Array, least: float) -> list[int]:
@@ -36,7 +36,7 @@ def shown_texts(evaluator: TextEvaluator, seen: Texts, names: Sequence[str]) -> 
         worst=tuple(begin(i, float(far[i])) for i in most(far, -1.0)),
         copied=tuple(
             Excerpt(names[one.row], float(one.length), one.before, one.marked, one.after)
-            for one in copied_texts(evaluator, seen, SHOWN).longest
+            for one in copied_texts(evaluator, features, SHOWN).longest
         ),
         repetitive=tuple(begin(i, float(repeated[i])) for i in most(repeated, 0.0)),
     )

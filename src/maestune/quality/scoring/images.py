@@ -24,10 +24,10 @@ from maestune.quality.features.choice import AUTO, parse_features
 from maestune.quality.features.vqa import check_vqa
 from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
+from maestune.quality.scoring.extraction import NO_IMAGES, described, extract_parts, floor_features, parts_of
 from maestune.quality.scoring.fakes import Fakes, find_folder, go_through, read_fakes
 from maestune.quality.scoring.folders import Folder
 from maestune.quality.scoring.image_models import ImageModels, choose_image_models
-from maestune.quality.scoring.looking import NO_IMAGES, described, floor_seen, looked, parts_of
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, number_notes, skipped_note
 from maestune.quality.scoring.pictures import not_new, shown_images
 from maestune.quality.scoring.prompts import asked_by_names, asked_by_table, captions_by_table, read_prompts
@@ -81,13 +81,13 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         answerer=models.answerer, captions=captions,
     )  # fmt: skip
     names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
-    fakes, seen = _looked(given, data, models, request.workers, tell)
+    fakes, features = _extract(given, data, models, request.workers, tell)
     if fakes.names != given.names:  # of a folder not all could be read
         conditions, captions, asked_note = _asked(request, fakes.names, fakes.labels, data)
         evaluator = _evaluator_of(evaluator, len(fakes), conditions, data)
         names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
-    seen = described(evaluator, seen, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
-    values, floors, notes = _measured(request, evaluator, names, seen, tell)
+    features = described(evaluator, features, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
+    values, floors, notes = _measured(request, evaluator, names, features, tell)
     tell("Choosing what to show")
     warnings = [*models.warnings, *not_new(fakes, data.report, data.train)]
     read = (data.note, skipped_note("real images", data.skipped), *fakes.notes, skipped_note("samples", fakes.skipped))
@@ -108,9 +108,9 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         reference=len(data.report),
         feature_space=models.feature_space,
         seed=request.seed,
-        classes=_shares(evaluator, seen, data),
+        classes=_shares(evaluator, features, data),
         asked=models.asked,
-        shown=shown_images(evaluator, seen, fakes, data.train),
+        shown=shown_images(evaluator, features, fakes, data.train),
         warnings=tuple(warnings),
         notes=tuple(filter(None, notes)),
     )
@@ -122,29 +122,29 @@ def _given(request: ImageRequest, data: ImageData, tell: Tell) -> Fakes | Folder
     return folder or read_fakes(request.fake, data.shape, request.samples, request.seed, tell)
 
 
-def _looked(
+def _extract(
     given: Fakes | Folder, data: ImageData, models: ImageModels, workers: int, tell: Tell
 ) -> tuple[Fakes, Features]:
     """The samples, and their features."""
     if isinstance(given, Fakes):
         assert given.images is not None
         tell(f"Looking at {len(given):,} samples")
-        return given, looked(parts_of(given.images), models.extractor, models.second, workers)
+        return given, extract_parts(parts_of(given.images), models.extractor, models.second, workers)
     read: list[Fakes] = []
 
     def parts() -> Iterator[Tensor]:
         read.append((yield from go_through(given, data.shape, tell)))
 
-    seen = looked(parts(), models.extractor, models.second, workers)
-    return read[0], seen
+    features = extract_parts(parts(), models.extractor, models.second, workers)
+    return read[0], features
 
 
 def _measured(
-    request: ImageRequest, evaluator: ImageEvaluator, names: Sequence[str], seen: Features, tell: Tell
+    request: ImageRequest, evaluator: ImageEvaluator, names: Sequence[str], features: Features, tell: Tell
 ) -> tuple[dict[str, Score], dict[str, Score], list[str]]:
     """Values, floors, and notes on what could not be measured."""
     tell("Looking at real images in place of the samples")
-    real = floor_seen(evaluator, names, torch.Generator().manual_seed(request.seed), request.workers)
+    real = floor_features(evaluator, names, torch.Generator().manual_seed(request.seed), request.workers)
     asking = Lock()  # a model that is asked about images is large, and there is one of it
 
     def score(group: Sequence[str], features: Features) -> Mapping[str, Score]:
@@ -158,7 +158,7 @@ def _measured(
     return measure(
         names,
         {name: METRICS[name].kind.name for name in names},
-        lambda group: score(group, seen),
+        lambda group: score(group, features),
         floor,
         named=bool(request.metrics),
         tell=tell,
@@ -257,8 +257,8 @@ def _fake_side(request: ImageRequest, fakes: Fakes) -> Side:
     return Side(source, fakes.found, len(fakes), fakes.fingerprint, fakes.skipped)
 
 
-def _shares(evaluator: ImageEvaluator, seen: Features, data: ImageData) -> ClassShares | None:
-    fake = evaluator.classes(seen)
+def _shares(evaluator: ImageEvaluator, features: Features, data: ImageData) -> ClassShares | None:
+    fake = evaluator.classes(features)
     if not fake:
         return None
     names = (*data.class_names, *map(str, range(len(data.class_names), len(fake))))

@@ -17,13 +17,13 @@ from maestune.quality.scoring.result import Picture, Shown
 WORST, BEST = 12, 6  # pictures shown
 
 
-def shown_images(evaluator: ImageEvaluator, seen: Features, fakes: Fakes, train: Images) -> Shown:
+def shown_images(evaluator: ImageEvaluator, features: Features, fakes: Fakes, train: Images) -> Shown:
     """The samples farthest from held-out images, the nearest, and those nearest to a training image; see `Shown`."""
     held_out = evaluator.real.held_out.values
-    far = relative(nearest(seen.values, held_out)[1], neighbour_radii(held_out, 1))
+    far = relative(nearest(features.values, held_out)[1], neighbour_radii(held_out, 1))
     order = np.argsort(far, kind="stable")
 
-    found = copied_images(evaluator, seen)
+    found = copied_images(evaluator, features)
     copies = () if found is None else found.nearest
     worst, best = order[::-1][:WORST].tolist(), order[:BEST].tolist()
     rows = list(dict.fromkeys([*worst, *best, *(near.row for near in copies)]))

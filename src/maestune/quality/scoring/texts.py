@@ -79,11 +79,11 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
     evaluator = _evaluator(real, fakes, models, request.seed)
     names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, fakes))
     tell(f"Looking at {len(fakes):,} texts")
-    seen = Texts(fakes.begun, fakes.made, models)
+    features = Texts(fakes.begun, fakes.made, models)
     values, floors, notes = measure(
         names,
         {name: TEXT_METRICS[name].kind.name for name in names},
-        lambda group: evaluator.score(seen, group, intervals=True),
+        lambda group: evaluator.score(features, group, intervals=True),
         lambda group: _floor(evaluator, real, fakes, group, request.seed),
         named=bool(request.metrics),
         tell=tell,
@@ -100,7 +100,7 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
         reference=len(evaluator.real.held_out),
         feature_space=FeatureSpace("embedder" if pretrained else "readers", models.fingerprint, models.description),
         seed=request.seed,
-        shown=shown_texts(evaluator, seen, fakes.names),
+        shown=shown_texts(evaluator, features, fakes.names),
         notes=tuple(filter(None, notes)),
     )
 

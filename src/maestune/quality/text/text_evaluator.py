@@ -93,7 +93,7 @@ class TextEvaluator:
             raise MetricError(f"Texts are evaluated {self.n_samples} at a time, as prepared; not {n_samples}.")
         return self
 
-    def look(self, samples: Tensor) -> Texts:
+    def extract(self, samples: Tensor) -> Texts:
         """Samples (n_samples, P + length), numbers of tokens on any device, as texts: what is scored.
 
         Raises MetricError for another number or length, and for what are no tokens of the data.
@@ -111,16 +111,16 @@ class TextEvaluator:
             )
         return texts_of(self.data, samples.detach().cpu(), wanted[1] - self.length, self.models)
 
-    def look_all(self, several: Sequence[Tensor]) -> list[Texts]:
-        """`look` at the texts of several models, one after the other."""
-        return [self.look(samples) for samples in several]
+    def extract_all(self, several: Sequence[Tensor]) -> list[Texts]:
+        """`extract` for the texts of several models, one after the other."""
+        return [self.extract(samples) for samples in several]
 
     def on(self, device: str) -> TextEvaluator:
         """This evaluator; its models are small, and the statistics of texts run on the CPU."""
         return self
 
-    def score(self, seen: Texts, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
-        """Scores of what `look` saw, by name of the metric.
+    def score(self, texts: Texts, metrics: Sequence[str], intervals: bool = False) -> dict[str, Score]:
+        """Scores of what `extract` returned, by name of the metric.
 
         `intervals`: with 95 % intervals over the choice of texts (see `interval`), else their bounds are NaN. Raises
         MetricError for unknown metrics, and for coherence where real text shows none.
@@ -132,7 +132,7 @@ class TextEvaluator:
                     f"{metric.name} cannot be measured on {self.data.name}: held-out text is no more alike within a text than between "
                     "texts, as the embedder sees it. Give longer texts, more of them, or another embedder."
                 )
-        return scores(wanted, self._reference, seen, intervals)
+        return scores(wanted, self._reference, texts, intervals)
 
     def floor(self, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Score]:
         """What a perfect model would score: real text in place of samples, pieces of the training text that do not repeat.
@@ -168,7 +168,7 @@ class TextEvaluator:
         shape = (self.n_samples, self.length)
         blind = torch.randint(self.data.tokenizer.size, shape, generator=torch.Generator().manual_seed(PIECES_SEED))
         dull = torch.full(shape, int(torch.mode(self.data.train[:DECODED_TOGETHER].long()).values))
-        tries = [self.score(self.look(torch.cat((begun, made), dim=1)), metrics) for made in (blind, dull)]
+        tries = [self.score(self.extract(torch.cat((begun, made), dim=1)), metrics) for made in (blind, dull)]
         found: dict[str, Score] = {}
         for name in metrics:
             metric = find_text_metric(name)
@@ -179,7 +179,7 @@ class TextEvaluator:
             found[name] = Score(value, value, value)
         return found
 
-    def classes(self, seen: Texts) -> tuple[float, ...]:
+    def classes(self, texts: Texts) -> tuple[float, ...]:
         """Text has no classes."""
         return ()
 
@@ -188,9 +188,9 @@ class TextEvaluator:
         """Text has no classes."""
         return ()
 
-    def copied(self, seen: Texts) -> list[Passage]:
+    def copied(self, texts: Texts) -> list[Passage]:
         """The longest copied passage of each text that has one, the longest of all first."""
-        return self.real.known.longest(seen.made)
+        return self.real.known.longest(texts.made)
 
     def _reference(self, kind: TextKind[Any]) -> Any:
         if kind.name not in self._references:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from maestune.errors import StoreError
+from maestune.execution.best_weights import kept_state
 from maestune.execution.folder import checkpoints
 from maestune.execution.jobs import Job, Outcome, Scored, Setup
 from maestune.execution.segment import run_segment
-from maestune.execution.watching import kept_state
 from maestune.training.checkpoint import load_checkpoint
 from maestune.types import Config, Objective, Report, Score
 
@@ -141,7 +141,7 @@ def chosen(config, run):
     for step in run.steps():
         if run.due(step):
             look = max(0, math.ceil(step / 10) - 1)
-            choice = {"score": CURVE[look]} if step in run.watched_at and run.split == "report" else {}
+            choice = {"score": CURVE[look]} if step in run.validation_steps and run.split == "report" else {}
             value = EVALUATED[look] if run.split == "report" else CURVE[look]
             yield Report(step, scores={"score": value}, choice=choice, state=lambda s=step: {"weights": s})
 
@@ -170,7 +170,7 @@ class OneNumber:
     def __init__(self, split, n_samples):
         self.split, self.n_samples, self.metrics, self.seen = split, n_samples, ("score",), []
 
-    def look(self, samples):
+    def extract(self, samples):
         assert len(samples) == self.n_samples, "judged on other terms than its own"
         self.seen.append(float(samples.mean()))
         return self.seen[-1]
@@ -187,12 +187,12 @@ def sampling(config, run):
     for step in run.steps():
         if run.due(step):
             look = max(0, math.ceil(step / 10) - 1)
-            watched = step in run.watched_at and run.split == "report"
+            validated = step in run.validation_steps and run.split == "report"
             curve = EVALUATED if run.split == "report" else CURVE
             yield Report(
                 step,
                 samples=torch.full((run.n_samples(step), 1, 1, 1), curve[look]) if run.n_samples(step) else None,
-                choice_samples=torch.full((run.n_choice, 1, 1, 1), CURVE[look]) if watched else None,
+                choice_samples=torch.full((run.n_choice, 1, 1, 1), CURVE[look]) if validated else None,
                 state=lambda s=step: {"weights": s},
             )
 

@@ -1,4 +1,4 @@
-"""What a model shows of itself at a report, beside its signals: samples, scores on held-out data, more pictures."""
+"""Evaluation of a model at a report, beside its signals: samples, scores on held-out data, exhibits."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ WINDOWS = (200, 2000)
 EXHIBITED = 64
 
 
-def wanted(
+def sample_inputs(
     family: Family, config: Config, run: Run, n: int, purpose: str = "samples", split: Split | None = None
 ) -> Noise:
-    """What n samples are made from: their latents, of their own for each purpose, and what they are asked for."""
+    """Inputs of n samples: their latents, of their own for each purpose, and prompts."""
     assert run.data is not None
     latents = drawer(family.latents(config, run.data.spec, n))(run.sample_generator(purpose))
     return {**latents, **run.prompts(n, split)}
 
 
 @dataclass(frozen=True)
-class Look:
-    """A model's scores on held-out data, what its best weights are chosen by where that is something else, more pictures."""
+class Evaluation:
+    """Scores on held-out data, what the best weights are chosen by where that is something else, more pictures."""
 
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     choice: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -41,30 +41,32 @@ class Look:
 
 
 @torch.no_grad()
-def looked_at(family: Family, model: nn.Module, config: Config, hyper: Hyper, run: Run, step: int) -> Look:
-    """What there is to see of a model after a step: nothing where it is not scored; exhibits after a full training."""
+def evaluate_checkpoint(
+    family: Family, model: nn.Module, config: Config, hyper: Hyper, run: Run, step: int
+) -> Evaluation:
+    """Evaluate a model after a step: nothing where it is not scored; exhibits after a full training."""
     if step not in run.scored_at or run.data is None:
-        return Look()
+        return Evaluation()
     full = step >= run.full_steps
-    watched = step in run.watched_at
+    validated = step in run.validation_steps
     scores: Mapping[str, float] = {}
     choice: Mapping[str, float] = {}
     if family.measures:
-        n = (WINDOWS if isinstance(run.data, TextData) else IMAGES)[full or watched]
-        # In the finals a look only chooses: what weights are worth is told of those that turn out to be the result (`shown_again`).
-        if full or not watched or run.split == "search":
+        n = (WINDOWS if isinstance(run.data, TextData) else IMAGES)[full or validated]
+        # In the finals a validation only chooses: what weights are worth is told of those that turn out to be the result (`shown_again`).
+        if full or not validated or run.split == "search":
             scores = _measured(family, model, config, hyper, run, n, run.split)
-        if watched:
+        if validated:
             choice = scores if run.split == "search" else _measured(family, model, config, hyper, run, n, "search")
     choice_samples: Tensor | None = None
     n = run.n_samples(step) if run.n_choice is None else run.n_choice
-    if watched and run.split == "report" and n:
-        choice_samples = family.generate(model, hyper, wanted(family, config, run, n, "choice", "search"))
+    if validated and run.split == "report" and n:
+        choice_samples = family.generate(model, hyper, sample_inputs(family, config, run, n, "choice", "search"))
     exhibits: Mapping[str, Tensor] = {}
     if full:
         batch = _held_out(run, config, EXHIBITED, run.split)
         exhibits = family.exhibits(model, hyper, batch, run.generator("exhibits"))
-    return Look(scores, choice, choice_samples, exhibits)
+    return Evaluation(scores, choice, choice_samples, exhibits)
 
 
 def _measured(

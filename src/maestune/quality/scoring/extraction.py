@@ -29,7 +29,7 @@ from maestune.quality.streaming import Stream, stream_init, stream_merge, stream
 NO_IMAGES = torch.empty(0)
 
 
-def looked(parts: Iterable[Tensor], extractor: Extractor, second: Extractor, workers: int) -> Features:
+def extract_parts(parts: Iterable[Tensor], extractor: Extractor, second: Extractor, workers: int) -> Features:
     """Features of images, with those of the second extractor beside them; they come in parts (n, C, H, W), in order.
 
     So many threads look at a part each; on a device one does. How many they are changes nothing, to the last bit. Raises
@@ -42,14 +42,16 @@ def looked(parts: Iterable[Tensor], extractor: Extractor, second: Extractor, wor
     on_cpu = extractor.device == "cpu"
     threads = workers if on_cpu else 1
     with one_thread_of_torch() if on_cpu else nullcontext():
-        seen = _seen(extractor, second, first)  # by this thread: what is loaded on first use is then there for all
-        nothing = stream_init(seen.values.mean(axis=0))
+        features = _extract_part(
+            extractor, second, first
+        )  # by this thread: what is loaded on first use is then there for all
+        nothing = stream_init(features.values.mean(axis=0))
 
-        def look(part: Tensor, number: int) -> Stream:
-            return stream_update(nothing, _seen(extractor, second, part), number)
+        def extract(part: Tensor, number: int) -> Stream:
+            return stream_update(nothing, _extract_part(extractor, second, part), number)
 
-        merged = [stream_update(nothing, seen, 0)]
-        for stream in in_order(_numbered(coming, len(first), look), threads, ahead=2 * threads):
+        merged = [stream_update(nothing, features, 0)]
+        for stream in in_order(_numbered(coming, len(first), extract), threads, ahead=2 * threads):
             merged.append(stream)
             while len(merged) > 1 and len(merged[-2]) <= len(merged[-1]):  # like with like: none is copied often
                 merged[-2:] = [stream_merge(*merged[-2:])]
@@ -61,20 +63,20 @@ def looked(parts: Iterable[Tensor], extractor: Extractor, second: Extractor, wor
 
 
 def parts_of(images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
-    """Images (N, C, H, W), or those in some rows, a few at a time, as `looked` wants them."""
+    """Images (N, C, H, W), or those in some rows, a few at a time, as `extract_parts` wants them."""
     for some in (torch.arange(len(images)) if rows is None else rows).split(part_size(images.shape[-1])):
         yield images[some]
 
 
 def described(
-    evaluator: ImageEvaluator, seen: Features, images: Tensor, conditions: Batch, captions: Sequence[str] = ()
+    evaluator: ImageEvaluator, features: Features, images: Tensor, conditions: Batch, captions: Sequence[str] = ()
 ) -> Features:
     """What was seen in images, with what they were to show beside it; `images` may be empty where nobody reads or is asked."""
-    seen = asked_views(seen, images, conditions, evaluator.reader)
-    return asked_about(seen, images, conditions, evaluator.answerer, captions)
+    features = asked_views(features, images, conditions, evaluator.reader)
+    return asked_about(features, images, conditions, evaluator.answerer, captions)
 
 
-def floor_seen(
+def floor_features(
     evaluator: ImageEvaluator, names: Sequence[str], generator: torch.Generator, workers: int
 ) -> Mapping[str, Features]:
     """What a perfect model would show, as the evaluator sees it, for each metric: real images, drawn as `ImageEvaluator.floor` does."""
@@ -82,27 +84,27 @@ def floor_seen(
     found: dict[str, Features] = {}
     for images, own in ((evaluator.train, [name for name in names if name not in fresh]), (evaluator.others, fresh)):
         if own:
-            seen = _floor_of(evaluator, images, generator, workers)
-            found |= dict.fromkeys(own, seen)
+            features = _floor_of(evaluator, images, generator, workers)
+            found |= dict.fromkeys(own, features)
     return found
 
 
 def _floor_of(evaluator: ImageEvaluator, images: Images, generator: torch.Generator, workers: int) -> Features:
     assert evaluator.second is not None
     rows = torch.randperm(len(images), generator=generator)[: evaluator.n_samples]
-    seen = looked(parts_of(images.images, rows), evaluator.extractor, evaluator.second, workers)
+    features = extract_parts(parts_of(images.images, rows), evaluator.extractor, evaluator.second, workers)
     conditions = {name: values[rows] for name, values in images.conditions.items()}
     shown = NO_IMAGES if evaluator.reader is None and evaluator.answerer is None else images.images[rows]
-    return described(evaluator, seen, shown, conditions)
+    return described(evaluator, features, shown, conditions)
 
 
 def _numbered(
-    parts: Iterable[Tensor], number: int, look: Callable[[Tensor, int], Stream]
+    parts: Iterable[Tensor], number: int, extract: Callable[[Tensor, int], Stream]
 ) -> Iterator[Callable[[], Stream]]:
     for part in parts:
-        yield partial(look, part, number)
+        yield partial(extract, part, number)
         number += len(part)
 
 
-def _seen(extractor: Extractor, second: Extractor, images: Tensor) -> Features:
+def _extract_part(extractor: Extractor, second: Extractor, images: Tensor) -> Features:
     return replace(extractor.extract(images), second=second.extract(images).values)

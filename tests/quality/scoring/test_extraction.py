@@ -11,7 +11,7 @@ from maestune.quality.features.choice import choose, choose_second
 from maestune.quality.features.extractor import BATCH_SIZE, Extractor
 from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
-from maestune.quality.scoring.looking import floor_seen, looked, parts_of
+from maestune.quality.scoring.extraction import extract_parts, floor_features, parts_of
 
 N = 5 * BATCH_SIZE + 17
 Two = tuple[Extractor, Extractor]
@@ -39,7 +39,7 @@ def same(one: Features, other: Features) -> None:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_how_many_look_changes_nothing_to_the_last_bit(two: Two, many: torch.Tensor, workers: int) -> None:
-    same(looked(parts_of(many), *two, 1), looked(parts_of(many), *two, workers))
+    same(extract_parts(parts_of(many), *two, 1), extract_parts(parts_of(many), *two, workers))
 
 
 def test_what_is_seen_in_parts_is_what_a_judge_sees_at_once(real: ImageData, two: Two, many: torch.Tensor) -> None:
@@ -48,7 +48,7 @@ def test_what_is_seen_in_parts_is_what_a_judge_sees_at_once(real: ImageData, two
     torch.set_num_threads(1)
     try:
         evaluator = ImageEvaluator.prepare(real, "report", extractor, N, second=second)
-        same(looked(parts_of(many), extractor, second, 2), evaluator.look(many))
+        same(extract_parts(parts_of(many), extractor, second, 2), evaluator.extract(many))
     finally:
         torch.set_num_threads(threads)
 
@@ -76,7 +76,7 @@ def test_only_a_few_parts_are_under_way(two: Two, many: torch.Tensor) -> None:
 
     extractor, second = two
     network = Counting(second.network)
-    looked(parts(), extractor, Extractor(**{**vars(second), "network": network}), 2)
+    extract_parts(parts(), extractor, Extractor(**{**vars(second), "network": network}), 2)
     assert network.seen == 4 * N
     assert network.ahead <= 8 * BATCH_SIZE
 
@@ -92,16 +92,16 @@ def test_what_an_extractor_refuses_is_refused_whoever_looks(two: Two, many: torc
     images[-1] = float("nan")
     for workers in (1, 2):
         with pytest.raises(MetricError, match="not finite numbers"):
-            looked(parts_of(images), *two, workers)
+            extract_parts(parts_of(images), *two, workers)
     with pytest.raises(MetricError, match="at least one"):
-        looked(iter(()), *two, 2)
+        extract_parts(iter(()), *two, 2)
 
 
 def test_the_floor_is_the_judges_own(real: ImageData, two: Two) -> None:
     extractor, second = two
     evaluator = ImageEvaluator.prepare(real, "report", extractor, 300, second=second)
     names = ["fd", "fd_second", "novelty", "coverage", "copies"]
-    seen = floor_seen(evaluator, names, torch.Generator().manual_seed(3), 2)
+    seen = floor_features(evaluator, names, torch.Generator().manual_seed(3), 2)
     expected = evaluator.floor(names, torch.Generator().manual_seed(3))
     for name in names:
         found = evaluator.score(seen[name], [name], intervals=True)[name]
