@@ -49,7 +49,7 @@ class Kept:
 
 def agenda(store, budget="40trials", now=0.0, **values):
     plan = Plan(
-        **{"space": SPACE, "recipe": RECIPE, "judging": EvaluationPlan(RUNGS), "budget": Budget.parse(budget), "seed": 5, "workers": 1,
+        **{"space": SPACE, "recipe": RECIPE, "evaluation_plan": EvaluationPlan(RUNGS), "budget": Budget.parse(budget), "seed": 5, "workers": 1,
            "fusible": FUSIBLE, "members": 8, **values}
     )  # fmt: skip
     return Agenda(plan, store, Told(), lambda: now, {})

@@ -10,6 +10,8 @@ import pytest
 
 from maestune.campaign import Campaign, Settings
 from maestune.campaign.reading import read_record
+from maestune.campaign.store import Store
+from maestune.campaign.verdict import winner
 from maestune.errors import SettingsError, StoreError
 from maestune.space import Choice, Float, Int, Prior, Space
 from maestune.types import TrialState
@@ -265,3 +267,31 @@ def test_dry_run_estimates_and_leaves_nothing(tmp_path):
 def test_a_family_has_built_in_data(model, data):
     assert Campaign(model=model).settings.data == data
     assert Campaign(model=model, data="elsewhere").settings.data == "elsewhere"
+
+
+REVERSED = """
+from maestune import Float, Report, Space
+space, objective, full_steps = Space((Float("x", -2.0, 2.0),)), "loss:min", 3
+def train(config, run):
+    for step in run.steps():
+        if run.due(step):
+            loss = (config["x"] - 1.0) ** 2
+            scores = {"loss": loss if run.split == "search" else 0.9 - loss / 2}
+            yield Report(step, {}, scores=scores, state=lambda: {"s": step})
+"""
+
+
+def test_what_is_recommended_between_the_finals_is_what_the_verdict_is_about(tmp_path):
+    (tmp_path / "reversed.py").write_text(REVERSED)
+    Campaign(model=f"{tmp_path / 'reversed.py'}:train", budget="40trials", workers=0, out=str(tmp_path / "c")).run()
+    store = Store(tmp_path / "c")
+    store.set_facts(done=False)  # as after an interruption when each finalist has some seeds
+    store.close()
+    record = read_record(tmp_path / "c")
+    assert len(record.finalists) == 3
+    best = winner(record.finalists, record.objectives[0])
+    leader = min((t for t in record.search_trials if t.score("loss")), key=lambda t: t.score("loss").value)
+    assert best.trial == record.best != leader.number
+    use = record.recommended
+    means = {f.trial: f.scores["loss"].value for f in record.finalists}
+    assert means[use.trial] == min(means[best.trial], means[0])

@@ -135,7 +135,7 @@ def trained(store: Kept, fd: float = 3.0, state: TrialState = TrialState.COMPLET
 def plan(store: Kept, budget: str = "40trials", now: float = 0.0, **values: Any) -> Any:
     evaluation_plan = EvaluationPlan(RUNGS, 250, screen_seconds=1.0, full_seconds=4.0, final_seconds=8.0)
     return agenda(
-        store, budget, now, **{"space": SPACE, "drawn_with": DRAWN_WITH, "judging": evaluation_plan, **values}
+        store, budget, now, **{"space": SPACE, "drawn_with": DRAWN_WITH, "evaluation_plan": evaluation_plan, **values}
     )
 
 

@@ -29,7 +29,7 @@ def test_what_the_judges_measure_is_accepted(evaluation: EvaluationSetup) -> Non
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("modes", r"knows no classes .*leave --features out"),
+        ("modes", r"knows no classes .*--features classifier"),
         ("clip_like", "no encoder of images and captions"),
         ("fd_inf", r"It needs 260 samples, there are 200; give more with --samples"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from maestune import Float, Report, Space
 from maestune.campaign import Campaign
 from maestune.campaign.reading import read_record
+from maestune.campaign.store import set_aside
 from maestune.campaign.watchdog import GRACE_SECONDS
 from maestune.errors import CheckpointError, StoreError
 from maestune.execution.folder import checkpoints, newest_checkpoint
@@ -219,3 +220,131 @@ def test_what_killed_processes_were_writing_is_removed(tmp_path):
     ).run([Leaving()], training=counting)
     left = [p.name for p in record.folder.rglob(".*.part*")]
     assert left == [f".report.html.{os.getppid()}.partial"] * 2
+
+
+def test_fresh_moves_what_a_campaign_wrote_and_nothing_else(tmp_path):
+    (tmp_path / "train.py").write_text(HANGING)
+    (tmp_path / "data").mkdir()
+    for name in ("study.db", "study.db-wal", "campaign.toml", "report.html"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "trials").mkdir()
+    assert set_aside(tmp_path) == tmp_path / "previous-1"
+    assert sorted(p.name for p in (tmp_path / "previous-1").iterdir()) == [
+        "campaign.toml",
+        "report.html",
+        "study.db",
+        "study.db-wal",
+        "trials",
+    ]
+    assert {"train.py", "data"} <= {p.name for p in tmp_path.iterdir()}
+    assert set_aside(tmp_path) is None
+
+
+FORKING = """
+import os, time
+from maestune import Float, Report, Space
+space, objective, full_steps = Space((Float("x", -2.0, 2.0),)), "loss:min", 3
+def train(config, run):
+    if config["x"] != 0:
+        if os.fork() == 0:
+            time.sleep(600)
+            os._exit(0)
+        (time.sleep(600) if HANG else os._exit(3))
+    for step in run.steps():
+        if run.due(step):
+            yield Report(step, {}, scores={"loss": 1.0 / step}, state=lambda: {"s": step})
+"""
+
+
+@pytest.mark.parametrize(("hang", "told"), [(True, "no report for 1 s"), (False, "worker exited with status 3")])
+def test_a_worker_that_is_gone_is_noticed_though_its_child_lives(tmp_path, hang, told):
+    (tmp_path / "forking.py").write_text(FORKING.replace("HANG", str(hang)))
+    campaign = Campaign(
+        model=f"{tmp_path / 'forking.py'}:train",
+        budget="4trials",
+        trial_timeout="1",
+        workers=1,
+        out=str(tmp_path / "c"),
+    )
+    begun = time.monotonic()
+    record = campaign.run()
+    assert time.monotonic() - begun < 300, "not for as long as the children live"
+    others = [t for t in record.search_trials if t.role != "recipe"]
+    assert others
+    assert all(told in t.decision for t in others)
+
+
+CLOSING = """
+import time
+from maestune import Float, Report, Space
+space, objective, full_steps = Space((Float("x", -2.0, 2.0),)), "loss:min", 3
+def train(config, run):
+    try:
+        for step in run.steps():
+            if run.due(step):
+                yield Report(step, {}, scores={"loss": 1.0 / step}, state=lambda: {"s": step})
+    finally:
+        if config["x"] != 0:
+            WHAT
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("what", "told"), [("time.sleep(600)", "no report for 1 s"), ("raise OSError('tidy')", "tidy")]
+)
+def test_what_a_training_does_in_its_own_finally_is_its_own_affair(tmp_path, workers, what, told):
+    (tmp_path / "closing.py").write_text(CLOSING.replace("WHAT", what))
+    campaign = Campaign(
+        model=f"{tmp_path / 'closing.py'}:train",
+        budget="4trials",
+        trial_timeout="1",
+        workers=workers,
+        out=str(tmp_path / "c"),
+    )
+    record = campaign.run()
+    assert all(t.state == TrialState.COMPLETE for t in record.trials if t.config["x"] == 0), "the recipe, finals too"
+    others = [t for t in record.search_trials if t.role != "recipe"]
+    assert others
+    assert all(t.state == TrialState.CRASHED and told in t.decision for t in others)
+
+
+SWALLOWING = """
+import time
+from maestune import Float, Report, Space
+space, objective, full_steps = Space((Float("x", -2.0, 2.0),)), "loss:min", 3
+def train(config, run):
+    for step in run.steps():
+        for _ in range(3 if config["x"] != 0 else 0):
+            try:
+                time.sleep(600)
+            except:
+                pass
+        if run.due(step):
+            yield Report(step, {}, scores={"loss": 1.0 / step}, state=lambda: {"s": step})
+"""
+
+
+def test_a_training_in_this_process_that_swallows_the_alarm_is_interrupted_again(tmp_path):
+    (tmp_path / "swallowing.py").write_text(SWALLOWING)
+    campaign = Campaign(
+        model=f"{tmp_path / 'swallowing.py'}:train",
+        budget="4trials",
+        trial_timeout="1",
+        workers=0,
+        out=str(tmp_path / "c"),
+    )
+    assert campaign.run().done
+
+
+def test_a_third_ctrl_c_ends_a_training_in_this_process_that_swallows_everything(tmp_path):
+    (tmp_path / "swallowing.py").write_text(SWALLOWING.replace("range(3 ", "range(10**6 "))
+    process = started(["swallowing.py", "--budget", "4trials", "--workers", "0", "--out", "c"], tmp_path)
+    while not (tmp_path / "c" / "trials" / "0001").exists() and process.poll() is None:
+        time.sleep(0.05)
+    for _ in range(3):
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert read_record(tmp_path / "c").trials, "what was stored is whole"

@@ -227,12 +227,36 @@ def test_no_interval_leaves_what_a_metric_can_be(metric, data):
     assert lower < 0 or math.isnan(relative.low) or relative.low >= -1
 
 
-def test_counts_of_classes_stay_below_the_number_of_classes():
-    for metric in ("modes", "inception_score"):
-        assert over_seeds(metric, [7.0, 10.0, 9.0]).high > 10.0
-        assert over_seeds(metric, [7.0, 10.0, 9.0], classes=10).high == 10.0
-        assert difference_over_seeds(metric, [7.0, 8.0, 9.0], [10.0, 9.9, 9.5], 0.95, classes=10).high <= 10.0
-    assert over_seeds("fd", [7.0, 10.0, 19.0], classes=10).high > 19.0
+def test_intervals_stay_within_what_a_metric_can_be_on_the_campaigns_data():
+    known = {"modes": (0.0, 10.0)}
+    assert over_seeds("modes", [7.0, 10.0, 9.0]).high > 10.0
+    assert over_seeds("modes", [7.0, 10.0, 9.0], known=known).high == 10.0
+    assert difference_over_seeds("modes", [7.0, 8.0, 9.0], [10.0, 9.9, 9.5], 0.95, known=known).high <= 10.0
+    wide = difference_over_seeds("modes", [1.0, 10.0], [10.0, 10.0], 0.95, known=known)
+    assert -10.0 <= wide.low <= wide.high <= 10.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "recipe", "best"),
+    [("clip_like", [27, 28, 26.5], [26.9, 26.5, 26.8]), ("prompt_coherence", [-3, -2, -3.1], [-2.9, -2.2, -2.6])],
+)
+def test_scores_outside_a_narrower_range_decide_as_a_score_of_ones_own(metric, recipe, best):
+    ours, own = (difference_over_seeds(name, recipe, best, 0.95) for name in (metric, "my_own"))
+    assert ours == own
+    assert ours.low < 0 < ours.high
+
+
+def test_a_zero_of_any_finalist_makes_table_and_verdict_arithmetic():
+    trials = _finals([1.0, 100.0, 1.0, 1.0], [30.0, 30.0, 0.9, 0.9])
+    trials += [_final(8 + seed, 7, seed, value, "candidate") for seed, value in enumerate([0.0, 200.0, 200.0, 200.0])]
+    found = finalists(trials, FAILURE)
+    best = next(f for f in found if f.source == 5) if hasattr(found[0], "source") else found[1]
+    result = verdict(found, best, FD, trials, FAILURE)
+    assert result.difference == pytest.approx(result.best.value - result.recipe.value)
+
+
+def test_ratios_beyond_what_a_float_holds_are_infinite():
+    assert relative_over_seeds("fd", [1e-300, 1e-300], [1e300, 1e300], 0.95).value == math.inf
 
 
 def test_a_finalist_without_the_objectives_score_does_not_win():

@@ -28,7 +28,7 @@ def wait(dog, seconds):
 
 
 @pytest.mark.parametrize(
-    ("budget", "timeout", "intervals", "judging", "limit"),
+    ("budget", "timeout", "intervals", "evaluation_plan", "limit"),
     [
         ("30m", None, [], RUNGS, 600.0),  # a third of the budget
         ("8s", None, [], RUNGS, 60.0),

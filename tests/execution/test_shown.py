@@ -1,8 +1,13 @@
+import math
+
+import plotly.graph_objects as go
 import pytest
 import torch
 from PIL import Image
 
+from maestune.execution.folder import exhibit_path
 from maestune.execution.shown import draw, real_picture
+from maestune.report.drawing import scale_y
 from maestune.report.html_parts import PICTURE_PIXELS, picture_uri
 
 
@@ -16,3 +21,17 @@ def test_grids_of_large_images_are_small_enough_for_the_report(tmp_path, shape):
             assert image.width * image.height < PICTURE_PIXELS
             assert max(image.size) <= 1024 + 7  # a pixel between the images
         assert picture_uri(tmp_path, tmp_path / name).startswith("data:image/")
+
+
+@pytest.mark.parametrize("name", ["samples/grid", "../../evil", "a\nb", "x" * 500, "..", "", "a\0b"])
+def test_an_exhibit_of_any_name_is_a_file_in_its_folder(tmp_path, name):
+    path = exhibit_path(tmp_path, name, 3)
+    path.write_bytes(b"")
+    assert path.parent == tmp_path
+    assert path.name.startswith("exhibit-")
+
+
+def test_an_axis_of_the_greatest_numbers_has_labels():
+    figure = go.Figure()
+    scale_y(figure, [5e-324, 1.0, 1.7e308])
+    assert all(0 < tick < math.inf for tick in figure.layout.yaxis.tickvals)

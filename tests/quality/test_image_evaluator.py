@@ -8,7 +8,15 @@ import torch
 
 from maestune.data import ImageData, to_float
 from maestune.errors import MetricError
-from maestune.quality import METRICS, Extractor, ImageEvaluator, available_metrics, default_n_samples, find_metric
+from maestune.quality import (
+    DESCRIBED,
+    METRICS,
+    Extractor,
+    ImageEvaluator,
+    available_metrics,
+    default_n_samples,
+    find_metric,
+)
 from maestune.quality.metrics.frechet import frechet_distance
 from maestune.quality.metrics.kernel import kernel_distance
 from maestune.quality.metrics.neighbours import neighbour_metrics
@@ -276,3 +284,11 @@ def test_a_judge_offers_what_it_can_measure(digits: ImageData, classifier: Extra
     assert "fd_inf" not in few.metrics
     found = few.score(few.extract(samples[:40]), few.metrics, intervals=True)
     assert tuple(found) == few.metrics
+
+
+def test_what_a_metric_can_be_on_some_data_lies_within_what_it_can_be_at_all(evaluator: ImageEvaluator) -> None:
+    found = evaluator.limits(evaluator.metrics)
+    assert set(found) == set(evaluator.metrics)
+    for name, (low, high) in found.items():
+        least, most = DESCRIBED[name].limits
+        assert least <= low < high <= most, name

@@ -79,7 +79,7 @@ def made(*each: Measured, modality: str = "image", name: str = "samples", **more
         "fake": Side(name, 1000, 1000, "fedcba9876543210"),
         "measured": each,
         "reference": 558,
-        "sight": FeatureSpace("classifier", "aaaabbbbccccdddd", "a classifier", True, "It passed."),
+        "feature_space": FeatureSpace("classifier", "aaaabbbbccccdddd", "a classifier", True, "It passed."),
         "seed": 0,
     }
     return ScoreResult(**{**given, **more})  # type: ignore[arg-type]

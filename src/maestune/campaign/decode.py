@@ -292,6 +292,15 @@ def _constraints(value: Any, place: str) -> None:
         _number(bound, place)
 
 
+def _limits(value: Any, place: str) -> None:
+    """Least and greatest values of metrics, infinite where there is none."""
+    for name, row in _mapping(value, place).items():
+        inside = f"{place}: {shortened(name, SHOWN_LETTERS)}"
+        low, high = (float(v) if isinstance(v, float) else _number(v, inside) for v in _row(row, 2, inside))
+        if not low <= high:
+            _refuse(inside, row, "a least and a greatest value")
+
+
 def _row(value: Any, length: int, place: str) -> Sequence[Any]:
     if len(row := _items(value, place)) != length:
         _refuse(place, value, f"a list of {length}")
@@ -365,6 +374,7 @@ _FACTS: Mapping[str, Callable[[Any, str], object]] = {
     "terms": _terms,
     "search_floor": _scores,
     "constraints": _constraints,
+    "limits": _limits,
 }
 # Facts that come in the course of a campaign, or that campaigns of earlier versions lack.
-_LATER = ("done", "seconds", "id", "signature", "groups", "terms", "search_floor", "constraints")
+_LATER = ("done", "seconds", "id", "signature", "groups", "terms", "search_floor", "constraints", "limits")

@@ -32,7 +32,7 @@ from maestune.quality import (
     refusal,
     self_test,
 )
-from maestune.quality.metric import SampleMetric
+from maestune.quality.metric import Limits, SampleMetric
 from maestune.quality.text import DEFAULT_TEXTS, TEXT_METRICS, TextEvaluator, known_text, prepare_text_models
 from maestune.types import Score
 
@@ -46,6 +46,7 @@ class EvaluationSetup:
     evaluators: Mapping[Split, Evaluator] = field(default_factory=dict[Split, Evaluator])
     floor: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
     failure: Mapping[str, list[float]] = field(default_factory=dict[str, list[float]])
+    limits: Mapping[str, Limits] = field(default_factory=dict[str, Limits])
     notes: tuple[str, ...] = ()
 
 
@@ -75,7 +76,8 @@ def prepare_evaluators(
     notes += [f"Left out: {why}" for why in impossible.values()]
     for note in filter(None, (_left_out(evaluators), report.floor_note)):
         notes.append(note)
-    return EvaluationSetup(evaluators, score_dict(floor), score_dict(report.failure(metrics)), tuple(notes))
+    failure, limits = score_dict(report.failure(metrics)), report.limits(metrics)
+    return EvaluationSetup(evaluators, score_dict(floor), failure, limits, tuple(notes))
 
 
 def _image_evaluators(
@@ -190,7 +192,7 @@ def _why_not(metric: SampleMetric, evaluation: EvaluationSetup) -> str:
     if not isinstance(search, ImageEvaluator) or not isinstance(metric, Metric):
         return "Held-out text shows none of it, as the evaluator sees it."
     if metric.needs_classes and search.extractor.classes < 2:
-        return f"The evaluator's extractor knows no classes ({search.extractor.description}); leave --features out."
+        return f"The evaluator's extractor knows no classes ({search.extractor.description}); give more labelled images (class folders), or --features classifier."
     if metric.needs_captions and search.reader is None:
         return "There is no encoder of images and captions for them."
     if metric.needs_second and search.second is None:

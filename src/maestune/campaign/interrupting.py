@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,16 +16,22 @@ STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 @contextmanager
 def on_interrupt(loop: Loop) -> Iterator[None]:
-    """First SIGINT, SIGTERM or SIGHUP: interrupt the loop; a second one raises KeyboardInterrupt.
+    """First SIGINT, SIGTERM or SIGHUP: interrupt the loop; a second one raises KeyboardInterrupt; a third ends the process.
 
-    SIGHUP stays ignored where it is (nohup).
+    A training in this process may swallow the second. What is stored is whole at any moment. SIGHUP stays ignored where it is (nohup).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    received = 0
+
     def handle(number: int, _frame: object) -> None:
-        if loop.stopped_by is not None:
+        nonlocal received
+        received += 1
+        if received > 2:
+            os._exit(128 + number)
+        if received > 1:
             raise KeyboardInterrupt
         loop.stopped_by = number
         loop.executor.end_within(GRACE_SECONDS)

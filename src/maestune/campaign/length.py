@@ -20,6 +20,7 @@ from maestune.campaign.budget import Budget
 from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.prepare import DEFAULT_STEPS, Prepared
 from maestune.campaign.settings import Settings
+from maestune.campaign.watchdog import STARTING_SECONDS
 from maestune.errors import SettingsError
 from maestune.execution.jobs import REPORT_EVERY, Ended, Executor, Job, Outcome, Progress
 
@@ -185,12 +186,12 @@ def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: 
     executor.submit([_job(prepared, folder, seed, until=ENDLESS_STEPS)])
     first: Progress | None = None
     rate, asked = 0.0, False
-    heard = time.monotonic()
+    heard, limit = time.monotonic(), silence_seconds + STARTING_SECONDS
     while True:
-        if time.monotonic() - heard > silence_seconds:
-            executor.kill({-1: f"no report for {silence_seconds:,.0f} s"})
-        for event in executor.events(0.5, silence_seconds):
-            heard = time.monotonic()
+        if time.monotonic() - heard > limit:
+            executor.kill({-1: f"no report for {limit:,.0f} s"})
+        for event in executor.events(0.5, limit):
+            heard, limit = time.monotonic(), silence_seconds
             if isinstance(event, Progress):
                 if first is None:
                     first = event  # what came before is warm-up

@@ -138,6 +138,7 @@ def _facts(
         "search_floor": prepared.search_floor,
         "terms": prepared.terms(evaluation_plan.screen),
         "failure": prepared.failure,
+        "limits": {name: list(limits) for name, limits in prepared.limits.items()},
         "class_names": data.class_names if data else (),
         "real_classes": evaluator.real_classes if (evaluator := prepared.setup.evaluators.get("report")) else (),
         "citations": list(dict.fromkeys((*prepared.citations, *citations))),

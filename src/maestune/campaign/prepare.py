@@ -43,6 +43,7 @@ class Prepared:
     floor: Mapping[str, list[float]]
     search_floor: Mapping[str, list[float]]  # on the terms of the search, of what decides there
     failure: Mapping[str, list[float]]
+    limits: Mapping[str, tuple[float, float]]
     notes: tuple[str, ...]
     citations: tuple[str, ...]
     model_steps: int | None  # what the model says a full training is
@@ -175,6 +176,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         floor=evaluation.floor,
         search_floor=score_dict(search_floor),
         failure=failure,
+        limits=evaluation.limits,
         notes=tuple(notes),
         citations=tuple(dict.fromkeys(citations)),
         model_steps=_model_steps(own, made, data),

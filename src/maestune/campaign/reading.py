@@ -31,13 +31,13 @@ def record_of(store: Stored, seconds: float) -> Record:
     done = bool(facts.get("done", False))
     trials = store.trials
     failure = verdict.failures(score_values(facts["failure"]), trials, store.objectives)
-    classes = len(facts["real_classes"])
-    found = verdict.finalists(trials, failure, classes)
+    limits = {name: (low, high) for name, (low, high) in facts.get("limits", {}).items()}
+    found = verdict.finalists(trials, failure, limits)
     constraints = constraints_of(store)
     best = verdict.winner(found, store.objectives[0], constraints)
     verdicts = []
     if best is not None:
-        verdicts = [verdict.verdict(found, best, o, trials, failure, constraints, classes) for o in store.objectives]
+        verdicts = [verdict.verdict(found, best, o, trials, failure, constraints, limits) for o in store.objectives]
     return Record(
         folder=store.folder,
         model=facts["model"],
@@ -51,9 +51,8 @@ def record_of(store: Stored, seconds: float) -> Record:
         rungs=tuple(facts["rungs"]),
         trials=trials,
         finalists=found,
-        best=_best(
-            store, (best or next(iter(found), None)) if done else None
-        ),  # a recipe without candidates is the best
+        # What is recommended is what the verdict is about; until there is one, the search's best. A recipe alone is the best.
+        best=_best(store, best if any(verdicts) else next(iter(found), None) if done else None),
         verdicts=tuple(v for v in verdicts if v is not None),
         floor=score_values(facts["floor"]),
         seconds=facts["seconds"] if done else max([seconds, *(t.clock_seconds for t in trials)]),

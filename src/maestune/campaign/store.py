@@ -39,6 +39,16 @@ from maestune.types import Objective, Trial, TrialState
 LOCK = ".lock"
 PREVIOUS = "previous"  # folders of campaigns that were moved aside: previous-1, previous-2 …
 CALIBRATION = "calibration"  # folder of trainings that are no trials, and are thrown away
+FILES = (
+    "trials",
+    CALIBRATION,
+    "campaign.toml",
+    "recipe.toml",
+    "best.toml",
+    "real.png",
+    "summary.json",
+    "report.html",
+)  # of a campaign's folder, beside its study
 _STATES = {
     TrialState.RUNNING: OptunaState.RUNNING,
     TrialState.PAUSED: OptunaState.RUNNING,  # Optuna knows no pause
@@ -272,12 +282,12 @@ class Store:
 def set_aside(folder: Path) -> Path | None:
     """Move what a campaign left in a folder into a new folder within; returns that, None where there is nothing.
 
-    Raises StoreError where the folder is in use, or cannot be written.
+    What else lies there (a user's own files) stays. Raises StoreError where the folder is in use, or cannot be written.
     """
     if not folder.is_dir():
         return None
     with _locked(folder):
-        left = [p for p in folder.iterdir() if p.name != LOCK and not p.name.startswith(f"{PREVIOUS}-")]
+        left = [p for p in folder.iterdir() if _is_ours(p.name)]
         if not left:
             return None
         try:
@@ -288,6 +298,11 @@ def set_aside(folder: Path) -> Path | None:
         except OSError as error:
             raise disk_error(folder, error) from error
         return aside
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a campaign writes a file or folder of that name into its own folder."""
+    return name in FILES or name.startswith(STUDY_FILE)
 
 
 def _locked(folder: Path) -> FileLock:

@@ -23,6 +23,8 @@ from maestune.search.rungs import violation
 from maestune.types import Constraint, Objective, Score, Trial, TrialState
 
 CONFIDENCE = 0.95
+Limits = tuple[float, float]
+NO_LIMITS: Mapping[str, Limits] = {}
 
 
 def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Score:
@@ -45,12 +47,12 @@ def over_seeds(
     values: Sequence[float],
     confidence: float = CONFIDENCE,
     beside: Sequence[float] = (),
-    classes: int = 0,
+    known: Mapping[str, Limits] = NO_LIMITS,
 ) -> Score:
     """Mean over seeds with its interval: geometric for metrics on a ratio scale, else arithmetic; within what the metric can be.
 
-    `beside`: values of what it is compared with: where one of them is 0, no mean is geometric. `classes`: of the data; 0 where
-    they are unknown.
+    `beside`: values of what it is compared with: where one of them is 0, no mean is geometric. `known`: limits of
+    metrics on the campaign's data.
 
     >>> round(over_seeds("fd", [2.0, 8.0]).value, 6), over_seeds("coverage", [0.25, 0.75]).value
     (4.0, 0.5)
@@ -58,17 +60,16 @@ def over_seeds(
     if _by_ratio(metric, [*values, *beside]):
         logs = t_interval(np.log(values).tolist(), confidence)
         found = Score(math.exp(logs.value), _exp(logs.low), _exp(logs.high))
-        return within_limits(found, *limits(metric, classes))
-    return within_limits(t_interval(values, confidence), *limits(metric, classes))
+        return within_limits(found, *limits(metric, known))
+    return within_limits(t_interval(values, confidence), *limits(metric, known))
 
 
-def limits(metric: str, classes: int = 0) -> tuple[float, float]:
-    """The range of a metric's values on data of so many classes (0: unknown); everything for a score of the user's own."""
+def limits(metric: str, known: Mapping[str, Limits] = NO_LIMITS) -> Limits:
+    """The range of a metric's values, on the campaign's data where that is `known`; everything for a score of the user's own."""
+    if metric in known:
+        return known[metric]
     described = DESCRIBED.get(metric)
-    if described is None:
-        return -math.inf, math.inf
-    lower, upper = described.limits
-    return lower, float(classes) if classes and described.unit == "classes" else upper
+    return (-math.inf, math.inf) if described is None else described.limits
 
 
 def within_limits(score: Score, lower: float, upper: float) -> Score:
@@ -79,7 +80,12 @@ def within_limits(score: Score, lower: float, upper: float) -> Score:
 
 
 def difference_over_seeds(
-    metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float, classes: int = 0
+    metric: str,
+    recipe: Sequence[float],
+    best: Sequence[float],
+    confidence: float,
+    beside: Sequence[float] = (),
+    known: Mapping[str, Limits] = NO_LIMITS,
 ) -> Score:
     """Mean of the best less that of the recipe, as `over_seeds` tells both, paired over seeds, in the metric's unit.
 
@@ -87,19 +93,19 @@ def difference_over_seeds(
     each weighted by its mean, since both means are uncertain; its sign is that of the ratio's interval, which is exact and which
     the verdict rests on. Cut to what is possible: neither score leaves the metric's range.
     """
-    if _by_ratio(metric, [*recipe, *best]):
-        before, after = np.log(recipe), np.log(best)
-        weighted = math.exp(after.mean()) * after - math.exp(before.mean()) * before
+    if _by_ratio(metric, [*recipe, *best, *beside]):
+        old, new = np.log(recipe), np.log(best)
+        weighted = math.exp(new.mean()) * new - math.exp(old.mean()) * old
         spread = t_interval(weighted.tolist(), confidence)
-        value = math.exp(after.mean()) - math.exp(before.mean())
+        value = math.exp(new.mean()) - math.exp(old.mean())
         shift = value - spread.value
         found = Score(value, *_signed(spread.low + shift, spread.high + shift, _log_ratios(recipe, best, confidence)))
     else:
         found = t_interval([b - r for r, b in zip(recipe, best, strict=True)], confidence)
-    lower, upper = limits(metric, classes)
-    known = over_seeds(metric, recipe, confidence, best, classes)
-    least = lower - (upper if math.isnan(known.high) else known.high)
-    most = upper - (lower if math.isnan(known.low) else known.low)
+    lower, upper = limits(metric, known)
+    before = over_seeds(metric, recipe, confidence, [*best, *beside], known)
+    least = lower - (upper if math.isnan(before.high) else before.high)
+    most = upper - (lower if math.isnan(before.low) else before.low)
     return within_limits(found, least, most)
 
 
@@ -119,15 +125,17 @@ def _signed(low: float, high: float, ratios: Score) -> tuple[float, float]:
     return min(low, 0.0), max(high, 0.0)
 
 
-def relative_over_seeds(metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float) -> Score:
+def relative_over_seeds(
+    metric: str, recipe: Sequence[float], best: Sequence[float], confidence: float, beside: Sequence[float] = ()
+) -> Score:
     """The difference as a share of the recipe's mean, with its interval (-0.62: 62 % smaller); NaN where there is none.
 
     On a ratio scale from pairs of logarithms, else by Fieller's theorem (1954, J. R. Stat. Soc. B 16:175), which takes the
     recipe's mean as uncertain too; only where its set is bounded, that is where that mean is surely not zero.
     """
-    if _by_ratio(metric, [*recipe, *best]):
+    if _by_ratio(metric, [*recipe, *best, *beside]):
         ratios = _log_ratios(recipe, best, confidence)
-        return Score(math.expm1(ratios.value), _exp(ratios.low) - 1, _exp(ratios.high) - 1)
+        return Score(_exp(ratios.value) - 1, _exp(ratios.low) - 1, _exp(ratios.high) - 1)
     ratio = _fieller(np.asarray(recipe, dtype=np.float64), np.asarray(best, dtype=np.float64), confidence)
     shares = Score(ratio.value - 1, ratio.low - 1, ratio.high - 1)
     if np.mean(recipe) < 0:  # the ratio of two negative means falls where the best grows
@@ -181,7 +189,9 @@ def final_scores(trial: Trial, failure: Mapping[str, Score]) -> Mapping[str, Sco
     return failure
 
 
-def finalists(trials: Sequence[Trial], failure: Mapping[str, Score], classes: int = 0) -> tuple[Finalist, ...]:
+def finalists(
+    trials: Sequence[Trial], failure: Mapping[str, Score], known: Mapping[str, Limits] = NO_LIMITS
+) -> tuple[Finalist, ...]:
     """Finalists from the final trials, the recipe first; only seeds on which every one of them has ended count."""
     finals = [t for t in trials if t.stage == "finals"]
     sources = list(dict.fromkeys(t.source for t in finals if t.source is not None))
@@ -202,7 +212,7 @@ def finalists(trials: Sequence[Trial], failure: Mapping[str, Score], classes: in
         means: dict[str, Score] = {}
         for metric in (m for m in scores[0] if all(m in s for s in scores)):
             beside = [v for other in values.get(metric, {}).values() for v in other]
-            means[metric] = over_seeds(metric, [s[metric].value for s in scores], beside=beside, classes=classes)
+            means[metric] = over_seeds(metric, [s[metric].value for s in scores], beside=beside, known=known)
         seconds = float(np.mean([t.seconds for t in runs]))
         numbers = tuple(t.number for t in runs)
         shares = [t.rungs[-1].classes for t in runs if t.rungs and t.rungs[-1].classes]
@@ -235,7 +245,7 @@ def verdict(
     trials: Sequence[Trial],
     failure: Mapping[str, Score],
     constraints: Sequence[Constraint] = (),
-    classes: int = 0,
+    known: Mapping[str, Limits] = NO_LIMITS,
 ) -> Verdict | None:
     """Best against recipe on one objective, from paired differences over the seeds; None where one of them has no score."""
     recipe = next((f for f in found if f.role == "recipe"), None)
@@ -249,10 +259,11 @@ def verdict(
 
     before, after = values(recipe), values(best)
     name, confidence = objective.name, 1 - (1 - CONFIDENCE) / candidates
-    difference = difference_over_seeds(name, before, after, confidence, classes)
-    relative = relative_over_seeds(name, before, after, confidence)
+    everyone = [value for finalist in found if name in finalist.scores for value in values(finalist)]
+    difference = difference_over_seeds(name, before, after, confidence, everyone, known)
+    relative = relative_over_seeds(name, before, after, confidence, everyone)
     # Pairs of logarithms tell more of a ratio scale than differences, whose noise is that of the larger value.
-    decisive = relative if _by_ratio(name, [*before, *after]) else difference
+    decisive = relative if _by_ratio(name, everyone) else difference
     broken = outside(best, constraints)
     return Verdict(
         objective=objective,

@@ -94,10 +94,10 @@ class Watchdog:
         self._asked = None
 
     def began(self, trial: int) -> None:
-        """A worker has taken up a trial."""
+        """A worker has taken up a trial, or goes on with it."""
         group = self._groups.get(trial)
         if group is not None:
-            group.silent, group.starting = 0.0, False
+            group.silent, group.starting, group.paused = 0.0, False, False
 
     def report(self, trial: int, scoring: bool) -> None:
         """A trial reported; `scoring`: its model is scored before training goes on, which is not the training's time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from maestune.execution.jobs import Identity
 from maestune.training.checkpoint import load_checkpoint
 
 SHOWN_CHARACTERS = 60  # of a value that a message quotes
+EXHIBIT_CHARACTERS = 80  # of a picture's name
+_NO_FILE_NAME = re.compile(r"[^\w.+ -]|\.\.")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -33,8 +36,8 @@ def text_path(folder: Path, step: int) -> Path:
 
 
 def exhibit_path(folder: Path, name: str, step: int) -> Path:
-    """Where one of a trial's other pictures lies."""
-    return folder / f"exhibit-{name}-{step:08d}.png"
+    """Where one of a trial's other pictures lies; characters of its name that no file name should have become dashes."""
+    return folder / f"exhibit-{_NO_FILE_NAME.sub('-', name)[:EXHIBIT_CHARACTERS]}-{step:08d}.png"
 
 
 def checkpoints(folder: Path) -> list[Path]:

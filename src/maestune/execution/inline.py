@@ -18,6 +18,8 @@ from maestune.execution.jobs import Ended, Event, Job, Outcome, Setup
 from maestune.families.base import Family
 from maestune.training.run import Training
 
+AGAIN_SECONDS = 1.0  # after which a training that went on regardless is interrupted once more
+
 
 class Inline:
     """An executor without workers; a group of jobs advances by one event at each call of `events`."""
@@ -92,7 +94,7 @@ class Inline:
         before = signal.signal(signal.SIGALRM, _ring)
         self._alarm_may_ring = True
         if math.isfinite(seconds):
-            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), AGAIN_SECONDS)
         try:
             yield
         finally:
@@ -105,7 +107,7 @@ class Inline:
         self._stop = True
         if self._alarm_may_ring:
             left = signal.getitimer(signal.ITIMER_REAL)[0]
-            signal.setitimer(signal.ITIMER_REAL, min(left or seconds, seconds))
+            signal.setitimer(signal.ITIMER_REAL, min(left or seconds, seconds), AGAIN_SECONDS)
 
     def interrupt(self) -> None:
         """Ask the running jobs to write checkpoints and end."""

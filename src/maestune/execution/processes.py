@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from maestune.execution.model import GUARD_NEEDED
 
 GRACE_SECONDS = 5.0
 STACK_SECONDS = 0.2  # for a process that has hung to write where it is
+JOIN_SECONDS = 0.01  # between two looks at whether a process has ended
 KEPT_BYTES = 2**30
 
 
@@ -76,7 +78,8 @@ class Processes:
         busy = [w for w in self._workers if w.jobs]
         handles = [handle for w in busy for handle in (w.pipe, w.process.sentinel)]
         ready = wait(handles, timeout_seconds)
-        return [e for w in busy if w.pipe in ready or w.process.sentinel in ready for e in self._drain(w)]
+        # A process that the training forked holds both ends open after the worker has died: it is asked for, too.
+        return [e for w in busy if w.pipe in ready or not w.process.is_alive() for e in self._drain(w)]
 
     def end_within(self, seconds: float) -> None:
         """Nothing: jobs that do not end can be killed."""
@@ -96,7 +99,7 @@ class Processes:
                 if each.killed is None and each.ready and hasattr(signal, "SIGUSR1"):
                     with suppress(OSError):  # it has just ended
                         os.kill(each.process.pid or 0, signal.SIGUSR1)
-                    each.process.join(STACK_SECONDS)
+                    _join(each.process, STACK_SECONDS)
                 each.killed = why
                 each.process.kill()
 
@@ -109,7 +112,7 @@ class Processes:
             else:
                 each.process.kill()
         for each in self._workers:
-            each.process.join(GRACE_SECONDS)
+            _join(each.process, GRACE_SECONDS)
             if each.process.is_alive():
                 each.process.kill()
                 each.process.join()
@@ -158,9 +161,17 @@ class Processes:
         self._ready(each)
 
 
+def _join(process: BaseProcess, seconds: float) -> None:
+    """Wait for the end of a process; `join` would wait for that of whatever it has forked, too."""
+    until = time.monotonic() + seconds
+    while process.is_alive() and time.monotonic() < until:
+        time.sleep(JOIN_SECONDS)
+
+
 def _cause(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
+        known = {number.value: number.name for number in signal.Signals}
+        name = known.get(-exitcode, f"signal {-exitcode}")
         hint = "; out of memory?" if name == "SIGKILL" else ""
         return f"worker killed by {name}{hint}"
     return f"worker exited with status {exitcode}"

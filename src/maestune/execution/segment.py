@@ -81,8 +81,9 @@ def _reported(segment: Segment, training: Training, stop: Callable[[], bool]) ->
         raise TrainingError(
             f"The training returned a {type(reports).__name__}; it must be a generator: yield Report(step, …)."
         )
+    ended: Ended | None = None
     try:
-        while (report := _next(reports)) is not None:
+        while ended is None and (report := _next(reports)) is not None:
             segment.leave_if_forked()
             now = time.perf_counter()
             segment.seconds += now - clock
@@ -90,15 +91,21 @@ def _reported(segment: Segment, training: Training, stop: Callable[[], bool]) ->
                 checked = segment.checked(report)
             except TrainingError as error:
                 _raise_at_yield(reports, error)
-            yield from segment.take(checked, stop())
+            for event in segment.take(checked, stop()):
+                if isinstance(event, Ended):
+                    ended = event
+                else:
+                    yield event
             segment.seconds += time.perf_counter() - now
             clock = time.perf_counter()
-            if segment.ended is not None:
-                return
     finally:
+        # What a training does in its own `finally` belongs to its trial: nobody else is blamed for it.
         close = getattr(reports, "close", None)
         if close is not None:
             close()
+    if ended is not None:
+        yield ended
+        return
     raise TrainingError(
         f"The training ended at step {segment.step} without a report at step {segment.job.until_steps}; "
         "yield a Report at every step where run.due(step) is true."
@@ -111,6 +118,8 @@ def _next(reports: Iterator[Any]) -> Any:
         report = next(reports)
     except StopIteration:
         return None
+    except StoreError as error:  # the training's own: the disk is not at fault
+        raise TrainingError(f"The training raised StoreError: {error}") from error
     except GeneratorExit as error:  # raised by the training: were this segment to be closed, it would not be training
         raise TrainingError("The training raised GeneratorExit; return from it, or raise an error.") from error
     if report is None:
@@ -252,6 +261,8 @@ class Segment:
             given = self.worth(report, last, features) if best_weights is None else self.result(best_weights, self.step)
             self.rungs.append(given)
             yield Scored(self.job.trial, given)
+        elif scoring:
+            yield Begun(self.job.trial)  # a validation that is no rung: training goes on
         if report.samples is not None and (self.step in self.job.picture_at or scored):
             self.show(report.samples)
         for name, images in report.exhibits.items():

@@ -77,6 +77,10 @@ class Evaluator(Protocol):
         """What to know about the floor; mostly nothing."""
         ...
 
+    def limits(self, metrics: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """The least and the greatest value that each metric can have on these data; infinite where there is none."""
+        ...
+
     def failure(self, metrics: Sequence[str]) -> dict[str, Score]:
         """What a training that made nothing usable is given: finite, and worse than anything usable."""
         ...

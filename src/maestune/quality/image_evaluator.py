@@ -22,7 +22,7 @@ from maestune.quality.features.captions import CaptionReader, asked_views
 from maestune.quality.features.extractor import Extractor
 from maestune.quality.features.vqa import Answerer, answered, asked_about
 from maestune.quality.interval import scores
-from maestune.quality.metric import Features, Kind, Reals
+from maestune.quality.metric import Features, Kind, Limits, Reals
 from maestune.quality.metrics.modes import class_histogram
 from maestune.types import Score
 
@@ -254,6 +254,10 @@ class ImageEvaluator:
             notes.append(f"The floor of {', '.join(fresh)} rests on {others:,} other held-out images.")
         return " ".join(notes)
 
+    def limits(self, metrics: Sequence[str]) -> dict[str, Limits]:
+        """The least and the greatest value that each metric can have on these data; infinite where there is none."""
+        return {m.name: m.kind.limits(self._reference(m.kind))[m.name] for m in map(find_metric, metrics)}
+
     def failure(self, metrics: Sequence[str]) -> dict[str, Score]:
         """What a training that made nothing usable is given: worst possible, or no better than one grey image.
 
@@ -265,10 +269,8 @@ class ImageEvaluator:
         mean = to_float((total / len(self.train)).to(torch.float32))
         one = _extract(self.extractor, self.second, mean)
         copies = asked_views(one.repeated(self.n_samples), mean, self.conditions, self.reader)
-        worst: dict[str, float] = {}
-        for metric in map(find_metric, metrics):
-            low, high = metric.kind.limits(self._reference(metric.kind))[metric.name]
-            worst[metric.name] = low if metric.higher_is_better else high
+        limits = self.limits(metrics)
+        worst = {m.name: limits[m.name][not m.higher_is_better] for m in map(find_metric, metrics)}
         unbounded = [name for name, value in worst.items() if not np.isfinite(value)]
         worst |= {name: score.value for name, score in self.score(copies, unbounded).items()}
         return {name: Score(value, value, value) for name, value in worst.items()}

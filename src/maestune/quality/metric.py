@@ -114,8 +114,8 @@ Axis = Literal["realism", "diversity", "coherence", "adherence", "novelty", "lik
 class Measure:
     """A number that says how good a model is, in words that a person understands.
 
-    `lower`, `upper`: the range of its values; shares are in 0 … 1 and ratio scales above 0 without saying so. `goal`: whether it
-    may be improved. What is best where real data have it, neither least nor greatest (diversity that noise
+    `lower`, `upper`: the range of its values, whatever the data (on given data `SampleKind.limits` may be narrower); shares are
+    in 0 … 1 and ratio scales above 0 without saying so. `goal`: whether it may be improved. What is best where real data have it, neither least nor greatest (diversity that noise
     has more of, distance from the training data), may be bounded and not improved. Which known failures it sees and which not
     is measured: docs/metrics.md.
     """
@@ -130,15 +130,16 @@ class Measure:
     ratio_scale: bool = False  # always positive, and differences are told as factors: noise grows with the value
     goal: bool = True
     within: str = ""  # the parameter that models must share for their values to be comparable
-    lower: float = -math.inf
-    upper: float = math.inf
+    lower: float | None = None
+    upper: float | None = None
 
     @property
     def limits(self) -> Limits:
-        """The range of its values."""
-        if self.unit == "share":
-            return 0.0, 1.0
-        return max(self.lower, 0.0) if self.ratio_scale else self.lower, self.upper
+        """The range of its values, whatever the data."""
+        share = self.unit == "share"
+        lower = self.lower if self.lower is not None else 0.0 if share or self.ratio_scale else -math.inf
+        upper = self.upper if self.upper is not None else 1.0 if share else math.inf
+        return lower, upper
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,7 +95,11 @@ def scale_y(figure: go.Figure, values: Sequence[float]) -> None:
     first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     leading = (1, 2, 5) if last - first <= 3 else (1,)
     stride = math.ceil((last - first) / 8)  # never more labels than can be read
-    ticks = [digit * 10.0**power for power in range(first, last + 1, max(stride, 1)) for digit in leading]
+    powers = range(first, last + 1, max(stride, 1))
+    ticks = [
+        float(f"{digit}e{power}") for power in powers for digit in leading
+    ]  # 10.0**309 would raise, this is infinite
+    ticks = [tick for tick in ticks if 0 < tick < math.inf]
     figure.update_yaxes(type="log", tickvals=ticks, ticktext=[formats.number(tick, 1) for tick in ticks])
 
 

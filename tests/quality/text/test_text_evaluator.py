@@ -232,3 +232,11 @@ def test_metrics_explain_themselves(metric: object) -> None:
     assert metric.meaning.endswith(".")
     assert metric.citation
     assert metric.label
+
+
+def test_what_a_metric_can_be_on_some_data_lies_within_what_it_can_be_at_all(evaluator: TextEvaluator) -> None:
+    found = evaluator.limits(evaluator.metrics)
+    assert set(found) == set(evaluator.metrics)
+    for name, (low, high) in found.items():
+        least, most = DESCRIBED[name].limits
+        assert least <= low < high <= most, name

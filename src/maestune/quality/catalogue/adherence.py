@@ -54,8 +54,6 @@ ADHERENCE_METRICS = (
         higher_is_better=True,
         axis="adherence",
         unit="",
-        lower=-1.0,
-        upper=1.0,
         meaning="Mean cosine between a sample and its caption, times 100, negative ones as 0, by an encoder of images and texts: "
         "CLIPScore where that is CLIP, else comparable on the same data only.",
         citation="Hessel et al. 2021, arXiv:2104.08718",
@@ -69,8 +67,6 @@ ADHERENCE_METRICS = (
         higher_is_better=True,
         axis="adherence",
         unit="",
-        lower=0.0,
-        upper=1.0,
         meaning="Mean probability with which a model that answers questions about images (--vqa FOLDER) says Yes when asked "
         "whether a sample shows its caption. It minds how the words belong together, and is blind to variety: read it beside a "
         "score that is not. Comparable between equal models only.",

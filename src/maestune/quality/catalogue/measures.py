@@ -38,6 +38,7 @@ _ALL = (
         higher_is_better=False,
         axis="likelihood",
         unit="",
+        lower=1.0,
         meaning="Among how many equally likely tokens the model would hesitate as much, on held-out text.",
         citation="Jelinek et al. 1977, Perplexity: a measure of the difficulty of speech recognition tasks",
         ratio_scale=True,

@@ -60,7 +60,6 @@ REALISM_METRICS = (
         higher_is_better=True,
         axis="realism",
         unit="",
-        lower=0.0,
         meaning="How crowded with real images the places of the samples are; about 1 for real images, and blind to "
         "missing variety.",
         citation=_NAEEM,
@@ -121,7 +120,6 @@ REALISM_METRICS = (
         higher_is_better=True,
         axis="realism",
         unit="classes",
-        lower=1.0,
         meaning="How sure the data's own classifier is of each sample, and how evenly it sees all classes; blind to poor variety "
         "within a class. Not comparable with published Inception Scores.",
         citation="Salimans et al. 2016, arXiv:1606.03498",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from maestune.errors import MetricError, did_you_mean
@@ -20,8 +21,6 @@ _ALL = (
         higher_is_better=False,
         axis="realism",
         unit="bits",
-        lower=0.0,
-        upper=1.0,
         meaning="How differently samples and held-out text are spread over clusters of real text; 0 is equal, 1 has none in "
         "common.",
         citation=_PIMENTEL,
@@ -33,7 +32,6 @@ _ALL = (
         higher_is_better=False,
         axis="diversity",
         unit="bits",
-        lower=0.0,
         meaning="The same, counting above all clusters of held-out text that the samples leave out; 0 is equal.",
         citation=_PIMENTEL,
         kind=CLUSTERS,
@@ -56,8 +54,6 @@ _ALL = (
         higher_is_better=True,
         axis="realism",
         unit="",
-        lower=0.0,
-        upper=1.0,
         meaning="How well samples and held-out text cover each other, in clusters of both; 1 is equal. Only comparable between "
         "equal numbers of texts and settings.",
         citation="Pillutla et al. 2021, arXiv:2102.01454",
@@ -69,8 +65,6 @@ _ALL = (
         higher_is_better=False,
         axis="realism",
         unit="bits",
-        lower=0.0,
-        upper=1.0,
         meaning="How differently sequences of one to four words are spread in samples and in held-out text, on average over "
         "their lengths; far from 0 for two real texts as well, since long sequences seldom recur.",
         citation=_PIMENTEL,
@@ -82,8 +76,6 @@ _ALL = (
         higher_is_better=False,
         axis="realism",
         unit="bits",
-        lower=0.0,
-        upper=1.0,
         meaning="The same of sequences of one to four characters: spelling, white space, signs.",
         citation=_PIMENTEL,
         kind=NGRAMS,
@@ -105,7 +97,6 @@ _ALL = (
         higher_is_better=False,
         axis="realism",
         unit="bits",
-        lower=0.0,
         meaning="What a character of the samples costs a language model that learnt from a part of the training text; dull text "
         "costs least, so read it beside the entropy of words.",
         citation=_HOLTZMAN,
@@ -118,7 +109,6 @@ _ALL = (
         higher_is_better=True,
         axis="diversity",
         unit="bits",
-        lower=0.0,
         meaning="How varied the words of all samples together are; good is what human text has, neither less nor more.",
         citation="Shannon 1951, Prediction and Entropy of Printed English",
         kind=WORDS,
@@ -130,7 +120,6 @@ _ALL = (
         higher_is_better=False,
         axis="diversity",
         unit="bits",
-        lower=0.0,
         meaning="By how much the entropy of the samples' words differs from that of as much held-out text.",
         citation="Zhang et al. 2021, Trading Off Diversity and Quality in Natural Language Generation, arXiv:2004.10450",
         kind=WORDS,
@@ -162,6 +151,7 @@ _ALL = (
         higher_is_better=True,
         axis="diversity",
         unit="share",
+        upper=math.inf,
         meaning="How many different sequences of one to three words there are, of as many as even draws from the vocabulary "
         "would bring; good is what human text has.",
         citation="Liu et al. 2022, arXiv:2202.13587",
@@ -174,8 +164,6 @@ _ALL = (
         higher_is_better=False,
         axis="diversity",
         unit="",
-        lower=0.0,
-        upper=1.0,
         meaning="How well each sample could pass for a copy of the others; good is what human text has.",
         citation="Zhu et al. 2018, arXiv:1802.01886",
         kind=SELF_BLEU,
@@ -187,8 +175,6 @@ _ALL = (
         higher_is_better=True,
         axis="coherence",
         unit="",
-        lower=-1.0,
-        upper=1.0,
         meaning="Whether samples go on from what had begun them: 1 as real text does, 0 as if beginnings had been shuffled (or "
         "clinging to them twice as much).",
         citation="Su et al. 2022, arXiv:2202.06417",
@@ -200,8 +186,6 @@ _ALL = (
         higher_is_better=True,
         axis="coherence",
         unit="",
-        lower=-1.0,
-        upper=1.0,
         meaning="Whether the last third of a sample belongs to its first: 1 as in real text, 0 as if ends had been shuffled (or "
         "twice as alike).",
         citation="Su et al. 2022, arXiv:2202.06417",

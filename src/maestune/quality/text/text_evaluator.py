@@ -22,6 +22,7 @@ from torch import Tensor
 from maestune.data import TextData
 from maestune.errors import MetricError
 from maestune.quality.interval import scores
+from maestune.quality.metric import Limits
 from maestune.quality.text.catalogue import available_text_metrics, find_text_metric
 from maestune.quality.text.copying import Known, Passage
 from maestune.quality.text.pieces import held_out_pieces, texts_of, train_pieces
@@ -158,6 +159,10 @@ class TextEvaluator:
             return ""
         return f"The floor rests on {places:,} pieces of training text, fewer than the {self.n_samples:,} texts of a model: it is a little high."
 
+    def limits(self, metrics: Sequence[str]) -> dict[str, Limits]:
+        """The least and the greatest value that each metric can have on these data; infinite where there is none."""
+        return {m.name: m.kind.limits(self._reference(m.kind))[m.name] for m in map(find_text_metric, metrics)}
+
     def failure(self, metrics: Sequence[str]) -> dict[str, Score]:
         """What a training that made nothing usable is given: worst possible, or what no text at all would score.
 
@@ -170,9 +175,8 @@ class TextEvaluator:
         dull = torch.full(shape, int(torch.mode(self.data.train[:DECODED_TOGETHER].long()).values))
         tries = [self.score(self.extract(torch.cat((begun, made), dim=1)), metrics) for made in (blind, dull)]
         found: dict[str, Score] = {}
-        for name in metrics:
+        for name, (low, high) in self.limits(metrics).items():
             metric = find_text_metric(name)
-            low, high = metric.kind.limits(self._reference(metric.kind))[name]
             values = [one[name].value for one in tries] + [low if metric.higher_is_better else high]
             values = [value for value in values if math.isfinite(value)]
             value = min(values) if metric.higher_is_better else max(values)
