@@ -161,3 +161,50 @@ def test_links_are_not_followed(finished, tmp_path, name):
     with pytest.raises(StoreError, match="not a regular file"):
         Store(folder)
     assert target.read_bytes() == before
+
+
+ENDLESS = "with recursive r(n) as (select 1 union all select n+1 from r) select n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"alter table studies rename to st; create view studies as {ENDLESS} as study_id, 'x' as study_name from r where n<0",
+        "create trigger t after update on studies begin delete from trials; end",
+        "create table g (a int, b int generated always as (a + 1))",
+        "create virtual table v using fts5(a)",
+    ],
+)
+def test_a_study_that_computes_is_neither_read_nor_written(finished, tmp_path, change):
+    folder = shutil.copytree(finished, tmp_path / "c")
+    with sqlite3.connect(folder / "study.db") as connection:
+        connection.executescript(change)
+    connection.close()
+    for opened in (read_campaign, Store):
+        with pytest.raises(StoreError, match="is no plain table"):
+            opened(folder)
+
+
+@pytest.mark.parametrize("value", [None, 5, "5", b"{}", "["])
+def test_facts_of_another_kind_are_refused(finished, tmp_path, value):
+    folder = shutil.copytree(finished, tmp_path / "c")
+    with sqlite3.connect(folder / "study.db") as connection:
+        connection.execute("update study_user_attributes set value_json=?", (value,))
+    connection.close()
+    with pytest.raises(StoreError, match=r"study\.db|no campaign yet"):
+        read_campaign(folder)
+
+
+def test_what_killed_processes_were_writing_is_removed_from_a_finished_campaign_too(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "c")
+    for name in (".report.html.999999999.partial", "trials/0000/.x.999999999.part"):
+        (folder / name).touch()
+    Campaign(
+        model="notebook.py:train",
+        space=SPACE.to_dict(),
+        objective=("miss:min",),
+        budget="6trials",
+        steps=9,
+        out=str(folder),
+    ).run(training=train)
+    assert not list(folder.rglob(".*.part*"))

@@ -348,3 +348,28 @@ def test_a_third_ctrl_c_ends_a_training_in_this_process_that_swallows_everything
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert read_record(tmp_path / "c").trials, "what was stored is whole"
+
+
+SLOW = """
+import time
+from maestune import Float, Report, Space
+space, objective, full_steps = Space((Float("x", -2.0, 2.0),)), "loss:min", 30
+def train(config, run):
+    for step in run.steps():
+        time.sleep(0.3)
+        yield Report(step, {}, scores={"loss": 1.0 / step} if run.due(step) else {}, state=lambda: {"s": step})
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_leaves_a_checkpoint(tmp_path, number):
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = started(["slow.py", "--budget", "4trials", "--workers", "1", "--out", "c"], tmp_path)
+    events = tmp_path / "c" / "trials" / "0000" / "events.jsonl"
+    while not (events.exists() and events.read_text().count('"signals"') > 2) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, (output, errors)
+    assert list(events.parent.glob("checkpoint-*.safetensors"))
+    assert "killed by" not in output + errors

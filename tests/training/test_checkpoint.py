@@ -11,10 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from maestune.errors import CheckpointError, StoreError
-from maestune.training.checkpoint import load_checkpoint, save_checkpoint
+from maestune.training.checkpoint import FORMAT, _checksum, load_checkpoint, save_checkpoint
 
 
 def same(a: Any, b: Any) -> bool:
@@ -141,3 +141,23 @@ def test_a_disk_that_refuses_leaves_the_old_checkpoint_and_no_rubbish(written: P
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot be written to .*nowhere"):
         save_checkpoint(tmp_path / "nowhere" / "c", {})
+
+
+@pytest.mark.parametrize(
+    "structure",
+    ["5", "[]", '["list", []]', '["tensor", "9"]', "[[[]]]", "[" * 3_000 + "]" * 3_000, "[" * 200_000, '"x"'],
+)
+def test_a_hostile_structure_is_an_error_that_names_the_file(tmp_path: Path, structure: str) -> None:
+    path = tmp_path / "c.safetensors"
+    metadata = {"format": FORMAT, "structure": structure, "checksum": _checksum(structure, ())}
+    path.write_bytes(save({}, metadata))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("header", [b"[]", b"5", b'{"__metadata__": 5}', b"[" * 100_000])
+def test_a_hostile_header_is_an_error_that_names_the_file(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors"):
+        load_checkpoint(path)

@@ -201,6 +201,7 @@ class Campaign:
     def _finished(self, store: Store, observers: Observers) -> Record:
         """The result of a campaign that is done."""
         check_same(store, self.settings)
+        store.remove_partial_files()
         self._sign(store, observers)
         record = record_of(store, 0.0)
         write_best(record)  # a crash may have come just before it

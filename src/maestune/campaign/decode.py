@@ -81,6 +81,9 @@ def check_facts(facts: Any) -> dict[str, Any]:
             read(facts[name], f"facts: {name}")
     if len(facts.get("real_classes", ())) not in (0, len(facts.get("class_names", ()))):
         _refuse("facts: real_classes", facts["real_classes"], "a share for each class")
+    if facts.get("asking") is not None:
+        asking = _mapping(facts["asking"], "facts: asking")
+        _texts(_field(asking, "class_names", "facts: asking"), "facts: asking: class_names")
     if facts.get("conditional"):
         with refusing("facts: asking"):
             _texts(list(Asking.from_dict(_mapping(facts["asking"], "facts: asking")).rows), "facts: asking")

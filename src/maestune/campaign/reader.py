@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from maestune.campaign.decode import Study, check_facts, refusing, trial_from
 from maestune.errors import StoreError
+from maestune.plain_text import shortened
 from maestune.types import Objective, Trial
 
 STUDY_FILE = "study.db"
@@ -29,6 +31,8 @@ TRIAL_KEY = "maestune:trial"  # of Optuna's user attributes of a trial
 FACTS_KEY = "maestune:facts"  # of those of the study
 WAIT_SECONDS = 30.0  # for a writer
 _SIDES = ("-wal", "-shm", "-journal")
+_INSTRUCTIONS = 100_000  # of SQLite between two moments at which signals are heeded
+_LETTERS = 40  # of a name that a message quotes
 _COPIES = 3  # attempts at copies of a moment in which nobody writes
 
 
@@ -75,10 +79,8 @@ def read_campaign(folder: Path) -> StoredCampaign:
     try:
         with _opened(path) as connection:
             facts, trials = _facts(connection), _trials(connection)
-    except (sqlite3.Error, OSError, ValueError, RecursionError) as error:
-        raise StoreError(
-            f"{path} cannot be used as a study ({error}); restore it from a copy, or choose another folder with --out."
-        ) from error
+    except (sqlite3.Error, OSError, TypeError, ValueError, RecursionError) as error:
+        raise _unusable(path, error) from error
     if facts is None:
         raise StoreError(
             f"{folder} holds no campaign yet: it was stopped before it began. Run its `maestune tune` command again."
@@ -100,6 +102,35 @@ def check_study_files(folder: Path) -> None:
                 raise StoreError(
                     f"{path} is not a regular file; a campaign's folder holds no links. Copy the file itself there."
                 )
+
+
+def check_tables(schema: Iterable[tuple[str, str, str | None]]) -> None:
+    """Raise ValueError where a study's schema (name, type, SQL) is more than tables and their indexes.
+
+    A view or a generated column computes what is read, as long as whoever made it likes; a trigger runs on what is written.
+    """
+    for name, kind, sql in schema:
+        computed = sql is not None and re.search(r"\bgenerated\s+always\b|\bas\s*\(", sql, re.IGNORECASE)
+        if kind not in ("table", "index") or computed or (sql or "").upper().startswith("CREATE VIRTUAL"):
+            raise ValueError(f"{shortened(name, _LETTERS)} is no plain table")
+
+
+def check_schema(folder: Path) -> None:
+    """Raise StoreError where a folder's study is no plain tables, before anybody writes to it."""
+    path = folder / STUDY_FILE
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        with _connected(path, "mode=ro"):
+            pass
+    except (sqlite3.Error, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path} cannot be used as a study ({error}); restore it from a copy, or choose another folder with --out."
+    )
 
 
 @contextlib.contextmanager
@@ -141,6 +172,9 @@ def _connected(path: Path, how: str) -> Iterator[sqlite3.Connection]:
     try:
         connection.execute("PRAGMA trusted_schema = OFF")  # a study may be somebody else's
         connection.execute("BEGIN")  # facts and trials of one moment
+        check_tables(row for row in connection.execute("SELECT name, type, sql FROM sqlite_master"))
+        # Python heeds signals between its own instructions: a long query would keep Ctrl-C waiting.
+        connection.set_progress_handler(lambda: 0, _INSTRUCTIONS)
         yield connection
     finally:
         connection.close()

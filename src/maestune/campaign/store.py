@@ -27,7 +27,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from maestune.campaign.decode import Study, check_facts, refusing, trial_from
 from maestune.campaign.events import NAME as EVENTS_NAME
 from maestune.campaign.events import EventLog
-from maestune.campaign.reader import FACTS_KEY, STUDY_FILE, STUDY_NAME, TRIAL_KEY, check_study_files
+from maestune.campaign.reader import FACTS_KEY, STUDY_FILE, STUDY_NAME, TRIAL_KEY, check_schema, check_study_files
 from maestune.campaign.study import distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.folder import checkpoints, disk_error, remove_partial
@@ -67,6 +67,7 @@ class Store:
         self._lock = _locked(folder)
         try:
             check_study_files(folder)
+            check_schema(folder)
             with self._disk():
                 self._storage = open_study(folder / STUDY_FILE)
         except BaseException:

@@ -204,7 +204,9 @@ def _run(campaign: Any, as_json: bool) -> None:
     if as_json:
         print_json(result.summary)
     elif done:
-        echo(f"report: {result.folder / 'report.html'}\nbest configuration: {result.folder / 'best.toml'}")
+        echo(f"report: {result.folder / 'report.html'}")
+        if (result.folder / "best.toml").exists():
+            echo(f"best configuration: {result.folder / 'best.toml'}")
     else:
         echo(
             f"Interrupted; go on with: maestune resume {result.folder}\nreport so far: {result.folder / 'report.html'}"

@@ -68,8 +68,12 @@ def check_owner(path: Path, saved: Mapping[str, Any], owner: Identity) -> None:
     Campaigns that were begun before checkpoints carried an identity have no id, nor have their checkpoints.
     """
     written: Mapping[str, Any] = saved.get("identity") or {"campaign": ""}
+    watched = saved.get("watched")
+    shaped = isinstance(written, Mapping) and isinstance(watched, Mapping | None) and "state" in saved
+    if not shaped or not isinstance(saved["state"] if watched is None else watched.get("state"), Mapping | None):
+        raise CheckpointError(f"{path}: the checkpoint is damaged. Delete it; the trial then starts again.")
     expected = owner.to_dict()
-    if not owner.campaign and not written["campaign"]:
+    if not owner.campaign and not written.get("campaign"):
         return
     differing = [name for name in expected if written.get(name) != expected[name]]
     if differing:

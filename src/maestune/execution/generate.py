@@ -63,7 +63,12 @@ def generate(
     if spec is None:
         raise SettingsError("The campaign does not say what its data are like; its folder is incomplete.")
     network = made.build(config, spec, seeded(0, "weights", device=device))
-    network.load_state_dict(state["model"])
+    try:
+        network.load_state_dict(state["model"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{found[0]} does not hold the weights of this model ({type(error).__name__})."
+        ) from error
     noise = {**drawer(made.latents(config, spec, n))(generator), **{k: t.to(device) for k, t in prompts.items()}}
     try:
         with torch.no_grad():

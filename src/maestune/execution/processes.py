@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -46,6 +47,8 @@ class Processes:
         self._threads = threads
         self._setup: Setup | None = None
         self._workers = [self._spawn() for _ in range(workers)]
+        # Python ends what it has started by SIGTERM, which workers ignore, and waits for that: this comes first.
+        atexit.register(self._kill)
 
     def prepare(self, setup: Setup) -> None:
         """Hand every worker what all jobs share."""
@@ -117,6 +120,11 @@ class Processes:
                 each.process.kill()
                 each.process.join()
             each.pipe.close()
+        atexit.unregister(self._kill)
+
+    def _kill(self) -> None:
+        for each in self._workers:
+            each.process.kill()
 
     def _drain(self, each: _Worker) -> list[Event]:
         found: list[Event] = []
@@ -210,7 +218,7 @@ def _interrupts_held() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # which unblocks SIGINT when it is first started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -26,13 +26,13 @@ def in_worker() -> bool:
 
 
 def main(pipe: Connection, threads: int, parent: int) -> None:
-    """Serve jobs until the pipe closes. Ctrl-C is the campaign's affair; a vanished campaign ends the worker."""
+    """Serve jobs until the pipe closes. Ctrl-C, SIGTERM and SIGHUP are the campaign's affair; a vanished campaign ends the worker."""
     global _in_worker
     _in_worker = True
     os.dup2(2, 1)  # what a training prints must not get between the campaign's own lines, or its --json, on stdout
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):  # not on Windows
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the whole group may get them; the campaign asks workers to end
+        if hasattr(signal, name):  # not all on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "SIGUSR1"):  # not on Windows
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

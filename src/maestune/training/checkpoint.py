@@ -67,8 +67,20 @@ def load_checkpoint(path: Path) -> dict[Any, Any]:
         ordered = [tensors[str(i)] for i in range(len(tensors))]
         if _checksum(structure, ordered) != metadata["checksum"]:
             raise ValueError("the checksum differs")
-        return _decode(json.loads(structure), tensors)
-    except (ValueError, KeyError, TypeError, struct.error, binascii.Error, SafetensorError) as error:
+        state = _decode(json.loads(structure), tensors)
+        if not isinstance(state, dict):
+            raise ValueError("it holds no named state")
+        return state
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        struct.error,
+        binascii.Error,
+        SafetensorError,
+    ) as error:
         raise CheckpointError(
             f"{path}: the checkpoint is truncated or damaged ({error}). Delete it; the trial then starts again."
         ) from error
@@ -131,7 +143,8 @@ def _metadata(content: bytes) -> dict[str, str]:
     (length,) = struct.unpack_from("<Q", content)
     if length > len(content) - 8:
         raise ValueError("the header is cut off")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
+    header = json.loads(content[8 : 8 + length])
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
     return metadata if isinstance(metadata, dict) else {}
 
 

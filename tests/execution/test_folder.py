@@ -5,10 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from maestune.execution.folder import exhibit_path
+from maestune.errors import CheckpointError
+from maestune.execution.folder import check_owner, exhibit_path
+from maestune.execution.jobs import Identity
 from maestune.execution.shown import draw, real_picture
 from maestune.report.drawing import scale_y
 from maestune.report.html_parts import PICTURE_PIXELS, picture_uri
+from maestune.types import Config
 
 
 @pytest.mark.parametrize("shape", [(64, 3, 700, 700), (64, 3, 40, 3000), (64, 1, 3000, 40)])
@@ -35,3 +38,19 @@ def test_an_axis_of_the_greatest_numbers_has_labels():
     figure = go.Figure()
     scale_y(figure, [5e-324, 1.0, 1.7e308])
     assert all(0 < tick < math.inf for tick in figure.layout.yaxis.tickvals)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"identity": "text", "state": {}},
+        {"identity": [1], "state": {}},
+        {"identity": None},
+        {"identity": None, "state": 5},
+        {"identity": None, "state": {}, "watched": 5},
+        {"identity": None, "state": {}, "watched": {"state": [1]}},
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_damaged(tmp_path, saved):
+    with pytest.raises(CheckpointError, match="damaged"):
+        check_owner(tmp_path / "c", saved, Identity("", 1, Config.of(x=1.0), 0))
