@@ -179,7 +179,7 @@ def main() -> None:
             seen = evaluator.extract(images)
             labelled = None if asked is None else asked.numpy()
             wanted = [m for m in names if labelled is not None or not METRICS[m].needs_conditions]
-            scores = evaluator.score(replace(seen, asked=labelled, condition=labelled), wanted)
+            scores = evaluator.score(replace(seen, label=labelled, condition=labelled), wanted)
             table.setdefault(failure, []).append({m: s.value for m, s in scores.items()})
         print(failure, {m: round(v, 4) for m, v in table[failure][0].items()}, file=sys.stderr, flush=True)
     text = told(table, names, data, n, len(unseen), arguments)

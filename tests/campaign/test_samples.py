@@ -8,9 +8,9 @@ import torch
 from maestune.campaign import Campaign, Settings
 from maestune.campaign.samples import draw_samples, write_texts
 from maestune.data import to_float
-from maestune.data.asking import Asking
 from maestune.data.image_data import ImageData
 from maestune.data.load import load_images
+from maestune.data.prompts import Prompts
 from maestune.data.text import load_text
 from maestune.errors import MaestuneError, SettingsError, StoreError
 
@@ -148,8 +148,8 @@ def test_a_conditional_model_is_judged_by_what_it_was_asked_for(painting):
     recipe = painting.trials[0]
     assert recipe.rungs[-1].scores["adherence"].value > 0.8
     assert [o.name for o in painting.objectives] == ["adherence", "fd"]
-    assert len(painting.asked) == 8
-    assert len(set(painting.asked)) == 8
+    assert len(painting.prompts) == 8
+    assert len(set(painting.prompts)) == 8
 
 
 def test_images_are_drawn_of_the_classes_asked_for(painting):
@@ -160,7 +160,7 @@ def test_images_are_drawn_of_the_classes_asked_for(painting):
     everything = draw_samples(painting.folder, 0, device="cpu").images
     assert everything is not None
     assert len(everything) == 64, "what the verdict saw, where nobody says what"
-    assert nearest(everything)[::8].tolist() == [int(name) for name in painting.asked]
+    assert nearest(everything)[::8].tolist() == [int(name) for name in painting.prompts]
 
 
 def test_numbers_of_generation_can_be_changed_and_no_others(painting):
@@ -209,7 +209,7 @@ def test_texts_go_on_from_what_they_were_asked(speaking, text):
     asked = data.prompts("report", 64)["prompt"][:4]
     drawn = draw_samples(speaking.folder, 0)
     assert [begun for begun, _ in drawn.texts] == [data.tokenizer.decode(prompt) for prompt in asked]
-    again = Asking.of(data).prompts((), 4)["prompt"]
+    again = Prompts.of(data).prompts((), 4)["prompt"]
     assert torch.equal(again, asked)
 
 

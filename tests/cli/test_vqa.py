@@ -160,7 +160,7 @@ def test_from_python_the_same_and_another_model_is_another_score(folders, model,
     one = scored(model)
     assert one.scores["vqa_score"].value == pytest.approx(_expected(model, fake, asked).mean(), rel=1e-5)
     other = scored(vqa_models.blip2(tmp_path / "blip2"))
-    assert one.asked.fingerprint != other.asked.fingerprint
+    assert one.vqa.fingerprint != other.vqa.fingerprint
     assert one.scores["vqa_score"] != other.scores["vqa_score"]
     assert one.feature_space.fingerprint == other.feature_space.fingerprint
 

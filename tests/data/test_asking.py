@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from maestune.data import ImageData, Images, load_text
-from maestune.data.asking import Asking
 from maestune.data.captions import Vocabulary
+from maestune.data.prompts import Prompts
 from maestune.data.tokenizer import Bytes, Characters
 from maestune.errors import SettingsError
 
@@ -36,30 +36,30 @@ def images(n: int, classes: int = 0, words: int = 0) -> Images:
 
 
 VOCABULARY = Vocabulary(("<padding>", "<unknown>", "a", "red", "bird", "cat"), 4)
-CLASSES = Asking(("red bird", "cat"), examples={"label": [1, 1, 0]})
-CAPTIONS = Asking(vocabulary=VOCABULARY, examples={"caption": [[2, 3, 4, 0], [2, 5, 0, 0]]})
-BOTH = Asking(("red bird", "cat"), VOCABULARY, examples={"label": [1], "caption": [[2, 5, 0, 0]]})
-TEXT = Asking(tokenizer=Characters.of("abc \n"), examples={"prompt": [[1, 2], [3, 1]]})
-NOTHING = Asking()
+CLASSES = Prompts(("red bird", "cat"), examples={"label": [1, 1, 0]})
+CAPTIONS = Prompts(vocabulary=VOCABULARY, examples={"caption": [[2, 3, 4, 0], [2, 5, 0, 0]]})
+BOTH = Prompts(("red bird", "cat"), VOCABULARY, examples={"label": [1], "caption": [[2, 5, 0, 0]]})
+TEXT = Prompts(tokenizer=Characters.of("abc \n"), examples={"prompt": [[1, 2], [3, 1]]})
+NOTHING = Prompts()
 
 
-@pytest.mark.parametrize("asking", [CLASSES, CAPTIONS, BOTH, TEXT, NOTHING, Asking(tokenizer=Bytes())])
-def test_it_comes_back_from_a_file(asking: Asking) -> None:
-    again = Asking.from_dict(json.loads(json.dumps(asking.to_dict())))
+@pytest.mark.parametrize("asking", [CLASSES, CAPTIONS, BOTH, TEXT, NOTHING, Prompts(tokenizer=Bytes())])
+def test_it_comes_back_from_a_file(asking: Prompts) -> None:
+    again = Prompts.from_dict(json.loads(json.dumps(asking.to_dict())))
     assert again == asking
     assert again.prompts((), 5).keys() == asking.prompts((), 5).keys()
 
 
 def test_of_images_it_has_names_words_and_what_the_verdict_saw() -> None:
     data = data_of(images(80, classes=10, words=9), classes=10, words=9)
-    asking = Asking.of(data)
+    asking = Prompts.of(data)
     assert (asking.class_names, asking.vocabulary, asking.tokenizer) == (data.class_names, data.vocabulary, None)
     for name, values in data.prompts("report", 64).items():
         assert torch.equal(asking.prompts((), 64)[name], values)
         again = asking.prompts((), 150)[name]
         assert torch.equal(again, values[torch.arange(150) % 64])
         assert again.dtype == torch.int64
-    plain = Asking.of(data_of(images(9)))
+    plain = Prompts.of(data_of(images(9)))
     assert plain == NOTHING
     assert plain.prompts((), 5) == {}
 
@@ -67,10 +67,10 @@ def test_of_images_it_has_names_words_and_what_the_verdict_saw() -> None:
 def test_of_text_it_has_the_tokenizer_and_what_the_verdict_saw(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("\n".join(map(str, range(2000))))
     data = load_text(tmp_path / "t.txt")
-    asking = Asking.of(data)
+    asking = Prompts.of(data)
     assert asking.tokenizer == data.tokenizer
     assert torch.equal(asking.prompts((), 4)["prompt"], data.prompts("report", 64)["prompt"][:4])
-    again = Asking.from_dict(json.loads(json.dumps(asking.to_dict())))
+    again = Prompts.from_dict(json.loads(json.dumps(asking.to_dict())))
     asked = again.prompts(["17\n18"], 3)["prompt"]
     assert [data.tokenizer.decode(tokens) for tokens in asked] == ["17\n18"] * 3
 
@@ -112,7 +112,7 @@ def test_texts_are_cut_on_the_left_to_the_shortest() -> None:
         (NOTHING, ["cat"], "without labels or captions: it cannot be asked for anything"),
     ],
 )
-def test_what_cannot_be_asked_for_is_named(asking: Asking, texts: list[str], says: str) -> None:
+def test_what_cannot_be_asked_for_is_named(asking: Prompts, texts: list[str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         asking.prompts(texts, 8)
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_asked_for_is_named(asking: Asking, texts: list[str], say
 )
 def test_rows_of_a_picture_are_told_in_words(values: dict[str, Any], rows: int) -> None:
     data = data_of(images(90, **values), **values)
-    asking = Asking.of(data)
+    asking = Prompts.of(data)
     assert len(asking.rows) == rows
     if rows and not values.get("words"):
         first = data.prompts("report", 64)["label"][::8].tolist()
@@ -141,4 +141,4 @@ def test_rows_of_a_picture_are_told_in_words(values: dict[str, Any], rows: int) 
 def test_one_caption_is_told_in_every_row() -> None:
     part = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), None, torch.tensor([[2, 3, 0]]).repeat(3, 1))
     data = data_of(part, words=4)
-    assert Asking.of(data).rows == ("2 3",) * 8
+    assert Prompts.of(data).rows == ("2 3",) * 8

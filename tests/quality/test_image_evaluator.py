@@ -210,7 +210,7 @@ def test_without_labels(autoencoder: Extractor, unlabelled: ImageData, samples: 
         evaluator.score(evaluator.extract(samples), ["modes"])
     with pytest.raises(MetricError, match="Adherence needs data with labels"):
         evaluator.score(evaluator.extract(samples), ["adherence"])
-    assert evaluator.asked is None
+    assert evaluator.label is None
     assert evaluator.classes(evaluator.extract(samples)) == evaluator.real_classes == ()
 
 
@@ -226,8 +226,8 @@ def test_labels_tell_what_was_asked_for_where_the_extractor_knows_no_classes(
     assert evaluator.classes(seen) == ()
     # Samples show what was asked for; with their classes shuffled, they teach nothing and vary as all images do.
     order = np.random.default_rng(0).permutation(N)
-    assert seen.asked is not None
-    mixed = replace(seen, asked=seen.asked[order], condition=seen.asked[order])
+    assert seen.label is not None
+    mixed = replace(seen, label=seen.label[order], condition=seen.label[order])
     shuffled = evaluator.score(mixed, sorted(told))
     assert scores["cas"].value > 0.5 > 0.3 > shuffled["cas"].value
     assert scores["asked_diversity"].value < shuffled["asked_diversity"].value

@@ -130,7 +130,7 @@ def _seen(
     return Features(
         values,
         likely / likely.sum(axis=1, keepdims=True),
-        asked=kinds,
+        label=kinds,
         places=places,
         second=values[:, ::-1].copy(),
         condition=kinds,

@@ -82,11 +82,11 @@ def test_other_pictures_are_those_of_the_final_training_where_it_has_them(full: 
 
 def test_rows_are_told_where_the_pictures_are_of_the_finals(full: Record, folder: Path) -> None:
     asked = ("a red bird", *(f"class {k}" for k in range(6)), records.HOSTILE)
-    assert samples_view(replace(full, asked=asked)).rows == asked
+    assert samples_view(replace(full, prompts=asked)).rows == asked
     assert samples_view(full).rows == ()
-    search = replace(records.build(folder, n=9, finals=False), asked=asked)
+    search = replace(records.build(folder, n=9, finals=False), prompts=asked)
     assert samples_view(search).rows == ()  # the search asked for other things
-    page = html.page(replace(full, asked=asked))
+    page = html.page(replace(full, prompts=asked))
     assert re.findall(r"<li>(a red bird|class \d)</li>", page) == list(asked[:-1])
     assert "<script>alert" not in page
 

@@ -54,8 +54,8 @@ class Agenda:
         # One generator per decision, named by how far the history has come: asked again after a crash, it is the same.
         results = sum(len(t.rungs) for t in history.trials)
         rng = derive_rng(self.plan.seed, "ask", len(history.trials), results)
-        asked = self.strategy.ask(self.plan.space, history, self.plan.members, rng)
-        group = first_group(asked, self.plan.space, history, self.plan.fusible)
+        proposals = self.strategy.ask(self.plan.space, history, self.plan.members, rng)
+        group = first_group(proposals, self.plan.space, history, self.plan.fusible)
         group = group[: self._affordable(group, history.trials)]
         begun = [self._begun(proposal, fused=len(group) > 1) for proposal in group]
         return self.store.launch(begun, self.plan.space)

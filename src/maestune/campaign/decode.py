@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_args
 
-from maestune.data.asking import Asking
+from maestune.data.prompts import Prompts
 from maestune.errors import DataError, SpaceError, StoreError
 from maestune.plain_text import shortened
 from maestune.space import Space
@@ -82,11 +82,11 @@ def check_facts(facts: Any) -> dict[str, Any]:
     if len(facts.get("real_classes", ())) not in (0, len(facts.get("class_names", ()))):
         _refuse("facts: real_classes", facts["real_classes"], "a share for each class")
     if facts.get("asking") is not None:
-        asking = _mapping(facts["asking"], "facts: asking")
-        _texts(_field(asking, "class_names", "facts: asking"), "facts: asking: class_names")
+        prompts = _mapping(facts["asking"], "facts: asking")
+        _texts(_field(prompts, "class_names", "facts: asking"), "facts: asking: class_names")
     if facts.get("conditional"):
         with refusing("facts: asking"):
-            _texts(list(Asking.from_dict(_mapping(facts["asking"], "facts: asking")).rows), "facts: asking")
+            _texts(list(Prompts.from_dict(_mapping(facts["asking"], "facts: asking")).rows), "facts: asking")
     return facts
 
 

@@ -25,9 +25,9 @@ from maestune.quality import (
     Metric,
     check_vqa,
     choose,
-    choose_answerer,
-    choose_reader,
+    choose_caption_encoder,
     choose_second,
+    choose_vqa_scorer,
     default_n_samples,
     refusal,
     self_test,
@@ -57,7 +57,7 @@ def prepare_evaluators(
 
     `device`: where a model runs that is asked about samples.
     """
-    _check_asked(settings, data, conditional)
+    _check_vqa(settings, data, conditional)
     if isinstance(data, ImageData):
         evaluators, notes = _image_evaluators(settings, data, conditional, device, say)
     elif isinstance(data, TextData) and isinstance(made, LM):
@@ -86,7 +86,7 @@ def _image_evaluators(
     name = settings.features or AUTO
     extractor = choose(name, data, say)
     second = choose_second(extractor, data, say)
-    reader = choose_reader(name, data, say) if conditional else None
+    reader = choose_caption_encoder(name, data, say) if conditional else None
     test = self_test(extractor, data, second=second)
     if (why := refusal(test)) is not None:
         if settings.features is None:
@@ -95,7 +95,7 @@ def _image_evaluators(
     elif not test.conclusive:
         say(f"note: {test.sentence}")
     notes = [extractor.description, test.sentence]
-    answerer = None if settings.vqa is None else choose_answerer(settings.vqa, data, device, say)
+    answerer = None if settings.vqa is None else choose_vqa_scorer(settings.vqa, data, device, say)
     if answerer is not None:
         notes += filter(None, (f"About captions is asked {answerer.description}.", answerer.warning))
         if answerer.warning:
@@ -103,9 +103,9 @@ def _image_evaluators(
     n = settings.samples or default_n_samples(data)
 
     def evaluator(split: Split, n: int) -> Evaluator:
-        asked = data.prompts(split, n) if conditional else None
+        conditions = data.prompts(split, n) if conditional else None
         return ImageEvaluator.prepare(
-            data, split, extractor, n, conditions=asked, second=second, reader=reader, answerer=answerer
+            data, split, extractor, n, conditions=conditions, second=second, reader=reader, answerer=answerer
         )
 
     evaluators: dict[Split, Evaluator] = {
@@ -115,7 +115,7 @@ def _image_evaluators(
     return evaluators, notes
 
 
-def _check_asked(settings: Settings, data: Data | None, conditional: bool) -> None:
+def _check_vqa(settings: Settings, data: Data | None, conditional: bool) -> None:
     """Refuse a model to be asked about samples where there is nothing to ask."""
     if settings.vqa is None:
         return

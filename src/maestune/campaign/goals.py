@@ -120,9 +120,9 @@ def _floor_of_variety(
     return (FLOOR_OF_VARIETY,), (note,)
 
 
-def _constraints(asked: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:
+def _constraints(given: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:
     """The bounds: a person's own before those that objectives bring for the same side of the same score."""
-    own = [parse_constraint(text) for text in asked]
+    own = [parse_constraint(text) for text in given]
     for i, one in enumerate(own):
         for other in own[:i]:
             if one.name == other.name and one.at_least == other.at_least:

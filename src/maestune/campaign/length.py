@@ -185,7 +185,7 @@ def _job(
 def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: int, silence_seconds: float) -> float:
     executor.submit([_job(prepared, folder, seed, until=ENDLESS_STEPS)])
     first: Progress | None = None
-    rate, asked = 0.0, False
+    rate, stopping = 0.0, False
     heard, limit = time.monotonic(), silence_seconds + STARTING_SECONDS
     while True:
         if time.monotonic() - heard > limit:
@@ -197,9 +197,9 @@ def _training_speed(executor: Executor, prepared: Prepared, folder: Path, seed: 
                     first = event  # what came before is warm-up
                 elif event.seconds > first.seconds:
                     rate = (event.step - first.step) / (event.seconds - first.seconds)
-                    if event.seconds - first.seconds > CALIBRATION_SECONDS and not asked:
+                    if event.seconds - first.seconds > CALIBRATION_SECONDS and not stopping:
                         executor.interrupt()
-                        asked = True
+                        stopping = True
             elif isinstance(event, Ended):
                 shutil.rmtree(folder, ignore_errors=True)
                 return _checked(rate, event)

@@ -15,7 +15,7 @@ from maestune.campaign.settings import Settings, parse_timeout
 from maestune.campaign.store import CALIBRATION, PREVIOUS, Store
 from maestune.campaign.watchdog import Patience
 from maestune.data import ImageData
-from maestune.data.asking import Asking
+from maestune.data.prompts import Prompts
 from maestune.errors import StoreError
 from maestune.execution.folder import disk_error
 from maestune.execution.inline import Inline
@@ -126,7 +126,7 @@ def _facts(
         "settings": settings.model_dump(mode="json"),
         "data_text": data.describe() if data else "the training's own data",
         "spec": data.spec.to_dict() if data else None,
-        "asking": Asking.of(data).to_dict() if data else None,
+        "asking": Prompts.of(data).to_dict() if data else None,
         "conditional": prepared.conditional,
         "budget_text": Budget.parse(settings.budget).describe(),
         "space": prepared.space.to_dict(),

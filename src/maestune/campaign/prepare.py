@@ -142,8 +142,8 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     evaluation = prepare_evaluators(settings, data, made, conditional, device, say)
     check_measurable(goals, evaluation)
     metrics = tuple(evaluation.floor)  # what the evaluators can measure
-    asked = tuple(name for name in goals.names if name in metrics)
-    search_floor = evaluation.evaluators["search"].floor(asked, floor_generator(settings)) if asked else {}
+    objectives = tuple(name for name in goals.names if name in metrics)
+    search_floor = evaluation.evaluators["search"].floor(objectives, floor_generator(settings)) if objectives else {}
     notes += evaluation.notes
     failure = dict(evaluation.failure)
     if made is not None and data is not None:
@@ -154,8 +154,8 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         device=device,
         data=data,
         evaluators=evaluation.evaluators,
-        metrics=asked,  # rungs come every second: there only what decides is measured
-        full_metrics=tuple(name for name in metrics if name in asked or not costly(name)),
+        metrics=objectives,  # rungs come every second: there only what decides is measured
+        full_metrics=tuple(name for name in metrics if name in objectives or not costly(name)),
         verdict_metrics=metrics,
         objectives=goals.objectives,
     )

@@ -12,7 +12,7 @@ from maestune.campaign import verdict
 from maestune.campaign.decode import require_facts
 from maestune.campaign.reader import Stored, read_campaign
 from maestune.campaign.record import Finalist, Manner, Record, Terms
-from maestune.data.asking import Asking
+from maestune.data.prompts import Prompts
 from maestune.execution.jobs import score_values
 from maestune.search.rungs import ranking, rung_losses, violation
 from maestune.space import Space
@@ -60,7 +60,7 @@ def record_of(store: Stored, seconds: float) -> Record:
         citations=tuple(facts["citations"]),
         notes=tuple(facts["notes"]),
         done=done,
-        asked=Asking.from_dict(facts["asking"]).rows if facts["conditional"] else (),
+        prompts=Prompts.from_dict(facts["asking"]).rows if facts["conditional"] else (),
         class_names=tuple(facts["class_names"]),
         real_classes=tuple(facts["real_classes"]),
         manners=_manners(facts.get("groups", {}).values()),

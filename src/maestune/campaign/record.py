@@ -125,7 +125,7 @@ class Record:
     done: bool = False  # the finals are over
     recipe_name: str = "the starting configuration"
     manners: tuple[Manner, ...] = ()  # empty where no two trials could be trained as one
-    asked: tuple[str, ...] = ()  # what each row of a final training's picture was asked for; empty where nothing was
+    prompts: tuple[str, ...] = ()  # what each row of a final training's picture was asked for; empty where nothing was
     class_names: tuple[str, ...] = ()  # empty where there are no classes
     real_classes: tuple[
         float, ...

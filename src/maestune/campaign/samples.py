@@ -15,8 +15,8 @@ from maestune.campaign.record import Record
 from maestune.campaign.settings import resolve_device
 from maestune.campaign.trust import check_trusted
 from maestune.data import DataSpec
-from maestune.data.asking import Asking
 from maestune.data.grid import grid_image, save_png
+from maestune.data.prompts import Prompts
 from maestune.errors import CheckpointError, SettingsError, did_you_mean
 from maestune.execution.folder import disk_error
 from maestune.execution.generate import generate
@@ -58,7 +58,7 @@ def draw_samples(
     if not trust:
         check_trusted(folder, record.model)
     spec = DataSpec.from_dict(facts["spec"]) if facts["spec"] else None
-    asking = Asking.from_dict(facts["asking"]) if facts["asking"] else None
+    prompting = Prompts.from_dict(facts["asking"]) if facts["asking"] else None
     found = record.recommended
     use = None if found is None else found.trial
     finals = [f for f in record.finalists if (f.role == "recipe" if recipe else f.trial == use)]
@@ -69,13 +69,13 @@ def draw_samples(
     config, where = _changed(record, trial.config, values or {}), record.trial_folder(number)
     check_no_link(folder, where.relative_to(folder))
     owner = Identity(record.id, number, trial.config, trial.seed)
-    n = n or (IMAGES if asking is None or asking.tokenizer is None else TEXTS)
-    asked = asking.prompts(prompts, n) if asking is not None else {}
-    drawn = generate(record.model, config, where, spec, n, seed, resolve_device(device), asked, owner)
-    if asking is None or asking.tokenizer is None:
+    n = n or (IMAGES if prompting is None or prompting.tokenizer is None else TEXTS)
+    conditions = prompting.prompts(prompts, n) if prompting is not None else {}
+    drawn = generate(record.model, config, where, spec, n, seed, resolve_device(device), conditions, owner)
+    if prompting is None or prompting.tokenizer is None:
         return Drawn(drawn)
-    decode = asking.tokenizer.decode
-    texts = ((decode(p), decode(tokens[len(p) :])) for p, tokens in zip(asked["prompt"], drawn.cpu(), strict=True))
+    decode = prompting.tokenizer.decode
+    texts = ((decode(p), decode(tokens[len(p) :])) for p, tokens in zip(conditions["prompt"], drawn.cpu(), strict=True))
     return Drawn(None, tuple(texts))
 
 

@@ -53,7 +53,7 @@ def check(
     from maestune.data import load_images
     from maestune.quality.features.choice import choose, choose_second
     from maestune.quality.features.self_test import self_test
-    from maestune.quality.features.vqa import check_vqa, choose_answerer
+    from maestune.quality.features.vqa import check_vqa, choose_vqa_scorer
 
     def say(sentence: str) -> None:
         typer.echo(sentence, err=True)
@@ -64,7 +64,7 @@ def check(
     evaluator = choose(name, images, say)
     second = choose_second(evaluator, images, say)
     test = self_test(evaluator, images, second=second)
-    asked = None if vqa is None else choose_answerer(vqa, images, resolve_device(device or "auto"), say)
+    asked = None if vqa is None else choose_vqa_scorer(vqa, images, resolve_device(device or "auto"), say)
     if as_json:
         told = {
             "data": images.name,

@@ -117,7 +117,10 @@ def tune(
     trial_timeout: TrialTimeout = None,
     trust: Trust = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Move what a campaign left in the folder aside (to previous-N in it) and begin anew.")
+        bool,
+        typer.Option(
+            "--fresh", help="Move what a campaign left in the folder aside (to previous-N in it) and begin anew."
+        ),
     ] = False,
     dry_run: Annotated[
         bool,

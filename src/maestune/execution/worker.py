@@ -54,7 +54,7 @@ def main(pipe: Connection, threads: int, parent: int) -> None:
             if jobs == STOP:
                 continue  # it was meant for jobs that had ended in the meantime
             with _stack_on_request(jobs):
-                for event in trainer.run(jobs, lambda: _asked_to_stop(pipe)):
+                for event in trainer.run(jobs, lambda: _stop_requested(pipe)):
                     pipe.send(event)
     except (EOFError, BrokenPipeError):
         return
@@ -99,7 +99,7 @@ def _stack_path(process: int, jobs: Sequence[Job]) -> Path:
     return jobs[0].folder / f".stack.{process}.part"
 
 
-def _asked_to_stop(pipe: Connection) -> bool:
+def _stop_requested(pipe: Connection) -> bool:
     # Within a group of jobs the campaign sends only one thing: the request to stop.
     if not pipe.poll():
         return False

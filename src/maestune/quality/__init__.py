@@ -8,7 +8,7 @@ from maestune.quality.evaluator import Evaluator as Evaluator
 from maestune.quality.features.cache import prepare_extractor as prepare_extractor
 from maestune.quality.features.choice import AUTO as AUTO
 from maestune.quality.features.choice import choose as choose
-from maestune.quality.features.choice import choose_reader as choose_reader
+from maestune.quality.features.choice import choose_caption_encoder as choose_caption_encoder
 from maestune.quality.features.choice import choose_second as choose_second
 from maestune.quality.features.choice import resolved_features as resolved_features
 from maestune.quality.features.extractor import Extractor as Extractor
@@ -17,7 +17,7 @@ from maestune.quality.features.self_test import SelfTest as SelfTest
 from maestune.quality.features.self_test import refusal as refusal
 from maestune.quality.features.self_test import self_test as self_test
 from maestune.quality.features.vqa import check_vqa as check_vqa
-from maestune.quality.features.vqa import choose_answerer as choose_answerer
+from maestune.quality.features.vqa import choose_vqa_scorer as choose_vqa_scorer
 from maestune.quality.features.vqa import let_go as let_go
 from maestune.quality.features.vqa import resolved_vqa as resolved_vqa
 from maestune.quality.image_evaluator import ImageEvaluator as ImageEvaluator

@@ -18,9 +18,9 @@ from maestune.data import Batch, ImageData, Images, to_float
 from maestune.errors import MetricError
 from maestune.quality.available import fewest_samples, metric_availability
 from maestune.quality.catalogue import METRICS, find_metric
-from maestune.quality.features.captions import CaptionReader, asked_views
+from maestune.quality.features.captions import CaptionEncoder, with_conditions
 from maestune.quality.features.extractor import Extractor
-from maestune.quality.features.vqa import Answerer, answered, asked_about
+from maestune.quality.features.vqa import VqaScorer, with_answers, with_captions
 from maestune.quality.interval import scores
 from maestune.quality.metric import Features, Kind, Limits, Reals
 from maestune.quality.metrics.modes import class_histogram
@@ -61,8 +61,8 @@ class ImageEvaluator:
     others: Images = field(repr=False)
     conditions: Batch = field(default_factory=dict[str, Tensor], repr=False)
     second: Extractor | None = None
-    reader: CaptionReader | None = None
-    answerer: Answerer | None = None
+    reader: CaptionEncoder | None = None
+    answerer: VqaScorer | None = None
     captions: tuple[str, ...] = field(default=(), repr=False)
     left_out: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
@@ -78,8 +78,8 @@ class ImageEvaluator:
         *,
         conditions: Batch | None = None,
         second: Extractor | None = None,
-        reader: CaptionReader | None = None,
-        answerer: Answerer | None = None,
+        reader: CaptionEncoder | None = None,
+        answerer: VqaScorer | None = None,
         captions: tuple[str, ...] = (),
     ) -> ImageEvaluator:
         """An evaluator for a split of the data; MetricError where the split or the number of samples is too small.
@@ -93,7 +93,7 @@ class ImageEvaluator:
             raise MetricError(f"{n_samples} samples cannot be scored with an interval; use at least 4, better 1000.")
         conditions = conditions or {}
         known = data.train.images[:MOST_KNOWN]
-        held_out = asked_views(_extract(extractor, second, images.images), images.images, images.conditions)
+        held_out = with_conditions(_extract(extractor, second, images.images), images.images, images.conditions)
         real = Reals(held_out, _extract(extractor, second, known))
         availability = metric_availability(
             data,
@@ -134,14 +134,14 @@ class ImageEvaluator:
         if n_samples == self.n_samples:
             return self
         if n_samples not in self._fewer:
-            asked = {name: values[:n_samples] for name, values in self.conditions.items()}
-            fewer = replace(self, n_samples=n_samples, conditions=asked, captions=self.captions[:n_samples])
+            label = {name: values[:n_samples] for name, values in self.conditions.items()}
+            fewer = replace(self, n_samples=n_samples, conditions=label, captions=self.captions[:n_samples])
             metrics = tuple(name for name in self.metrics if self.fewest([name]) <= n_samples)
             self._fewer[n_samples] = replace(fewer, metrics=metrics, _references={}, _fewer={})
         return self._fewer[n_samples]
 
     @property
-    def asked(self) -> NDArray[np.int64] | None:
+    def label(self) -> NDArray[np.int64] | None:
         """The class (n_samples,) that each sample is to show; None where no classes are asked for."""
         label = self.conditions.get("label")
         return None if label is None else label.numpy()
@@ -183,10 +183,10 @@ class ImageEvaluator:
 
     def _asked(self, features: Features, samples: Tensor) -> Features:
         """What was seen in samples, with what they were to show beside it."""
-        features = asked_views(features, samples, self.conditions, self.reader)
+        features = with_conditions(features, samples, self.conditions, self.reader)
         if self.answerer is None:
             return features
-        return asked_about(features, samples.cpu(), self.conditions, self.answerer, self.captions)
+        return with_captions(features, samples.cpu(), self.conditions, self.answerer, self.captions)
 
     def _checked(self, samples: Tensor) -> Tensor:
         """The samples, if they are as many as this evaluator scores."""
@@ -205,7 +205,7 @@ class ImageEvaluator:
         """
         found = [find_metric(name) for name in metrics]
         if any(metric.needs_answers for metric in found):
-            features = answered(features, self.answerer)  # takes minutes: only now that it is wanted
+            features = with_answers(features, self.answerer)  # takes minutes: only now that it is wanted
         return scores(found, self._reference, features, intervals)
 
     def floor(self, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Score]:
@@ -225,8 +225,8 @@ class ImageEvaluator:
             return {}
         images = images.take(torch.randperm(len(images), generator=generator)[: self.n_samples])
         features = _extract(self.extractor, self.second, images.images)
-        features = asked_views(features, images.images, images.conditions, self.reader)
-        features = asked_about(features, images.images, images.conditions, self.answerer)
+        features = with_conditions(features, images.images, images.conditions, self.reader)
+        features = with_captions(features, images.images, images.conditions, self.answerer)
         return self.score(features, metrics, intervals=True)
 
     @property
@@ -268,7 +268,7 @@ class ImageEvaluator:
         assert isinstance(total, Tensor)
         mean = to_float((total / len(self.train)).to(torch.float32))
         one = _extract(self.extractor, self.second, mean)
-        copies = asked_views(one.repeated(self.n_samples), mean, self.conditions, self.reader)
+        copies = with_conditions(one.repeated(self.n_samples), mean, self.conditions, self.reader)
         limits = self.limits(metrics)
         worst = {m.name: limits[m.name][not m.higher_is_better] for m in map(find_metric, metrics)}
         unbounded = [name for name, value in worst.items() if not np.isfinite(value)]

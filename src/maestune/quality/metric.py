@@ -27,7 +27,7 @@ Reference = TypeVar("Reference")
 class Features:
     """What an extractor sees in N images.
 
-    `values` (N, d) float64, `probabilities` (N, K) of its classes, if any; `asked` (N,): the class that each image was to
+    `values` (N, d) float64, `probabilities` (N, K) of its classes, if any; `label` (N,): the class that each image was to
     show, where something was asked for. `places` (N, P, c): what it sees at each of P places of an image. `second` (N, e):
     features of another extractor, whose opinion is asked as well. `condition` (N,): equal numbers show, or were asked for,
     the same. `agreement` (N,): cosine between each image and its caption, and `rank` (N,): the place of that caption among
@@ -38,7 +38,7 @@ class Features:
 
     values: Array
     probabilities: Array | None = None
-    asked: NDArray[np.int64] | None = None
+    label: NDArray[np.int64] | None = None
     places: Array | None = None
     second: Array | None = None
     condition: NDArray[np.int64] | None = None

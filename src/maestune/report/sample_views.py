@@ -75,7 +75,7 @@ def samples_view(record: Record) -> SamplesView:
         best_grids[-1] if best_grids else None,
         _spread(over_training, GRIDS_OVER_TRAINING) if len(over_training) > 1 else (),
         _exhibits(record, best),
-        record.asked if final else (),  # the search asks for other things
+        record.prompts if final else (),  # the search asks for other things
         _texts(record, recipe, best),
     )
 

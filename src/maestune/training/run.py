@@ -59,8 +59,8 @@ class Run:
 
         Empty where there are none. `split`: of which part, if not of the one that scores are for.
         """
-        asked = self.data.prompts(split or self.split, n) if self.data is not None else {}
-        return {name: tensor.to(self.device) for name, tensor in asked.items()}
+        conditions = self.data.prompts(split or self.split, n) if self.data is not None else {}
+        return {name: tensor.to(self.device) for name, tensor in conditions.items()}
 
     def generator(self, purpose: str = "train") -> torch.Generator:
         """A generator for a purpose ("train", "weights", …) that depends on the seed and the purpose alone."""

@@ -14,7 +14,7 @@ from maestune.errors import MetricError, StoreError
 from maestune.quality.features import captions as reading
 from maestune.quality.features import learning
 from maestune.quality.features.cache import cache_file
-from maestune.quality.features.captions import CaptionReader, asked_views, caption_reader, wordings
+from maestune.quality.features.captions import CaptionEncoder, caption_reader, with_conditions, wordings
 from maestune.quality.features.contrastive import fit_contrastive, info_nce, prepare_reader, same_caption
 from maestune.quality.metric import Features, everyone
 from maestune.quality.metrics.adherence import CAPTIONS
@@ -54,18 +54,18 @@ def shades() -> ImageData:
 
 
 @pytest.fixture(scope="module")
-def reader(shades: ImageData, quality_cache: Path) -> CaptionReader:
+def reader(shades: ImageData, quality_cache: Path) -> CaptionEncoder:
     return prepare_reader(shades, cache=quality_cache)
 
 
-def _scores(reader: CaptionReader, part: Images, order: Tensor | None = None) -> dict[str, float]:
+def _scores(reader: CaptionEncoder, part: Images, order: Tensor | None = None) -> dict[str, float]:
     captions = part.captions if order is None else part.captions[order]
     agreement, rank = reader.read(part.images, captions)
     features = Features(np.zeros((len(part), 1)), agreement=agreement, rank=rank)
     return {name: float(v[0]) for name, v in CAPTIONS.compute(None, features, everyone(len(part))).items()}
 
 
-def test_what_images_show_agrees_and_what_others_show_does_not(reader: CaptionReader, shades: ImageData) -> None:
+def test_what_images_show_agrees_and_what_others_show_does_not(reader: CaptionEncoder, shades: ImageData) -> None:
     right = _scores(reader, shades.report)
     order = torch.randperm(len(shades.report), generator=torch.Generator().manual_seed(0))
     shuffled = _scores(reader, shades.report, order)
@@ -77,7 +77,7 @@ def test_what_images_show_agrees_and_what_others_show_does_not(reader: CaptionRe
     assert "search images" in reader.description
 
 
-def test_the_more_captions_are_wrong_the_lower_both(reader: CaptionReader, shades: ImageData) -> None:
+def test_the_more_captions_are_wrong_the_lower_both(reader: CaptionEncoder, shades: ImageData) -> None:
     n = len(shades.report)
     order = torch.arange(n)
     found = []
@@ -153,7 +153,7 @@ def test_an_encoder_that_sees_nothing_ranks_every_caption_last() -> None:
 
 
 def test_others_are_the_same_for_every_trial_and_never_the_own(
-    reader: CaptionReader, shades: ImageData, monkeypatch: pytest.MonkeyPatch
+    reader: CaptionEncoder, shades: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captions = shades.search.captions
     numbers = wordings(reader.candidates)
@@ -169,7 +169,7 @@ def test_others_are_the_same_for_every_trial_and_never_the_own(
     np.testing.assert_allclose(whole[0], in_parts[0], atol=1e-5)
 
 
-def test_shapes_that_do_not_fit_are_refused(reader: CaptionReader, shades: ImageData) -> None:
+def test_shapes_that_do_not_fit_are_refused(reader: CaptionEncoder, shades: ImageData) -> None:
     images, captions = shades.search.images, shades.search.captions
     for bad_images, bad_captions in [(images[:, :, :4], captions), (images, captions[:, :2]), (images[:5], captions)]:
         with pytest.raises(MetricError):
@@ -202,7 +202,7 @@ def test_same_seed_same_reader_and_no_global_randomness(shades: ImageData, monke
     assert not torch.equal(a, c)
 
 
-def test_padding_does_not_matter_and_order_does(reader: CaptionReader, shades: ImageData) -> None:
+def test_padding_does_not_matter_and_order_does(reader: CaptionEncoder, shades: ImageData) -> None:
     network, vocabulary = reader.network, shades.vocabulary
     short = vocabulary.encode_all(["a bright picture", "picture bright a"])
     longer = torch.nn.functional.pad(short, (0, 4))
@@ -212,7 +212,7 @@ def test_padding_does_not_matter_and_order_does(reader: CaptionReader, shades: I
 
 
 class TestCache:
-    def test_it_is_kept_and_sent(self, reader: CaptionReader, shades: ImageData, quality_cache: Path) -> None:
+    def test_it_is_kept_and_sent(self, reader: CaptionEncoder, shades: ImageData, quality_cache: Path) -> None:
         said: list[str] = []
         again = prepare_reader(shades, cache=quality_cache, progress=said.append)
         assert not said
@@ -253,28 +253,30 @@ class TestCache:
 class TestAskedViews:
     def test_labels_are_classes_and_conditions(self, digits: ImageData) -> None:
         part = digits.search
-        seen = asked_views(Features(np.zeros((len(part), 2))), part.images, part.conditions)
-        assert seen.asked.tolist() == seen.condition.tolist() == part.labels.tolist()
+        seen = with_conditions(Features(np.zeros((len(part), 2))), part.images, part.conditions)
+        assert seen.label.tolist() == seen.condition.tolist() == part.labels.tolist()
         assert (seen.agreement, seen.rank) == (None, None)
-        asked = asked_views(Features(np.zeros((40, 2))), part.images[:40], digits.prompts("search", 40))
-        assert asked.asked.tolist() == digits.prompts("search", 40)["label"].tolist()
+        asked = with_conditions(Features(np.zeros((40, 2))), part.images[:40], digits.prompts("search", 40))
+        assert asked.label.tolist() == digits.prompts("search", 40)["label"].tolist()
 
-    def test_without_labels_equal_captions_are_equal_conditions(self, reader: CaptionReader, shades: ImageData) -> None:
+    def test_without_labels_equal_captions_are_equal_conditions(
+        self, reader: CaptionEncoder, shades: ImageData
+    ) -> None:
         parts = (shades.search, shades.report)
-        seen = [asked_views(Features(np.zeros((len(p), 2))), p.images, p.conditions, reader) for p in parts]
-        assert seen[0].asked is None
+        seen = [with_conditions(Features(np.zeros((len(p), 2))), p.images, p.conditions, reader) for p in parts]
+        assert seen[0].label is None
         for a, told in zip(seen[0].condition, shades.search.captions.tolist(), strict=True):
             for b, other in zip(seen[1].condition[:20], shades.report.captions[:20].tolist(), strict=True):
                 assert (a == b) == (told == other)
         np.testing.assert_array_equal(seen[0].rank, reader.read(parts[0].images, parts[0].captions)[1])
 
-    def test_one_image_may_stand_for_all(self, reader: CaptionReader, shades: ImageData) -> None:
+    def test_one_image_may_stand_for_all(self, reader: CaptionEncoder, shades: ImageData) -> None:
         asked = shades.prompts("search", 30)
-        one = asked_views(Features(np.zeros((30, 2))), torch.zeros(1, 1, 8, 8), asked, reader)
-        all_of_them = asked_views(Features(np.zeros((30, 2))), torch.zeros(30, 1, 8, 8), asked, reader)
+        one = with_conditions(Features(np.zeros((30, 2))), torch.zeros(1, 1, 8, 8), asked, reader)
+        all_of_them = with_conditions(Features(np.zeros((30, 2))), torch.zeros(30, 1, 8, 8), asked, reader)
         np.testing.assert_allclose(one.agreement, all_of_them.agreement, atol=1e-6)
         assert len(one.rank) == 30
 
-    def test_where_nothing_was_asked_nothing_is_told(self, reader: CaptionReader) -> None:
-        seen = asked_views(Features(np.zeros((3, 2))), torch.zeros(3, 1, 8, 8), {}, reader)
-        assert (seen.asked, seen.condition, seen.agreement, seen.rank) == (None, None, None, None)
+    def test_where_nothing_was_asked_nothing_is_told(self, reader: CaptionEncoder) -> None:
+        seen = with_conditions(Features(np.zeros((3, 2))), torch.zeros(3, 1, 8, 8), {}, reader)
+        assert (seen.label, seen.condition, seen.agreement, seen.rank) == (None, None, None, None)

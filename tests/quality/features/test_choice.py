@@ -8,7 +8,13 @@ import torch
 from maestune.data import ImageData
 from maestune.errors import MetricError, SettingsError
 from maestune.quality.features import learning
-from maestune.quality.features.choice import choose, choose_reader, choose_second, parse_features, resolved_features
+from maestune.quality.features.choice import (
+    choose,
+    choose_caption_encoder,
+    choose_second,
+    parse_features,
+    resolved_features,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +78,14 @@ def test_files_that_are_not_there_are_told(kind: str, digits: ImageData, tmp_pat
 
 
 def test_without_captions_that_differ_there_is_nobody_to_read_them(digits: ImageData) -> None:
-    assert choose_reader("auto", digits) is None
+    assert choose_caption_encoder("auto", digits) is None
     from maestune.data import load_images
 
     captioned = load_images("digits-captions")
     captions = captioned.train.captions
     assert captions is not None
     same = replace(captioned, train=replace(captioned.train, captions=captions[:1].expand_as(captions)))
-    assert choose_reader("auto", same) is None
+    assert choose_caption_encoder("auto", same) is None
 
 
 def test_features_of_a_choice_do_not_depend_on_who_made_it(

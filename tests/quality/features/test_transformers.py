@@ -14,7 +14,7 @@ import torch
 from maestune.data import ImageData, load_images, to_float
 from maestune.errors import SettingsError
 from maestune.quality.features import pretrained
-from maestune.quality.features.choice import choose, choose_reader
+from maestune.quality.features.choice import choose, choose_caption_encoder
 
 KINDS = ("dinov2", "clip")
 
@@ -124,7 +124,7 @@ def test_damaged_folders_are_told(
 
 def test_clip_reads_captions(library: Any, folders: dict[str, Path]) -> None:
     data = load_images("digits-captions")
-    reader = choose_reader(f"clip:{folders['clip']}", data)
+    reader = choose_caption_encoder(f"clip:{folders['clip']}", data)
     assert reader is not None
     assert reader.kind == "clip"
     captions = data.search.captions
@@ -158,10 +158,10 @@ def test_a_clip_without_its_tokenizer_is_told(folders: dict[str, Path], tmp_path
             (tmp_path / file.name).write_bytes(file.read_bytes())
     data = load_images("digits-captions")
     with pytest.raises(SettingsError, match="has no tokenizer"):
-        choose_reader(f"clip:{tmp_path}", data)
+        choose_caption_encoder(f"clip:{tmp_path}", data)
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(SettingsError, match=r"the tokenizer of .* cannot be read"):
-        choose_reader(f"clip:{tmp_path}", data)
+        choose_caption_encoder(f"clip:{tmp_path}", data)
 
 
 @pytest.mark.parametrize("kind", KINDS)

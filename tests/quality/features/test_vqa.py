@@ -14,7 +14,7 @@ from maestune.data import ImageData, load_images, to_float
 from maestune.errors import MetricError, SettingsError
 from maestune.quality.features import vqa
 from maestune.quality.features.captions import wordings
-from maestune.quality.features.vqa import Answerer, as_pictures, choose_answerer, resolved_vqa
+from maestune.quality.features.vqa import VqaScorer, as_pictures, choose_vqa_scorer, resolved_vqa
 from maestune.quality.features.vqa_folder import read_vqa
 from maestune.quality.metric import Array
 
@@ -31,11 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def answerer(folder: Path, data: ImageData) -> Answerer:
-    return choose_answerer(str(folder), data)
+def answerer(folder: Path, data: ImageData) -> VqaScorer:
+    return choose_vqa_scorer(str(folder), data)
 
 
-def test_the_question_is_about_the_caption_and_its_image(answerer: Answerer, folder: Path, data: ImageData) -> None:
+def test_the_question_is_about_the_caption_and_its_image(answerer: VqaScorer, folder: Path, data: ImageData) -> None:
     assert data.search.captions is not None
     assert data.vocabulary is not None
     captions = answerer.told(data.search.captions[:5])
@@ -46,7 +46,7 @@ def test_the_question_is_about_the_caption_and_its_image(answerer: Answerer, fol
     np.testing.assert_allclose(found, read_vqa(folder, "cpu").yes(images, questions), rtol=1e-6)
 
 
-def test_colour_is_seen_and_grey_is_grey(answerer: Answerer) -> None:
+def test_colour_is_seen_and_grey_is_grey(answerer: VqaScorer) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
     captions = ["a", "b", "c"]
     same = answerer.yes(np.repeat(grey, 3, axis=1), captions)
@@ -56,7 +56,7 @@ def test_colour_is_seen_and_grey_is_grey(answerer: Answerer) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 8, 8), (3, 1, 8, 8), (2, 8, 8)])
-def test_what_does_not_fit_is_refused(answerer: Answerer, shape: tuple[int, ...]) -> None:
+def test_what_does_not_fit_is_refused(answerer: VqaScorer, shape: tuple[int, ...]) -> None:
     with pytest.raises(MetricError, match="one caption for each"):
         answerer.yes(np.zeros(shape, np.uint8), ["a", "b"])
 
@@ -69,7 +69,7 @@ def test_pictures_are_the_images() -> None:
         as_pictures(torch.full((1, 1, 2, 2), torch.nan))
 
 
-def test_unknown_words_are_not_asked_about(answerer: Answerer) -> None:
+def test_unknown_words_are_not_asked_about(answerer: VqaScorer) -> None:
     known = answerer.vocabulary.words[2]
     caption = answerer.vocabulary.encode_all([f"{known} heffalump {known}"])
     assert answerer.told(caption) == [f"{known} {known}"]
@@ -77,7 +77,7 @@ def test_unknown_words_are_not_asked_about(answerer: Answerer) -> None:
 
 def test_it_travels_as_a_path_and_is_refused_when_its_files_have_changed(data: ImageData, tmp_path: Path) -> None:
     vqa_models.library()
-    one = choose_answerer(str(vqa_models.blip(tmp_path / "model")), data)
+    one = choose_vqa_scorer(str(vqa_models.blip(tmp_path / "model")), data)
     content = pickle.dumps(one)
     assert len(content) < 3000
     pixels = data.search.images[:3].numpy()
@@ -86,7 +86,7 @@ def test_it_travels_as_a_path_and_is_refused_when_its_files_have_changed(data: I
     sent = pickle.loads(content)
     np.testing.assert_array_equal(sent.yes(pixels, ["a", "b", "c"]), found)
     vqa._loaded.cache_clear()
-    other = choose_answerer(str(vqa_models.blip(tmp_path / "model", seed=1)), data)
+    other = choose_vqa_scorer(str(vqa_models.blip(tmp_path / "model", seed=1)), data)
     assert other.fingerprint != one.fingerprint
     assert other.sha256 != one.sha256
     assert one.sha256[:12] in one.description
@@ -95,14 +95,14 @@ def test_it_travels_as_a_path_and_is_refused_when_its_files_have_changed(data: I
 
 
 def test_equal_models_have_equal_fingerprints_wherever_they_lie(
-    answerer: Answerer, folder: Path, data: ImageData, tmp_path: Path
+    answerer: VqaScorer, folder: Path, data: ImageData, tmp_path: Path
 ) -> None:
-    again = choose_answerer(str(vqa_models.llava(tmp_path / "elsewhere")), data)
+    again = choose_vqa_scorer(str(vqa_models.llava(tmp_path / "elsewhere")), data)
     assert again.fingerprint == answerer.fingerprint
     assert again.preferred == answerer.preferred
 
 
-def test_random_weights_tell_no_captions_apart(answerer: Answerer) -> None:
+def test_random_weights_tell_no_captions_apart(answerer: VqaScorer) -> None:
     assert answerer.preferred is not None
     assert answerer.able is False
     assert f"{answerer.preferred:.0%} get a higher one for their own caption" in answerer.description
@@ -136,7 +136,7 @@ def test_a_model_is_tried_on_own_captions_against_others(
     right: float, able: bool, folder: Path, data: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _knowing(monkeypatch, data, right)
-    found = choose_answerer(str(folder), data)
+    found = choose_vqa_scorer(str(folder), data)
     assert found.preferred == right
     assert found.able is able
     assert bool(found.warning) is not able
@@ -149,18 +149,18 @@ def test_where_all_captions_are_the_same_nothing_is_tried(folder: Path, data: Im
     assert captions is not None
     assert len(set(wordings(captions).tolist())) > 1
     same = replace(data, search=replace(data.search, captions=captions[:1].expand_as(captions)))
-    found = choose_answerer(str(folder), same)
+    found = choose_vqa_scorer(str(folder), same)
     assert (found.preferred, found.able, found.warning) == (None, None, "")
 
 
 def test_images_without_captions_are_refused(folder: Path, digits: ImageData) -> None:
     with pytest.raises(MetricError, match="has no captions"):
-        choose_answerer(str(folder), digits)
+        choose_vqa_scorer(str(folder), digits)
 
 
 def test_folders_that_are_not_there_are_told(data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"nothing is no folder .*--vqa FOLDER"):
-        choose_answerer(str(tmp_path / "nothing"), data)
+        choose_vqa_scorer(str(tmp_path / "nothing"), data)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert resolved_vqa("a/../b") == resolved_vqa("~/b") == str(tmp_path / "b")

@@ -35,13 +35,13 @@ def test_of_every_subset_it_is_that_of_its_members(pairs: list[tuple[int, int]],
         assert value == pytest.approx(np.mean([a == b for a, b in np.array(pairs)[row]]))
 
 
-@pytest.mark.parametrize("missing", ["probabilities", "asked"])
+@pytest.mark.parametrize("missing", ["probabilities", "label"])
 def test_without_classes_or_where_nothing_was_asked_it_is_refused(missing: str) -> None:
     known = _features([0, 1], [0, 1])
     features = Features(
         known.values,
         None if missing == "probabilities" else known.probabilities,
-        None if missing == "asked" else known.asked,
+        None if missing == "label" else known.label,
     )
     with pytest.raises(MetricError, match=r"needs data with labels, and samples that were asked.*conditional"):
         ADHERENCE.compute(None, features, everyone(2))
@@ -63,16 +63,16 @@ def _of_classes(data: ImageData, classes: torch.Tensor) -> torch.Tensor:
 
 def test_a_judge_knows_what_its_samples_are_to_show(evaluator: ImageEvaluator, digits: ImageData) -> None:
     asked = digits.prompts("search", 400)["label"]
-    assert evaluator.asked is not None
-    assert evaluator.asked.tolist() == asked.tolist()
+    assert evaluator.label is not None
+    assert evaluator.label.tolist() == asked.tolist()
     seen = evaluator.extract(_of_classes(digits, asked))
-    assert seen.asked is not None
-    assert seen.asked.tolist() == evaluator.asked.tolist()
+    assert seen.label is not None
+    assert seen.label.tolist() == evaluator.label.tolist()
     report = ImageEvaluator.prepare(
         digits, "report", evaluator.extractor, 400, conditions=digits.prompts("report", 400)
     )
-    assert report.asked is not None
-    assert report.asked.tolist() == digits.prompts("report", 400)["label"].tolist() != asked.tolist()
+    assert report.label is not None
+    assert report.label.tolist() == digits.prompts("report", 400)["label"].tolist() != asked.tolist()
 
 
 def test_real_images_of_what_was_asked_adhere_and_others_do_not(evaluator: ImageEvaluator, digits: ImageData) -> None:

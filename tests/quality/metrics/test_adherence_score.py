@@ -17,7 +17,7 @@ def _clouds(n: int, spread: float = 1.0, seed: int = 0, classes: int = 4, d: int
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(0, 1.5, (classes, d))
     labels = rng.integers(0, classes, n)
-    return Features(centres[labels] + spread * rng.normal(size=(n, d)), asked=labels, condition=labels)
+    return Features(centres[labels] + spread * rng.normal(size=(n, d)), label=labels, condition=labels)
 
 
 def _value(kind: Kind, name: str, real: Features, generated: Features) -> float:
@@ -37,8 +37,8 @@ class TestClassificationAccuracyScore:
         stretched = [_with(f, values=f.values * scale + 3.0) for f in (real, generated)]
         scaler = StandardScaler().fit(stretched[1].values)
         model = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000)
-        model.fit(scaler.transform(stretched[1].values), generated.asked)
-        expected = model.score(scaler.transform(stretched[0].values), real.asked)
+        model.fit(scaler.transform(stretched[1].values), generated.label)
+        expected = model.score(scaler.transform(stretched[0].values), real.label)
         assert 0.5 < expected < 0.98
         assert _value(CAS, "cas", *stretched) == pytest.approx(expected)
 
@@ -53,8 +53,8 @@ class TestClassificationAccuracyScore:
 
     def test_samples_of_something_else_teach_nothing(self) -> None:
         real, generated = _clouds(400, seed=1), _clouds(400, seed=2)
-        shuffled = np.random.default_rng(0).permutation(generated.asked)
-        good, bad = (_value(CAS, "cas", real, g) for g in (generated, _with(generated, asked=shuffled)))
+        shuffled = np.random.default_rng(0).permutation(generated.label)
+        good, bad = (_value(CAS, "cas", real, g) for g in (generated, _with(generated, label=shuffled)))
         assert bad < 0.5 < good
 
     def test_missing_variety_within_classes_is_seen(self) -> None:
@@ -63,22 +63,22 @@ class TestClassificationAccuracyScore:
         def rings(n: int, missing: bool) -> Features:  # each class at two places; samples know one of them
             labels, side = rng.integers(0, 2, n), rng.integers(0, 1 if missing else 2, n)
             centres = np.array([[[0.0, 0.0], [6.0, 5.0]], [[0.0, 3.0], [6.0, 8.0]]])
-            return Features(centres[labels, side] + 0.5 * rng.normal(size=(n, 2)), asked=labels)
+            return Features(centres[labels, side] + 0.5 * rng.normal(size=(n, 2)), label=labels)
 
         real = rings(400, False)
         assert _value(CAS, "cas", real, rings(400, True)) < _value(CAS, "cas", real, rings(400, False)) - 0.1
 
     def test_one_class_or_equal_features_are_no_reason_to_fail(self) -> None:
         real = _clouds(200, seed=1)
-        one = _with(_clouds(50, seed=2), asked=np.full(50, 2))
-        assert _value(CAS, "cas", real, one) == np.mean(real.asked == 2)
+        one = _with(_clouds(50, seed=2), label=np.full(50, 2))
+        assert _value(CAS, "cas", real, one) == np.mean(real.label == 2)
         flat = _with(_clouds(50, seed=2), values=np.ones((50, 5)))
         assert 0.0 <= _value(CAS, "cas", real, flat) <= 1.0
 
     def test_a_class_that_real_images_lack_is_learnt_all_the_same(self) -> None:
         real, generated = _clouds(200, seed=1), _clouds(200, seed=2)
         assert (
-            _value(CAS, "cas", real, _with(generated, asked=generated.asked + 1))
+            _value(CAS, "cas", real, _with(generated, label=generated.label + 1))
             < 0.4
             < _value(CAS, "cas", real, generated)
         )
@@ -157,22 +157,22 @@ class TestAskedDiversity:
         assert _value(ASKED_DIVERSITY, "asked_diversity", real, _clouds(400, seed=2)) == pytest.approx(1.0, abs=0.06)
         collapsed = _clouds(400, 0.0, seed=2)
         assert _value(ASKED_DIVERSITY, "asked_diversity", real, collapsed) == 0.0
-        one = _with(real, values=np.where(real.asked[:, None] == 0, 0.0, real.values))
-        share = np.mean(real.asked == 0)
+        one = _with(real, values=np.where(real.label[:, None] == 0, 0.0, real.values))
+        share = np.mean(real.label == 0)
         assert _value(ASKED_DIVERSITY, "asked_diversity", real, one) == pytest.approx(1 - share, abs=0.05)
 
     def test_conditions_that_only_one_side_has_are_left_out(self) -> None:
         real, generated = _clouds(100, seed=1), _clouds(100, seed=2)
-        other = _with(generated, condition=np.where(generated.asked == 3, -(2**62), generated.asked))
-        known = generated.take(np.flatnonzero(generated.asked != 3))
+        other = _with(generated, condition=np.where(generated.label == 3, -(2**62), generated.label))
+        known = generated.take(np.flatnonzero(generated.label != 3))
         expected = _value(ASKED_DIVERSITY, "asked_diversity", real, known)
         assert _value(ASKED_DIVERSITY, "asked_diversity", real, other) == pytest.approx(expected)
 
     def test_many_of_a_condition_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(adherence, "MOST_OF_A_CONDITION", 10)
         real, generated = _clouds(200, seed=1), _clouds(200, seed=2)
-        rows = np.concatenate([np.flatnonzero(generated.asked == k)[:10] for k in range(4)])
-        real_rows = np.concatenate([np.flatnonzero(real.asked == k)[:10] for k in range(4)])
+        rows = np.concatenate([np.flatnonzero(generated.label == k)[:10] for k in range(4)])
+        real_rows = np.concatenate([np.flatnonzero(real.label == k)[:10] for k in range(4)])
         expected = _naive_diversity(real.take(real_rows), generated.take(rows))
         assert _value(ASKED_DIVERSITY, "asked_diversity", real, generated) == pytest.approx(expected, rel=1e-6)
 

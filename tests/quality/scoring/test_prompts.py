@@ -7,7 +7,7 @@ import torch
 from maestune.data import ImageData
 from maestune.data.captions import Vocabulary
 from maestune.errors import DataError
-from maestune.quality.scoring.prompts import asked_by_names, asked_by_table, read_prompts
+from maestune.quality.scoring.prompts import conditions_by_names, conditions_by_table, read_prompts
 
 NAMES = ("a/0.png", "a/1.png", "b/2.png")
 
@@ -41,18 +41,18 @@ def write(tmp_path: Path, text: str, name: str = "asked.csv") -> Path:
 )
 def test_tables_in_any_order_and_spelling(real: ImageData, tmp_path: Path, name: str, text: str) -> None:
     path = write(tmp_path, text, name)
-    assert asked_by_table(read_prompts(path, NAMES), path, real)["label"].tolist() == [3, 4, 5]
+    assert conditions_by_table(read_prompts(path, NAMES), path, real)["label"].tolist() == [3, 4, 5]
 
 
 def test_samples_without_names_of_files_take_rows_in_order(real: ImageData, tmp_path: Path) -> None:
     path = write(tmp_path, "class\n3\n4\n5\n6\n")
-    assert asked_by_table(read_prompts(path, ("0", "2", "3")), path, real)["label"].tolist() == [3, 5, 6]
+    assert conditions_by_table(read_prompts(path, ("0", "2", "3")), path, real)["label"].tolist() == [3, 5, 6]
 
 
 def test_captions_are_put_in_the_words_of_the_real_images(captioned: ImageData, tmp_path: Path) -> None:
     for column in ("caption", "prompt", "text"):
         path = write(tmp_path, f"file,{column}\n" + "".join(f"{name},a red cat\n" for name in NAMES))
-        asked = asked_by_table(read_prompts(path, NAMES), path, captioned)
+        asked = conditions_by_table(read_prompts(path, NAMES), path, captioned)
         assert set(asked) == {"caption"}
         assert captioned.vocabulary is not None
         assert torch.equal(asked["caption"], captioned.vocabulary.encode_all(["a red cat"] * 3))
@@ -60,7 +60,7 @@ def test_captions_are_put_in_the_words_of_the_real_images(captioned: ImageData, 
 
 def test_a_prompt_that_is_a_class_is_one(captioned: ImageData, tmp_path: Path) -> None:
     path = write(tmp_path, "file,prompt\n" + "".join(f"{name},7\n" for name in NAMES))
-    assert asked_by_table(read_prompts(path, NAMES), path, captioned)["label"].tolist() == [7, 7, 7]
+    assert conditions_by_table(read_prompts(path, NAMES), path, captioned)["label"].tolist() == [7, 7, 7]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_prompt_that_is_a_class_is_one(captioned: ImageData, tmp_path: Path) -
 def test_a_table_that_does_not_fit_is_refused(real: ImageData, tmp_path: Path, text: str, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(DataError, match=said):
-        asked_by_table(read_prompts(path, NAMES), path, real)
+        conditions_by_table(read_prompts(path, NAMES), path, real)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_classes_need_classes(real: ImageData, tmp_path: Path) -> None:
     path = write(tmp_path, "file,class\n" + "".join(f"{name},7\n" for name in NAMES))
     bare = replace(real, class_names=())
     with pytest.raises(DataError, match="the real images have none"):
-        asked_by_table(read_prompts(path, NAMES), path, bare)
-    assert asked_by_names(("3/a.png", "4/b.png"), None, bare) == ({}, "")
+        conditions_by_table(read_prompts(path, NAMES), path, bare)
+    assert conditions_by_names(("3/a.png", "4/b.png"), None, bare) == ({}, "")
 
 
 def test_folders_and_labels_say_what_was_asked(real: ImageData) -> None:
-    asked, said = asked_by_names(("out/3/a.png", "4/b.png"), None, real)
+    asked, said = conditions_by_names(("out/3/a.png", "4/b.png"), None, real)
     assert asked["label"].tolist() == [3, 4]
     assert "Folders name the class" in said
-    assert asked_by_names(("0", "1"), ("7", "8"), real)[0]["label"].tolist() == [7, 8]
+    assert conditions_by_names(("0", "1"), ("7", "8"), real)[0]["label"].tolist() == [7, 8]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_folders_and_labels_say_what_was_asked(real: ImageData) -> None:
     ],
 )
 def test_folders_that_leave_it_open_say_nothing(real: ImageData, names: tuple[str, ...], said: str) -> None:
-    asked, sentence = asked_by_names(names, None, real)
+    asked, sentence = conditions_by_names(names, None, real)
     assert asked == {}
     assert said in sentence
     assert bool(said) == bool(sentence)

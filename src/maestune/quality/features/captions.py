@@ -47,7 +47,7 @@ class ImageTextNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class CaptionReader:
+class CaptionEncoder:
     """An encoder of images and captions, with the captions (M, L) that each is told from and their vectors (M, e).
 
     Agreements are comparable between readers of the same `fingerprint`, and only then. `ranked_first`: share of the search
@@ -65,7 +65,7 @@ class CaptionReader:
     chance: float = 0.0
     device: str = "cpu"
 
-    def on(self, device: str) -> CaptionReader:
+    def on(self, device: str) -> CaptionEncoder:
         """The same reader, on a device: agreements agree within rounding."""
         if device == self.device:
             return self
@@ -121,7 +121,7 @@ class CaptionReader:
 
 def caption_reader(
     kind: str, network: ImageTextNetwork, shape: Shape, images: Images, mark: str, description: str
-) -> CaptionReader:
+) -> CaptionEncoder:
     """A reader around a network, that tells captions from those of some images (mostly the training images).
 
     `mark`: what the network is known by. Raises MetricError where there are no two different captions.
@@ -138,10 +138,10 @@ def caption_reader(
     with torch.inference_mode():
         vectors = torch.cat([network.captions(part) for part in candidates.split(BATCH_SIZE)])
     told = hashlib.sha256(f"{kind} {shape} {mark}".encode() + candidates.numpy().tobytes() + vectors.numpy().tobytes())
-    return CaptionReader(kind, network, shape, candidates, vectors, told.hexdigest()[:16], description)
+    return CaptionEncoder(kind, network, shape, candidates, vectors, told.hexdigest()[:16], description)
 
 
-def tried(reader: CaptionReader, held_out: Images) -> CaptionReader:
+def tried(reader: CaptionEncoder, held_out: Images) -> CaptionEncoder:
     """The reader, with what it reaches on held-out images."""
     assert held_out.captions is not None
     ranks = reader.read(held_out.images, held_out.captions)[1]
@@ -153,7 +153,9 @@ def tried(reader: CaptionReader, held_out: Images) -> CaptionReader:
     return replace(reader, ranked_first=first, chance=chance, description=description)
 
 
-def asked_views(features: Features, images: Tensor, conditions: Batch, reader: CaptionReader | None = None) -> Features:
+def with_conditions(
+    features: Features, images: Tensor, conditions: Batch, reader: CaptionEncoder | None = None
+) -> Features:
     """What an extractor saw in images, with what they show or were asked to show beside it.
 
     `conditions`: `label` (N,) and `caption` (N, L) where there are any, as `Images.conditions` and `ImageData.prompts` tell
@@ -161,14 +163,14 @@ def asked_views(features: Features, images: Tensor, conditions: Batch, reader: C
     captions.
     """
     label, caption = conditions.get("label"), conditions.get("caption")
-    asked = None if label is None else label.numpy().astype(np.int64)
-    condition = asked
+    label = None if label is None else label.numpy().astype(np.int64)
+    condition = label
     if condition is None and caption is not None:
         condition = wordings(caption)
     agreement, rank = None, None
     if reader is not None and caption is not None:
         agreement, rank = reader.read(images, caption)
-    return replace(features, asked=asked, condition=condition, agreement=agreement, rank=rank)
+    return replace(features, label=label, condition=condition, agreement=agreement, rank=rank)
 
 
 def wordings(captions: Tensor) -> NDArray[np.int64]:

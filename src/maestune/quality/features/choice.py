@@ -15,7 +15,7 @@ from typing import cast
 from maestune.data import ImageData
 from maestune.errors import SettingsError, did_you_mean
 from maestune.quality.features.cache import prepare_extractor
-from maestune.quality.features.captions import CaptionReader
+from maestune.quality.features.captions import CaptionEncoder
 from maestune.quality.features.clip import clip_reader
 from maestune.quality.features.contrastive import prepare_reader
 from maestune.quality.features.extractor import Extractor
@@ -97,9 +97,9 @@ def choose_second(
     )
 
 
-def choose_reader(
+def choose_caption_encoder(
     name: str, data: ImageData, progress: Callable[[str], None] | None = None, *, cache: Path | None = None
-) -> CaptionReader | None:
+) -> CaptionEncoder | None:
     """Who reads captions beside the extractor of that name: CLIP where that is it, else an encoder trained on the data.
 
     None where the data have no captions, or none that differ. Raises SettingsError where CLIP cannot be read, and

@@ -22,7 +22,7 @@ from torch.nn import functional
 from maestune.data import ImageData
 from maestune.data.captions import Vocabulary
 from maestune.errors import MetricError
-from maestune.quality.features.captions import CaptionReader, caption_reader, tried
+from maestune.quality.features.captions import CaptionEncoder, caption_reader, tried
 from maestune.quality.features.pretrained import BATCH_SIZE, Source
 from maestune.quality.features.weights import read_tokenizer
 
@@ -54,7 +54,7 @@ class Clip:
         return functional.normalize(model.text_projection(told.pooler_output), dim=1)
 
 
-def clip_reader(path: Path, data: ImageData) -> CaptionReader:
+def clip_reader(path: Path, data: ImageData) -> CaptionEncoder:
     """CLIP in a folder as the reader of a data set's captions.
 
     Raises SettingsError where it cannot be read, MetricError where the images have no captions.

@@ -26,7 +26,7 @@ from maestune.data import ImageData, Images
 from maestune.data.captions import PADDING
 from maestune.errors import MetricError
 from maestune.quality.features.cache import cache_file
-from maestune.quality.features.captions import CaptionReader, caption_reader, tried
+from maestune.quality.features.captions import CaptionEncoder, caption_reader, tried
 from maestune.quality.features.learning import learn, shifted
 from maestune.quality.features.networks import FEATURES, Encoder, Shape, empty, folded, initialised, multiply_adds
 from maestune.quality.files import mark_of, read, write
@@ -115,7 +115,7 @@ def fit_contrastive(data: ImageData, generator: torch.Generator) -> Contrastive:
 
 def prepare_reader(
     data: ImageData, *, seed: int = 0, cache: Path | None = None, progress: Callable[[str], None] | None = None
-) -> CaptionReader:
+) -> CaptionEncoder:
     """The reader of a data set's captions: its encoder from the cache, or trained now and kept there.
 
     `progress` is told before training begins. Raises MetricError where there are no captions, StoreError where the cache

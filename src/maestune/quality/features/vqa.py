@@ -44,7 +44,7 @@ TRIED = 50  # held-out images that a model is tried on, with two questions each
 
 
 @dataclass(frozen=True)
-class Answerer:
+class VqaScorer:
     """A model in a folder that is asked about images; sent to other processes as the path, and read there on first use.
 
     Answers are comparable between those of the same `fingerprint`, and only then. `preferred`: share of the search images on
@@ -96,9 +96,9 @@ def check_vqa(path: str) -> None:
     files_of(Path(path).expanduser())
 
 
-def choose_answerer(
+def choose_vqa_scorer(
     path: str, data: ImageData, device: str = "cpu", progress: Callable[[str], None] | None = None
-) -> Answerer:
+) -> VqaScorer:
     """Who is asked about images of a data set: the model of a folder, tried on some of its search images.
 
     Raises SettingsError where it is missing or cannot be read, answers no questions, or the extra `hf` is not installed;
@@ -114,7 +114,7 @@ def choose_answerer(
     folder = Path(path).expanduser().resolve()
     sha256 = digest_of_folder(folder)
     fingerprint = hashlib.sha256(f"vqa {sha256} {QUESTION} {ANSWER}".encode()).hexdigest()[:16]
-    found = Answerer(str(folder), sha256, device, data.vocabulary, fingerprint, "")
+    found = VqaScorer(str(folder), sha256, device, data.vocabulary, fingerprint, "")
     model = found.load()
     asked = QUESTION.format("…")
     description = (
@@ -128,8 +128,8 @@ def as_pictures(images: Tensor) -> NDArray[np.uint8]:
     return to_uint8(as_input(images)).numpy()
 
 
-def asked_about(
-    features: Features, images: Tensor, conditions: Batch, answerer: Answerer | None, captions: Sequence[str] = ()
+def with_captions(
+    features: Features, images: Tensor, conditions: Batch, answerer: VqaScorer | None, captions: Sequence[str] = ()
 ) -> Features:
     """What was seen in images, with all that is needed to ask about them beside it, where anybody can be asked.
 
@@ -141,7 +141,7 @@ def asked_about(
     return replace(features, pictures=as_pictures(images), captions=np.array(captions or answerer.told(caption)))
 
 
-def answered(features: Features, answerer: Answerer | None) -> Features:
+def with_answers(features: Features, answerer: VqaScorer | None) -> Features:
     """What was seen in images, with the answers about them, where they can be asked about and were not yet."""
     if answerer is None or features.pictures is None or features.captions is None or features.yes is not None:
         return features
@@ -153,7 +153,7 @@ def resolved_vqa(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def _tried(answerer: Answerer, held_out: Images) -> Answerer:
+def _tried(answerer: VqaScorer, held_out: Images) -> VqaScorer:
     """The model, with what it reaches on held-out images: their own captions against the next ones in other words."""
     assert held_out.captions is not None  # checked by its caller
     numbers = wordings(held_out.captions)

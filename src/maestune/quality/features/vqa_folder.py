@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from maestune.errors import SettingsError
-from maestune.quality.features.vqa_model import ANSWER, VqaModel, asking
+from maestune.quality.features.vqa_model import ANSWER, VqaModel, question_message
 from maestune.quality.features.weights import hugging_face, in_silence, last_line, sha256_of
 
 DESCRIBING = (
@@ -147,15 +147,15 @@ def _token(path: Path, processor: Any, chat: bool) -> int:
     tokenizer = processor.tokenizer
     prompt, lead = "", ""
     if chat:
-        question = asking("?")
+        question = question_message("?")
         answer = {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}
         try:
             prompt = processor.apply_chat_template([question], add_generation_prompt=True, tokenize=False)
-            answered = processor.apply_chat_template([question, answer], tokenize=False)
+            with_answers = processor.apply_chat_template([question, answer], tokenize=False)
         except Exception as error:  # of Jinja, of the library, and what a template itself raises
             raise _unreadable(path, "its chat template cannot be used", error) from error
-        follows = answered.removeprefix(prompt)
-        lead = follows[: len(follows) - len(follows.lstrip())] if answered.startswith(prompt) else ""
+        follows = with_answers.removeprefix(prompt)
+        lead = follows[: len(follows) - len(follows.lstrip())] if with_answers.startswith(prompt) else ""
     before = tokenizer(prompt, add_special_tokens=False).input_ids if prompt else []
     after = tokenizer(prompt + lead + ANSWER, add_special_tokens=False).input_ids
     text = ""

@@ -61,9 +61,9 @@ class VqaModel:
         order = sorted(range(len(questions)), key=lengths.__getitem__)
         for rows in (order[start : start + TOGETHER] for start in range(0, len(order), TOGETHER)):
             with in_silence(hugging_face()), torch.inference_mode():
-                asked = [self._inputs(images[i], questions[i]) for i in rows]
-                for some in _alike(asked):
-                    found[[rows[i] for i in some]] = self._answered([asked[i] for i in some])
+                inputs = [self._inputs(images[i], questions[i]) for i in rows]
+                for some in _alike(inputs):
+                    found[[rows[i] for i in some]] = self._answered([inputs[i] for i in some])
         if not np.isfinite(found).all():
             raise MetricError(
                 f"vqa: {self.path} answers with numbers that are not finite; its file is damaged, or its numbers are too "
@@ -76,7 +76,7 @@ class VqaModel:
         try:
             if self.chat:
                 told = self.processor.apply_chat_template(
-                    [asking(question, image)],
+                    [question_message(question, image)],
                     tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt",
                 )  # fmt: skip
             else:
@@ -88,9 +88,9 @@ class VqaModel:
             ) from error
         return {name: value for name, value in told.items() if isinstance(value, Tensor)}
 
-    def _answered(self, asked: Sequence[Inputs]) -> Array:
+    def _answered(self, inputs: Sequence[Inputs]) -> Array:
         """Probabilities for questions of equal shapes."""
-        together = {name: torch.cat([one[name] for one in asked]).to(self.device) for name in asked[0]}
+        together = {name: torch.cat([one[name] for one in inputs]).to(self.device) for name in inputs[0]}
         dtype = self.model.dtype
         together = {name: part.to(dtype) if part.is_floating_point() else part for name, part in together.items()}
         try:
@@ -106,15 +106,15 @@ class VqaModel:
         return torch.softmax(told.logits[0].double(), dim=-1)[:, self.token].cpu().numpy()
 
 
-def asking(question: str, image: Image.Image | None = None) -> dict[str, Any]:
+def question_message(question: str, image: Image.Image | None = None) -> dict[str, Any]:
     """A turn of a chat that asks about an image."""
     shown = {"type": "image"} if image is None else {"type": "image", "image": image}
     return {"role": "user", "content": [shown, {"type": "text", "text": question}]}
 
 
-def _alike(asked: Sequence[Inputs]) -> list[list[int]]:
+def _alike(inputs: Sequence[Inputs]) -> list[list[int]]:
     """Positions of inputs of equal shapes, together."""
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for i, one in enumerate(asked):
+    for i, one in enumerate(inputs):
         groups.setdefault(tuple((name, tuple(part.shape)) for name, part in one.items()), []).append(i)
     return list(groups.values())

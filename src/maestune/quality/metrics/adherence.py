@@ -42,12 +42,12 @@ def _nothing(reals: Reals, n: int) -> None:
 
 
 def _adherence(reference: None, generated: Features, members: Members) -> Mapping[str, Array]:
-    if generated.probabilities is None or generated.asked is None:
+    if generated.probabilities is None or generated.label is None:
         raise MetricError(
             "Adherence needs data with labels, and samples that were asked to show one; choose another objective, or a "
             "conditional model (gan with --set condition=projection, or flow)."
         )
-    right = (generated.probabilities.argmax(axis=1) == generated.asked).astype(np.float64)
+    right = (generated.probabilities.argmax(axis=1) == generated.label).astype(np.float64)
     return {"adherence": (members @ right) / members.sum(axis=1)}
 
 
@@ -161,17 +161,17 @@ class Labelled:
 
 
 def _labelled(reals: Reals, n: int) -> Labelled:
-    if reals.held_out.asked is None:
+    if reals.held_out.label is None:
         raise MetricError("cas needs real images with labels; put them into class folders, or choose another metric.")
-    return Labelled(check_features(reals.held_out.values, "real"), reals.held_out.asked)
+    return Labelled(check_features(reals.held_out.values, "real"), reals.held_out.label)
 
 
 def _cas(reference: Labelled, generated: Features, members: Members) -> Mapping[str, Array]:
-    if generated.asked is None:
+    if generated.label is None:
         raise MetricError(
             "cas needs samples that were asked for a class; choose another metric, or a conditional model."
         )
-    values, classes = check_features(generated.values, "generated"), generated.asked
+    values, classes = check_features(generated.values, "generated"), generated.label
     n_classes = int(max(classes.max(), reference.classes.max())) + 1
     # All samples first: what they teach is where each half begins, which then is soon done.
     start = _logistic(values, classes, n_classes, None)

@@ -17,9 +17,9 @@ from maestune.data import Images
 from maestune.data.spec import Batch
 from maestune.errors import MetricError
 from maestune.quality.catalogue import METRICS
-from maestune.quality.features.captions import asked_views
+from maestune.quality.features.captions import with_conditions
 from maestune.quality.features.extractor import Extractor
-from maestune.quality.features.vqa import asked_about
+from maestune.quality.features.vqa import with_captions
 from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.scoring.pixels import part_size
@@ -72,8 +72,8 @@ def described(
     evaluator: ImageEvaluator, features: Features, images: Tensor, conditions: Batch, captions: Sequence[str] = ()
 ) -> Features:
     """What was seen in images, with what they were to show beside it; `images` may be empty where nobody reads or is asked."""
-    features = asked_views(features, images, conditions, evaluator.reader)
-    return asked_about(features, images, conditions, evaluator.answerer, captions)
+    features = with_conditions(features, images, conditions, evaluator.reader)
+    return with_captions(features, images, conditions, evaluator.answerer, captions)
 
 
 def floor_features(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from maestune.data import ImageData
 from maestune.errors import MetricError
-from maestune.quality.features.captions import CaptionReader
-from maestune.quality.features.choice import AUTO, choose, choose_reader, choose_second
+from maestune.quality.features.captions import CaptionEncoder
+from maestune.quality.features.choice import AUTO, choose, choose_caption_encoder, choose_second
 from maestune.quality.features.extractor import Extractor
 from maestune.quality.features.self_test import SelfTest, self_test
-from maestune.quality.features.vqa import Answerer, choose_answerer
+from maestune.quality.features.vqa import VqaScorer, choose_vqa_scorer
 from maestune.quality.scoring.measuring import Tell
 from maestune.quality.scoring.result import FeatureSpace
 
@@ -22,8 +22,8 @@ class ImageModels:
     extractor: Extractor
     second: Extractor
     test: SelfTest
-    reader: CaptionReader | None
-    answerer: Answerer | None
+    reader: CaptionEncoder | None
+    answerer: VqaScorer | None
 
     @property
     def feature_space(self) -> FeatureSpace:
@@ -32,7 +32,7 @@ class ImageModels:
         return FeatureSpace(models.kind, models.fingerprint, models.description, self.test.passed, self.test.sentence)
 
     @property
-    def asked(self) -> FeatureSpace | None:
+    def vqa(self) -> FeatureSpace | None:
         """The same of the model that is asked."""
         one = self.answerer
         return None if one is None else FeatureSpace("vqa", one.fingerprint, one.description, one.able, one.warning)
@@ -47,8 +47,8 @@ class ImageModels:
     def notes(self) -> list[str]:
         """Who reads captions and who is asked about them; empty where nobody does."""
         read = "" if self.reader is None else f"Captions are read by {self.reader.description}."
-        asked = "" if self.answerer is None else f"About captions is asked {self.answerer.description}."
-        return [read, asked]
+        vqa = "" if self.answerer is None else f"About captions is asked {self.answerer.description}."
+        return [read, vqa]
 
 
 def choose_image_models(
@@ -69,7 +69,7 @@ def choose_image_models(
             f"{test.sentence} Values would rest on what it cannot see. Choose another extractor (--features ssl, random, or "
             f"dinov2:PATH), give more real images, or insist on this one with --features {extractor.kind}."
         )
-    reader = choose_reader(name, data, tell) if captions else None
+    reader = choose_caption_encoder(name, data, tell) if captions else None
     reader = None if reader is None else reader.on(device)
-    answerer = None if vqa is None else choose_answerer(vqa, data, device, tell)
+    answerer = None if vqa is None else choose_vqa_scorer(vqa, data, device, tell)
     return ImageModels(extractor, second, test, reader, answerer)

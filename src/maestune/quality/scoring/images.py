@@ -30,7 +30,7 @@ from maestune.quality.scoring.folders import Folder
 from maestune.quality.scoring.image_models import ImageModels, choose_image_models
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, number_notes, skipped_note
 from maestune.quality.scoring.pictures import not_new, shown_images
-from maestune.quality.scoring.prompts import asked_by_names, asked_by_table, captions_by_table, read_prompts
+from maestune.quality.scoring.prompts import captions_by_table, conditions_by_names, conditions_by_table, read_prompts
 from maestune.quality.scoring.result import ClassShares, Measured, ScoreResult, Side
 from maestune.quality.scoring.working import one_thread_of_blas
 from maestune.types import Score
@@ -68,7 +68,7 @@ def score_images(request: ImageRequest, tell: Tell) -> ScoreResult:
 def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
     data = _real(request, tell)
     given = _given(request, data, tell)
-    conditions, captions, asked_note = _asked(request, given.names, given.labels, data)
+    conditions, captions, vqa_note = _asked(request, given.names, given.labels, data)
     if request.vqa is not None and "caption" not in conditions:
         raise SettingsError(
             "vqa: nothing can be asked about samples that were asked for no captions; give --prompts FILE with a column "
@@ -83,7 +83,7 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
     names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
     fakes, features = _extract(given, data, models, request.workers, tell)
     if fakes.names != given.names:  # of a folder not all could be read
-        conditions, captions, asked_note = _asked(request, fakes.names, fakes.labels, data)
+        conditions, captions, vqa_note = _asked(request, fakes.names, fakes.labels, data)
         evaluator = _evaluator_of(evaluator, len(fakes), conditions, data)
         names = chosen(request.metrics, evaluator.metrics, lambda name: _why_not(name, evaluator, conditions))
     features = described(evaluator, features, NO_IMAGES if fakes.images is None else fakes.images, conditions, captions)
@@ -93,7 +93,7 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
     read = (data.note, skipped_note("real images", data.skipped), *fakes.notes, skipped_note("samples", fakes.skipped))
     notes = [
         *read,
-        asked_note,
+        vqa_note,
         *models.notes,
         *number_notes(len(fakes), len(data.report)),
         evaluator.left_out_note,
@@ -109,7 +109,7 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         feature_space=models.feature_space,
         seed=request.seed,
         classes=_shares(evaluator, features, data),
-        asked=models.asked,
+        vqa=models.vqa,
         shown=shown_images(evaluator, features, fakes, data.train),
         warnings=tuple(warnings),
         notes=tuple(filter(None, notes)),
@@ -145,10 +145,10 @@ def _measured(
     """Values, floors, and notes on what could not be measured."""
     tell("Looking at real images in place of the samples")
     real = floor_features(evaluator, names, torch.Generator().manual_seed(request.seed), request.workers)
-    asking = Lock()  # a model that is asked about images is large, and there is one of it
+    answering = Lock()  # a model that is asked about images is large, and there is one of it
 
     def score(group: Sequence[str], features: Features) -> Mapping[str, Score]:
-        with asking if METRICS[group[0]].needs_answers else nullcontext():
+        with answering if METRICS[group[0]].needs_answers else nullcontext():
             return evaluator.score(features, group, intervals=True)
 
     def floor(group: Sequence[str]) -> Mapping[str, Score]:
@@ -196,10 +196,10 @@ def _asked(
 ) -> tuple[Batch, tuple[str, ...], str]:
     """What samples were asked for, captions as they were written, and a sentence on it; `labels`: what their source says."""
     if request.prompts is None:
-        asked, note = asked_by_names(names, labels, data)
+        asked, note = conditions_by_names(names, labels, data)
         return asked, (), note
     rows = read_prompts(request.prompts, names)
-    asked = asked_by_table(rows, request.prompts, data)
+    asked = conditions_by_table(rows, request.prompts, data)
     return (
         asked,
         captions_by_table(rows, data),

@@ -60,7 +60,7 @@ def read_prompts(path: Path, names: Sequence[str]) -> list[Row]:
     return [row for row in found if row is not None]
 
 
-def asked_by_table(rows: Sequence[Row], path: Path, data: ImageData) -> dict[str, torch.Tensor]:
+def conditions_by_table(rows: Sequence[Row], path: Path, data: ImageData) -> dict[str, torch.Tensor]:
     """What rows ask for, as `label` (N,) and `caption` (N, L) of the real images.
 
     Raises DataError for classes that the real images do not have, captions where they have none, and rows with neither.
@@ -70,17 +70,17 @@ def asked_by_table(rows: Sequence[Row], path: Path, data: ImageData) -> dict[str
         raise DataError(
             f"{path}: no column says what each sample was asked for; it has {', '.join(rows[0])}. {EXAMPLE}"
         )
-    asked: dict[str, torch.Tensor] = {}
+    conditions: dict[str, torch.Tensor] = {}
     if told["class"]:
-        asked["label"] = _labels(told["class"], path, data)
+        conditions["label"] = _labels(told["class"], path, data)
     if told["caption"]:
         if data.vocabulary is None:
             raise DataError(
                 f"{path}: it tells captions, and the real images have none from which their meaning could be learnt. Give the "
                 "real images captions (captions.csv, or a text file beside each image), or tell classes."
             )
-        asked["caption"] = data.vocabulary.encode_all(told["caption"])
-    return asked
+        conditions["caption"] = data.vocabulary.encode_all(told["caption"])
+    return conditions
 
 
 def captions_by_table(rows: Sequence[Row], data: ImageData) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _told(rows: Sequence[Row], data: ImageData) -> dict[str, list[str]]:
     return told
 
 
-def asked_by_names(names: Sequence[str], labels: Sequence[str] | None, data: ImageData) -> tuple[Batch, str]:
+def conditions_by_names(names: Sequence[str], labels: Sequence[str] | None, data: ImageData) -> tuple[Batch, str]:
     """What class folders, or the labels of the source, ask for, and a sentence on it; nothing where they do not tell.
 
     The class of a file is the first folder on its path that is called as a class of the real images is.

@@ -114,7 +114,7 @@ class ClassShares:
 class ScoreResult:
     """How good samples are. `scores["fd"].value`, `.low` and `.high`; `floor["fd"]` is what real data would score.
 
-    `reference`: how many held-out real images or texts the samples are held against. `asked`: who was asked whether samples
+    `reference`: how many held-out real images or texts the samples are held against. `vqa`: who was asked whether samples
     show their captions, None where nobody was. `warnings`: what makes the values
     doubtful; `notes`: what was decided on the way.
     """
@@ -128,7 +128,7 @@ class ScoreResult:
     seed: int
     options: Mapping[str, str] = field(default_factory=dict[str, str])  # as on the command line
     classes: ClassShares | None = None
-    asked: FeatureSpace | None = None
+    vqa: FeatureSpace | None = None
     shown: Shown = field(default_factory=Shown)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ class ScoreResult:
             "fake": _side(self.fake),
             "metrics": {each.metric.name: _measured(each) for each in self.measured},
             "features": asdict(self.feature_space),
-            "vqa": None if self.asked is None else asdict(self.asked),
+            "vqa": None if self.vqa is None else asdict(self.vqa),
             "classes": None if self.classes is None else {k: list(v) for k, v in vars(self.classes).items()},
             "shown": {
                 name: [{"name": one.name, "value": _finite(one.value), "note": one.note} for one in some]

@@ -18,7 +18,7 @@ from maestune.errors import SettingsError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Asking:
+class Prompts:
     """What samples can be asked for: classes by name, captions in known words, or how a text begins.
 
     `examples`: held-out conditions, as lists; asked for where nobody says what.
@@ -30,12 +30,12 @@ class Asking:
     examples: Mapping[str, list[Any]] = field(default_factory=dict[str, list[Any]])
 
     @staticmethod
-    def of(data: Data) -> Asking:
+    def of(data: Data) -> Prompts:
         """Of data, with examples that only the verdict has seen."""
         examples = {name: tensor.tolist() for name, tensor in data.prompts("report", ROWS * COLUMNS).items()}
         if isinstance(data, TextData):
-            return Asking(tokenizer=data.tokenizer, examples=examples)
-        return Asking(data.class_names if data.labelled else (), data.vocabulary, examples=examples)
+            return Prompts(tokenizer=data.tokenizer, examples=examples)
+        return Prompts(data.class_names if data.labelled else (), data.vocabulary, examples=examples)
 
     def prompts(self, texts: Sequence[str], n: int) -> Batch:
         """What n samples are asked for: each of the texts in turn, in pictures for a row of eight; the examples where
@@ -99,10 +99,10 @@ class Asking:
         }
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Asking:
+    def from_dict(data: Mapping[str, Any]) -> Prompts:
         """What `to_dict` wrote."""
         words, tokens = data["vocabulary"], data["tokenizer"]
-        return Asking(
+        return Prompts(
             class_names=tuple(data["class_names"]),
             vocabulary=None if words is None else Vocabulary(tuple(words[0]), words[1]),
             tokenizer=None if tokens is None else tokenizer_from_dict(tokens),
