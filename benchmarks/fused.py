@@ -154,7 +154,7 @@ class Bench:
             return self._hand(), 1
         if manner in ("serial", "called"):
             steps = train(self.family, self.config, self.run)
-            with patch.object(loop, "Tape", lambda function: function) if manner == "called" else nullcontext():
+            with patch.object(loop, "Replay", lambda function: function) if manner == "called" else nullcontext():
                 self.clock.begin(1)
                 next(steps)  # players take their places
             return steps, 1

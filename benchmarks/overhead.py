@@ -24,14 +24,14 @@ from typing import Any
 import torch
 
 import maestune.campaign.campaign as campaign_module
+import maestune.execution.artifacts as shown_module
 import maestune.execution.folder as folder_module
 import maestune.execution.segment as segment_module
-import maestune.execution.shown as shown_module
 from maestune.api import write_report
 from maestune.campaign import Campaign
 from maestune.campaign.run import Loop
 from maestune.campaign.store import Store
-from maestune.execution.model import family
+from maestune.execution.model import built_in_family
 from maestune.families.gan import GAN
 from maestune.quality import ImageEvaluator
 from maestune.report.console import PlainConsole
@@ -81,7 +81,7 @@ class Clock:
 def run(budget: str, seed: int) -> dict[str, Any]:
     """One campaign; seconds per part."""
     clock = Clock()
-    training = family_training(family("gan"))
+    training = family_training(built_in_family("gan"))
 
     def timed_training(config: Any, run: Any) -> Any:
         reports = training(config, run)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from maestune.campaign import Campaign, Observer, Record
-from maestune.campaign.reading import read_record
+from maestune.campaign.build_record import read_record
 from maestune.campaign.settings import default_workers, resolve_device
 from maestune.errors import SettingsError, StoreError
 from maestune.execution.folder import disk_error
-from maestune.execution.model import is_family, own_model_name
+from maestune.execution.model import is_family, user_model_name
 from maestune.families.base import Family
 from maestune.folder_files import replace_file
 from maestune.plain_text import json_text
@@ -100,7 +100,7 @@ def tune(train: Training | Family, space: Space | None = None, *, verbose: bool 
     """
     if space is None and not is_family(train):
         raise SettingsError("A training of your own needs a space: maestune.tune(train, maestune.Space((…))).")
-    name = own_model_name(train)
+    name = user_model_name(train)
     for field in ("objective", "constraint"):
         if isinstance(settings.get(field), str):
             settings[field] = (settings[field],)

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from maestune.campaign import Campaign, Settings
-from maestune.campaign.reading import read_record
+from maestune.campaign.build_record import read_record
 from maestune.errors import StoreError
 from maestune.types import Constraint, TrialState
 

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from maestune.campaign import Campaign, Settings
-from maestune.campaign.reading import read_record
+from maestune.campaign.build_record import read_record
 from maestune.campaign.store import Store
 from maestune.campaign.verdict import winner
 from maestune.errors import SettingsError, StoreError

@@ -14,7 +14,7 @@ from maestune.campaign.presets import FLOOR_OF_VARIETY, PRESETS, expanded, prese
 from maestune.campaign.settings import SIGNS, Settings, parse_constraint
 from maestune.data import load_data
 from maestune.errors import SettingsError
-from maestune.execution.model import OwnTraining, family
+from maestune.execution.model import UserTraining, built_in_family
 from maestune.quality import DESCRIBED, ImageEvaluator, prepare_extractor
 from maestune.quality.features import learning
 from maestune.quality.features.fitting import fit_named
@@ -32,7 +32,7 @@ def captioned():
 
 
 def asked(digits, model="gan", conditional=False, **values):
-    return goals_of(Settings.make(model=model, **values), None, family(model), digits, conditional=conditional)
+    return goals_of(Settings.make(model=model, **values), None, built_in_family(model), digits, conditional=conditional)
 
 
 # Bounds ---------------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_goals_that_cannot_be_reached_are_said(digits, values, says):
 
 
 def test_a_training_of_ones_own_may_be_bounded_by_scores_that_nobody_knows():
-    own = OwnTraining(lambda config, run: iter(()), None, None, ("mine:max",), 10)
+    own = UserTraining(lambda config, run: iter(()), None, None, ("mine:max",), 10)
     goals = goals_of(Settings.make(model="own.py:train", constraint=("size<3",)), own, None, None, conditional=False)
     assert goals == Goals((Objective("mine", higher_is_better=True),), (Constraint("size", "<", 3.0),))
 
@@ -197,7 +197,7 @@ def test_scores_that_see_variety_themselves_are_left_alone(digits):
 
 
 def test_adherence_is_refused_where_nothing_sees_variety():
-    own = OwnTraining(lambda config, run: iter(()), None, None, ("adherence:max",), 10)
+    own = UserTraining(lambda config, run: iter(()), None, None, ("adherence:max",), 10)
 
     def goals(*constraints):
         settings = Settings.make(model="own.py:train", constraint=constraints)

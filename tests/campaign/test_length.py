@@ -20,9 +20,10 @@ from maestune.types import Config, Rung, Score
 RATE = 100.0  # steps a second
 
 
-def prepared(n: int = 1000, fewest: int = 100, metrics: tuple[str, ...] = ("fd",)) -> Prepared:
+def prepared(n: int = 1000, min_samples: int = 100, metrics: tuple[str, ...] = ("fd",)) -> Prepared:
     evaluators = {
-        split: SimpleNamespace(n_samples=m, fewest=lambda _: fewest) for split, m in (("search", n), ("report", 2 * n))
+        split: SimpleNamespace(n_samples=m, min_samples=lambda _: min_samples)
+        for split, m in (("search", n), ("report", 2 * n))
     }
     setup = SimpleNamespace(evaluators=evaluators, metrics=metrics)
     return cast(Prepared, SimpleNamespace(setup=setup, recipe=Config.of(lr=0.1)))
@@ -86,7 +87,7 @@ def test_slow_judging_is_measured_on_few_samples_only(tmp_path: Path) -> None:
 
 def test_metrics_that_need_more_samples_are_measured_on_those(tmp_path: Path) -> None:
     workers = Workers(each=0.03)
-    measured(workers, prepared(fewest=400), tmp_path)
+    measured(workers, prepared(min_samples=400), tmp_path)
     assert workers.jobs[-1].screen == 400
 
 
@@ -131,7 +132,7 @@ def test_where_even_few_samples_take_longer_than_training_there_is_no_rung() -> 
     assert (found.rungs, found.screen) == ((300, 900, 2700), LEAST_SCREENED)
     found = evaluation_plan(Speed(RATE, ((250, 100.0),)))
     assert (found.rungs, found.screen) == ((2700,), LEAST_SCREENED), "the end is always judged"
-    assert evaluation_plan(Speed(RATE, ((400, 2.0),)), prepared(fewest=400)).screen == 400
+    assert evaluation_plan(Speed(RATE, ((400, 2.0),)), prepared(min_samples=400)).screen == 400
     assert evaluation_plan(Speed(RATE, ((200, 2.0),)), prepared(200)).screen is None, "there are no more"
 
 

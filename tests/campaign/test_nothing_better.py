@@ -9,7 +9,7 @@ import pytest
 from maestune.api import open_campaign, write_report
 from maestune.campaign import Campaign, Settings
 from maestune.campaign.budget import GOOD_FINAL_SEEDS, Budget
-from maestune.campaign.reading import read_record
+from maestune.campaign.build_record import read_record
 from maestune.campaign.samples import draw_samples
 from maestune.report.verdict_views import verdict_view
 

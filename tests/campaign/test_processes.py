@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from maestune.campaign import Campaign, Settings
-from maestune.campaign.reading import read_record
+from maestune.campaign.build_record import read_record
 from maestune.errors import SettingsError, StoreError
 from maestune.report.summary import summary
 from maestune.types import TrialState

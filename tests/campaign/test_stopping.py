@@ -12,7 +12,7 @@ import pytest
 
 from maestune import Float, Report, Space
 from maestune.campaign import Campaign
-from maestune.campaign.reading import read_record
+from maestune.campaign.build_record import read_record
 from maestune.campaign.store import set_aside
 from maestune.campaign.watchdog import GRACE_SECONDS
 from maestune.errors import CheckpointError, StoreError

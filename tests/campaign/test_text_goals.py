@@ -13,7 +13,7 @@ from maestune.errors import SettingsError
 from maestune.quality import DESCRIBED, METRICS
 from maestune.quality.text import TextEvaluator
 from maestune.quality.text import text_models as text_models_module
-from maestune.quality.text.reader import fit_reader
+from maestune.quality.text.byte_lm import fit_reader
 
 SMALL = {"context": 32, "width": 64, "layers": 2, "heads": 2, "batch_size": 8}
 

@@ -11,7 +11,7 @@ from maestune.campaign.prepare import prepare
 from maestune.campaign.settings import Settings
 from maestune.data import load_images
 from maestune.errors import SettingsError
-from maestune.execution.model import family
+from maestune.execution.model import built_in_family
 from maestune.quality.features import learning
 from maestune.quality.features.vqa_model import VqaModel
 
@@ -104,7 +104,7 @@ def test_the_folder_holds_from_everywhere(found, folder, monkeypatch):
 
 def goals(folder, **values):
     settings = settings_of(folder, **values)
-    return goals_of(settings, None, family("flow"), load_images("digits-captions"), conditional=True)
+    return goals_of(settings, None, built_in_family("flow"), load_images("digits-captions"), conditional=True)
 
 
 def test_it_decides_where_it_is_asked_for_and_never_alone(folder):

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from maestune.errors import CheckpointError
+from maestune.execution.artifacts import draw, real_picture
 from maestune.execution.folder import check_owner, exhibit_path
 from maestune.execution.jobs import Identity
-from maestune.execution.shown import draw, real_picture
 from maestune.report.drawing import scale_y
 from maestune.report.html_parts import PICTURE_PIXELS, picture_uri
 from maestune.types import Config

@@ -142,7 +142,7 @@ def stop_at(n):
 class Counting(Spread):
     """The same evaluator, that tells of how many samples every score is."""
 
-    def fewer(self, n_samples):
+    def subset(self, n_samples):
         return replace(self, n_samples=n_samples)
 
     def extract(self, samples):

@@ -4,14 +4,14 @@ import torch
 from maestune.data import DataSpec, ImageData, Images
 from maestune.errors import SettingsError
 from maestune.execution.model import (
-    family,
+    built_in_family,
     family_of,
     is_family,
-    load_own,
     load_training,
-    own_model_name,
+    load_user_model,
     recipe_of,
     spec_for,
+    user_model_name,
 )
 from maestune.families import Network
 from maestune.families.gan import GAN
@@ -31,9 +31,9 @@ def test_a_file_says_what_it_needs(tmp_path):
         tmp_path,
         SPACE + "data = 'digits'\nobjective = ['fd', 'coverage']\nfull_steps = 7\ndef train(config, run): yield\n",
     )
-    own = load_own(f"{path}:train")
+    own = load_user_model(f"{path}:train")
     assert (own.data, own.objectives, own.full_steps, own.generate) == ("digits", ("fd", "coverage"), 7, None)
-    assert load_own(str(path)).training.__name__ == "train"
+    assert load_user_model(str(path)).training.__name__ == "train"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_file_says_what_it_needs(tmp_path):
 )
 def test_files_that_lack_something(tmp_path, text, name, says):
     with pytest.raises(SettingsError, match=says):
-        load_own(f"{write(tmp_path, text)}:{name}")
+        load_user_model(f"{write(tmp_path, text)}:{name}")
 
 
 NETWORK = """
@@ -68,7 +68,7 @@ family = Network(
 
 def test_a_file_may_hold_a_family(tmp_path):
     model = f"{write(tmp_path, NETWORK)}:family"
-    own = load_own(model)
+    own = load_user_model(model)
     assert isinstance(own.family, Network)
     assert (own.data, own.objectives, own.space) == ("digits", ("kid",), None)
     found = family_of(model)
@@ -77,7 +77,7 @@ def test_a_file_may_hold_a_family(tmp_path):
     assert callable(load_training(model))
     assert recipe_of(model) is None
     with pytest.raises(SettingsError, match=r"no function or family 'famly'\. Did you mean family"):
-        load_own(model.replace(":family", ":famly"))
+        load_user_model(model.replace(":family", ":famly"))
 
 
 def test_the_family_of_a_model(tmp_path):
@@ -90,26 +90,26 @@ def test_the_family_of_a_model(tmp_path):
 
 def test_files_that_are_not_there(tmp_path):
     with pytest.raises(SettingsError, match="No file"):
-        load_own(str(tmp_path / "none.py:train"))
+        load_user_model(str(tmp_path / "none.py:train"))
     with pytest.raises(SettingsError, match="Did you mean gan"):
-        family("gam")
+        built_in_family("gam")
 
 
 def test_names_of_trainings():
-    assert own_model_name(test_names_of_trainings).endswith("test_model.py:test_names_of_trainings")
-    assert own_model_name(lambda config, run: iter(())) is None
+    assert user_model_name(test_names_of_trainings).endswith("test_model.py:test_names_of_trainings")
+    assert user_model_name(lambda config, run: iter(())) is None
 
 
 def test_names_of_families(tmp_path):
-    made = load_own(f"{write(tmp_path, NETWORK)}:family").family
-    assert own_model_name(made) == f"{tmp_path / 'mine.py'}:family"
-    assert own_model_name(GAN(name="of no file")) is None
+    made = load_user_model(f"{write(tmp_path, NETWORK)}:family").family
+    assert user_model_name(made) == f"{tmp_path / 'mine.py'}:family"
+    assert user_model_name(GAN(name="of no file")) is None
 
 
 def test_what_a_family_is_built_for(tmp_path):
     images = Images(torch.zeros(9, 1, 4, 6, dtype=torch.uint8), torch.arange(9) % 2)
     data = ImageData("dark", images, images, images, ("a", "b"), "test")
-    made = load_own(f"{write(tmp_path, NETWORK)}:family").family
+    made = load_user_model(f"{write(tmp_path, NETWORK)}:family").family
     assert spec_for(made, data) == DataSpec(shape=(1, 4, 6), classes=2)
     with pytest.raises(SettingsError, match=r"network learns from data, but none was given; use --data"):
         spec_for(made, None)

@@ -265,6 +265,6 @@ def test_a_disk_that_cannot_hold_texts_is_not_the_trials_fault(tmp_path, monkeyp
     def full(*arguments, **values):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("maestune.execution.shown.replace_file", full)
+    monkeypatch.setattr("maestune.execution.artifacts.replace_file", full)
     with pytest.raises(StoreError, match="No space left on device"):
         run(tmp_path / "trial", training=writing, setup=replace(SETUP, data=data))

@@ -67,7 +67,7 @@ def losses_of(player: Player) -> Sequence[Loss]:
     return (player.loss, *((player.lazy[1],) if player.lazy else ()))
 
 
-class Bound(nn.Module):
+class FunctionModule(nn.Module):
     """A model and a loss as one module, so that `functional_call` reaches the loss with other weights."""
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
@@ -97,7 +97,7 @@ def assert_one_by_one_is_at_once(config: Config, spec: DataSpec, *, shared: bool
                 gradients = torch.autograd.grad(value, list(own.values()), materialize_grads=True)
                 serial.append(dict(zip(own, gradients, strict=True)))
 
-            bound = [Bound(model, loss) for model in models]
+            bound = [FunctionModule(model, loss) for model in models]
             parameters, buffers = stack_module_state(bound)  # type: ignore[arg-type]
             prefix = f"model.{player.name}."
             own = {name: p for name, p in parameters.items() if name.startswith(prefix)}

@@ -19,7 +19,7 @@ from maestune.families.flow import Flow, family
 from maestune.families.flow.losses import velocity_error
 from maestune.families.flow.networks import FlowModel
 from maestune.families.flow.space import RECIPE, patches
-from maestune.families.fusing import Bound, why_not_fused
+from maestune.families.fusing import FunctionModule, why_not_fused
 from maestune.space import Choice, Role, structure
 from maestune.types import Config
 
@@ -363,7 +363,7 @@ def _compare(spec: DataSpec, network: str, sampling: str) -> None:
     }
     (player,) = FAMILY.players(configs[0], spec)
     batch, noise = batch_of(spec), drawer(player.noise)(rng(2))
-    call = Bound(models[0], player.loss)
+    call = FunctionModule(models[0], player.loss)
 
     def one(tensors: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> Tensor:
         return functional_call(call, {f"model.{n}": t for n, t in tensors.items()}, (batch, numbers, noise))
@@ -379,7 +379,7 @@ def _compare(spec: DataSpec, network: str, sampling: str) -> None:
             torch.testing.assert_close(many[k], single, atol=1e-10, rtol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
 
     draws = sample_inputs(configs[0], spec, 4)
-    sampler = Bound(models[0], FAMILY.generate)
+    sampler = FunctionModule(models[0], FAMILY.generate)
     with torch.no_grad():
         made = vmap(
             lambda t, h: functional_call(sampler, {f"model.{n}": v for n, v in t.items()}, (h, draws))

@@ -26,7 +26,7 @@ from gan_cases import (
 from torch import Tensor
 
 from maestune.families.augment import shifted
-from maestune.families.gan.games import GAMES
+from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.networks import GanModel
 from maestune.families.gan.penalties import scores_and_gradient
 

@@ -23,7 +23,7 @@ from gan_cases import (
 from torch import Tensor, nn
 
 from maestune.families.augment import augmented, shifted
-from maestune.families.gan.games import GAMES
+from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.penalties import ONE_CENTRED, ZERO_CENTRED
 
 PENALTIES = ("none", *ZERO_CENTRED, *ONE_CENTRED)
@@ -96,19 +96,19 @@ def test_consistency_is_the_squared_change_of_the_score_under_a_shift(consistenc
             moved = shifted(x, noise[f"{side}_shift"])
             assert not torch.equal(moved, x)
             extra = extra + weight * (model.discriminator(moved) - model.discriminator(x)).squeeze(1).square()
-    game = FAMILY.players(plain, SPEC)[0].loss(model, batch, hyper, noise)
-    torch.testing.assert_close(player.loss(model, batch, hyper, noise), game + extra)
+    adversarial = FAMILY.players(plain, SPEC)[0].loss(model, batch, hyper, noise)
+    torch.testing.assert_close(player.loss(model, batch, hyper, noise), adversarial + extra)
     assert extra.max() > 1e-6
 
 
 def test_relative_games_show_the_generator_the_real_images() -> None:
-    for loss, game in GAMES.items():
+    for loss, adversarial in GAMES.items():
         config = config_of(loss=loss, dropout_d=0.2)
         model, g = model_of(config), FAMILY.players(config, SPEC)[1]
         noise, hyper = noise_of(g, 4), FAMILY.hyper(config, 0.0)
         a, b = (g.loss(model, batch_of(seed), hyper, noise) for seed in (1, 2))
-        assert torch.equal(a, b) != game.relative, loss
-        assert ("real_mask_0" in g.noise) == game.relative
+        assert torch.equal(a, b) != adversarial.relative, loss
+        assert ("real_mask_0" in g.noise) == adversarial.relative
 
 
 def test_the_discriminators_loss_has_no_gradient_for_the_generator() -> None:

@@ -11,7 +11,7 @@ from maestune.data import DataSpec
 from maestune.errors import SettingsError
 from maestune.families.attention import SelfAttention
 from maestune.families.gan import GAN
-from maestune.families.gan.games import GAMES
+from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.networks import attended_stage, conv_plan, dropout_shapes
 from maestune.families.layers import Dropout, MinibatchStd
 from maestune.types import Config
@@ -171,9 +171,9 @@ def test_the_minibatchs_spread_is_told_to_the_last_layer(network: str) -> None:
 def test_the_level_of_scores_is_not_learnt_where_nobody_looks_at_it(condition: str, norm: str) -> None:
     """A bias there would have no gradient but rounding."""
     spec = DataSpec((1, 8, 8), classes=3)
-    for loss, game in GAMES.items():
+    for loss, adversarial in GAMES.items():
         config = FAMILY.space(spec).complete({"loss": loss, "condition": condition, "norm_d": norm})
         names = dict(FAMILY.build(config, spec, rng()).discriminator.named_parameters())
         last = "layers.5" + (".score" if condition == "projection" else "")
         assert f"{last}.weight" in names
-        assert (f"{last}.bias" in names) == (not game.relative), loss
+        assert (f"{last}.bias" in names) == (not adversarial.relative), loss

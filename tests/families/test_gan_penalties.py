@@ -95,9 +95,9 @@ def test_a_lazy_penalty_is_as_heavy_over_all_steps(penalty: str) -> None:
     assert rarely.lazy[0] == every
     hyper, noise = FAMILY.hyper(config, 0.3), noise_of(at_once, 4)
     assert FAMILY.hyper(lazy, 0.3) == hyper
-    game = FAMILY.players(config_of(penalty="none"), SPEC)[0].loss(model, batch, hyper, noise)
-    whole = at_once.loss(model, batch, hyper, noise) - game
-    steps = [rarely.loss_at(step)(model, batch, hyper, noise) - game for step in range(1, 2 * every + 1)]
+    adversarial = FAMILY.players(config_of(penalty="none"), SPEC)[0].loss(model, batch, hyper, noise)
+    whole = at_once.loss(model, batch, hyper, noise) - adversarial
+    steps = [rarely.loss_at(step)(model, batch, hyper, noise) - adversarial for step in range(1, 2 * every + 1)]
     assert whole.abs().min() > 0
     assert [bool(extra.abs().max() > 1e-9) for extra in steps] == [False, False, False, True] * 2
     torch.testing.assert_close(sum(steps), 2 * every * whole)

@@ -204,7 +204,7 @@ def test_gradients_are_those_of_finite_differences(likelihood: str, network: str
     assert slope.item() == pytest.approx(((values[0] - values[1]) / (2 * step)).item(), rel=1e-5)  # type: ignore[union-attr]
 
 
-class Bound(nn.Module):
+class FunctionModule(nn.Module):
     """A model and a function of it as one module, so that `functional_call` reaches it with other weights."""
 
     def __init__(self, model: nn.Module, function: Any) -> None:
@@ -234,14 +234,16 @@ def test_many_members_at_once_are_computed_as_one_by_one(likelihood: str, networ
     hyper = {name: torch.tensor([h[name] for h in hypers], dtype=torch.float64) for name in hypers[0]}
 
     def loss(tensors: dict[str, Tensor], hyper: Any) -> Tensor:
-        return functional_call(Bound(models[0], player.loss), tensors, (x, hyper, noise))
+        return functional_call(FunctionModule(models[0], player.loss), tensors, (x, hyper, noise))
 
     losses = vmap(loss)(stacked, hyper)
     gradients = vmap(grad(lambda t, h: loss(t, h).mean()))(stacked, hyper)
-    samples = vmap(lambda t, h: functional_call(Bound(models[0], FAMILY.generate), t, (h, latents)))(stacked, hyper)
-    signals = vmap(lambda t, h: functional_call(Bound(models[0], FAMILY.signals), t, (x, h, {"network": noise})))(
+    samples = vmap(lambda t, h: functional_call(FunctionModule(models[0], FAMILY.generate), t, (h, latents)))(
         stacked, hyper
     )
+    signals = vmap(
+        lambda t, h: functional_call(FunctionModule(models[0], FAMILY.signals), t, (x, h, {"network": noise}))
+    )(stacked, hyper)
     for k, (model, numbers) in enumerate(zip(models, hypers, strict=True)):
         alone = player.loss(model, x, numbers, noise)
         torch.testing.assert_close(losses[k], alone, rtol=1e-10, atol=1e-10)

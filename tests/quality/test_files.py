@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from maestune.errors import StoreError
-from maestune.quality.files import file_of, mark_of, read, state, write
+from maestune.quality.network_store import file_of, mark_of, read, state, write
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3).T, "a.bias": torch.ones(2), "b.weight": torch.zeros(1)}
 

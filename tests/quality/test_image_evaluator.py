@@ -93,29 +93,29 @@ def test_fewer_samples_are_judged_as_by_a_judge_of_so_many(
     evaluator: ImageEvaluator, samples: torch.Tensor, digits: ImageData, classifier: Extractor
 ) -> None:
     prepared = ImageEvaluator.prepare(digits, "search", classifier, 250, conditions=digits.prompts("search", 250))
-    fewer = evaluator.fewer(250)
-    assert fewer is evaluator.fewer(250), "what it keeps of the real images is kept"
-    assert (fewer.n_samples, fewer.metrics) == (250, prepared.metrics)
+    subset = evaluator.subset(250)
+    assert subset is evaluator.subset(250), "what it keeps of the real images is kept"
+    assert (subset.n_samples, subset.metrics) == (250, prepared.metrics)
     few = samples[:250]
-    found, expected = (one.score(one.extract(few), one.metrics) for one in (fewer, prepared))
+    found, expected = (one.score(one.extract(few), one.metrics) for one in (subset, prepared))
     assert repr(found) == repr(expected)
     assert found["fd"] != evaluator.score(evaluator.extract(samples), ["fd"])["fd"]
     with pytest.raises(MetricError, match="400 samples were given to an evaluator of 250"):
-        fewer.extract(samples)
-    assert evaluator.fewer(N) is evaluator
+        subset.extract(samples)
+    assert evaluator.subset(N) is evaluator
     for n in (3, N + 1):
         with pytest.raises(MetricError, match=f"Of 400 samples {n} cannot be evaluated"):
-            evaluator.fewer(n)
+            evaluator.subset(n)
 
 
 def test_the_fewest_samples_are_those_that_every_metric_needs(evaluator: ImageEvaluator) -> None:
     for name in evaluator.metrics:
-        fewest = evaluator.fewest([name])
-        assert fewest <= N
-        assert name in evaluator.fewer(max(fewest, 4)).metrics
-        if fewest > 4:
-            assert name not in evaluator.fewer(fewest - 1).metrics
-    assert evaluator.fewest(evaluator.metrics) == max(evaluator.fewest([name]) for name in evaluator.metrics)
+        min_samples = evaluator.min_samples([name])
+        assert min_samples <= N
+        assert name in evaluator.subset(max(min_samples, 4)).metrics
+        if min_samples > 4:
+            assert name not in evaluator.subset(min_samples - 1).metrics
+    assert evaluator.min_samples(evaluator.metrics) == max(evaluator.min_samples([name]) for name in evaluator.metrics)
 
 
 def test_unknown_metrics_are_answered_with_the_nearest(evaluator: ImageEvaluator, samples: torch.Tensor) -> None:

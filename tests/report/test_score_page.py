@@ -22,10 +22,10 @@ from maestune.quality.scoring.result import (
     ClassShares,
     Excerpt,
     FeatureSpace,
+    Highlights,
     Measured,
     Picture,
     ScoreResult,
-    Shown,
     Side,
 )
 from maestune.quality.text.catalogue import TEXT_METRICS
@@ -95,7 +95,9 @@ HOSTILE_RESULT = made(
     *GOOD,
     name=HOSTILE,
     real=Side(HOSTILE, 10, 10, "x", (HOSTILE,)),
-    shown=Shown((picture(HOSTILE),), (picture(HOSTILE),), (replace(picture(HOSTILE, beside=True), note=HOSTILE),)),
+    highlights=Highlights(
+        (picture(HOSTILE),), (picture(HOSTILE),), (replace(picture(HOSTILE, beside=True), note=HOSTILE),)
+    ),
     classes=ClassShares((HOSTILE, "b"), (0.5, 0.5), (1.0, 0.0)),
     feature_space=FeatureSpace("classifier", "x", HOSTILE, False, HOSTILE),
     warnings=(HOSTILE,),
@@ -105,7 +107,7 @@ HOSTILE_RESULT = made(
 HOSTILE_TEXTS = made(
     measured("text_fd", 3.0, 1.0),
     modality="text",
-    shown=Shown(
+    highlights=Highlights(
         worst=(Excerpt(HOSTILE, 2.0, HOSTILE),),
         copied=(Excerpt(HOSTILE, 80.0, HOSTILE, HOSTILE, HOSTILE),),
         repetitive=(Excerpt(HOSTILE, 0.5, f"{HOSTILE}\nsecond line"),),
@@ -175,12 +177,12 @@ def test_pictures_are_the_images_and_bounded_in_size() -> None:
     assert decoded.size == (8, 8)
     assert torch.equal(torch.from_numpy(np.array(decoded)).permute(2, 0, 1), small)
     assert Image.open(io.BytesIO(base64.b64decode(data_uri(large).partition(",")[2]))).size == (MOST_SIDE, MOST_SIDE)
-    shown = Shown((picture(side=400),) * 12, (picture(side=400),) * 6, (picture(side=400, beside=True),) * 8)
-    assert len(score_page(made(*GOOD, shown=shown))) < 6_000_000
+    shown = Highlights((picture(side=400),) * 12, (picture(side=400),) * 6, (picture(side=400, beside=True),) * 8)
+    assert len(score_page(made(*GOOD, highlights=shown))) < 6_000_000
 
 
 def test_a_copied_picture_stands_beside_its_training_image() -> None:
-    parsed = Page(score_page(made(*GOOD, shown=Shown(copied=(picture(beside=True),)))))
+    parsed = Page(score_page(made(*GOOD, highlights=Highlights(copied=(picture(beside=True),)))))
     assert [a["alt"] for tag, a in parsed.elements if tag == "img"] == [
         "Sample 0001.png",
         "The training image nearest to 0001.png",
@@ -188,8 +190,8 @@ def test_a_copied_picture_stands_beside_its_training_image() -> None:
 
 
 def test_copied_passages_are_marked_in_their_text() -> None:
-    shown = Shown(copied=(Excerpt("7", 12.0, "before ", "copied\nhere", " after"),))
-    page = score_page(made(measured("text_fd", 3.0, 1.0), modality="text", shown=shown))
+    shown = Highlights(copied=(Excerpt("7", 12.0, "before ", "copied\nhere", " after"),))
+    page = score_page(made(measured("text_fd", 3.0, 1.0), modality="text", highlights=shown))
     assert "before <mark>copied\nhere</mark> after" in page
     assert "No passage stands in the training text" not in page
     assert "No passage stands in the training text" in score_page(made(modality="text"))

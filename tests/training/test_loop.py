@@ -517,7 +517,7 @@ class Watcher(Family):
 def batches_seen(data: ImageData, steps: int = 20, seed: int = 0, **values: Any) -> Watcher:
     watcher = Watcher()
     config = Config.of({"batch_size": 8, "lr": 1e-3, "optimizer": "sgd", **values})
-    with patch("maestune.training.loop.Tape", lambda function: function):  # the loss is called in every step, once
+    with patch("maestune.training.loop.Replay", lambda function: function):  # the loss is called in every step, once
         list(train(watcher, config, Run(until_steps=steps, full_steps=steps, seed=seed, data=data)))
     return watcher
 

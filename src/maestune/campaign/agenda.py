@@ -19,11 +19,11 @@ from maestune.campaign.budget import (
     TIMED_FINAL_SEEDS,
     seconds_text,
 )
+from maestune.campaign.build_record import history_of
 from maestune.campaign.contenders import Contender, contenders
 from maestune.campaign.costs import last_end
 from maestune.campaign.drawing import Drawings, told
 from maestune.campaign.plan import Plan
-from maestune.campaign.reading import history_of
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
 from maestune.execution.jobs import Progress
@@ -332,7 +332,7 @@ class Agenda:
             return sum(taken) / len(taken)
         return self._final_cost(self.store.trials[source])
 
-    def left_over(self, trials: Sequence[Trial]) -> Trial:
+    def orphans(self, trials: Sequence[Trial]) -> Trial:
         """Of final trainings that go back to any worker, the one that takes longest: it goes first."""
         done = [t for t in self.store.trials if t.stage == "finals"]
         return max(trials, key=lambda t: (0.0 if t.source is None else self._final_seconds(t.source, done), -t.number))

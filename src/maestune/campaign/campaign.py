@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from maestune.campaign.best import write_best
 from maestune.campaign.budget import Budget
+from maestune.campaign.build_record import record_of
 from maestune.campaign.costs import EvaluationPlan
 from maestune.campaign.interrupting import on_interrupt
 from maestune.campaign.length import full_steps, measure_speed
@@ -21,7 +22,6 @@ from maestune.campaign.observer import Observer, Observers
 from maestune.campaign.opening import begin, check_leftovers, check_same
 from maestune.campaign.plan import Plan
 from maestune.campaign.prepare import Prepared, objective_text, prepare
-from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.run import Loop
 from maestune.campaign.seeds import derive_seed
@@ -34,14 +34,14 @@ from maestune.execution.inline import Inline
 from maestune.execution.jobs import REPORT_EVERY, Setup
 from maestune.execution.memory import worker_memory
 from maestune.execution.model import (
-    OwnTraining,
-    family,
+    UserTraining,
+    built_in_family,
     family_of,
     is_family,
-    is_own,
-    load_own,
+    is_user_model,
     load_training,
-    own_family,
+    load_user_model,
+    user_family,
 )
 from maestune.execution.processes import Processes
 from maestune.families.base import Family
@@ -91,8 +91,8 @@ class Campaign:
 
     def __init__(self, settings: Settings | None = None, *, fresh: bool = False, **values: Any) -> None:
         settings = settings or Settings.make(**values)
-        if settings.data is None and not is_own(settings.model):
-            built_in = BUILT_IN[family(settings.model).modality]
+        if settings.data is None and not is_user_model(settings.model):
+            built_in = BUILT_IN[built_in_family(settings.model).modality]
             settings = settings.model_copy(update={"data": built_in})
         self.settings = settings
         self.fresh = fresh
@@ -137,7 +137,7 @@ class Campaign:
         begun = time.monotonic()
         settings = self.settings
         device = resolve_device(settings.device)
-        own = self._own(training)
+        user_model = self._own(training)
         if self.fresh and (aside := set_aside(self.folder)) is not None:
             observers.event(f"moved what {self.folder} held to {aside}")
             self.fresh = False
@@ -148,7 +148,7 @@ class Campaign:
             if store.exists and store.facts.get("done"):
                 return self._finished(store, observers)
             executor = self._executor(device, training)
-            prepared = prepare(settings, own, device, observers.event)
+            prepared = prepare(settings, user_model, device, observers.event)
             executor.prepare(self._setup(prepared, device))
             workers, members = max(self._workers(device), 1), self._members(training)
             begin(store, settings, prepared, executor, device, workers, members)
@@ -244,16 +244,16 @@ class Campaign:
             full_trainings=budget.amount * workers * rate / steps if budget.kind == "seconds" else budget.amount,
         )
 
-    def _own(self, training: Training | Family | None) -> OwnTraining | None:
-        if not is_own(self.settings.model):
+    def _own(self, training: Training | Family | None) -> UserTraining | None:
+        if not is_user_model(self.settings.model):
             return None
         if training is None:
-            return load_own(self.settings.model)
+            return load_user_model(self.settings.model)
         if is_family(training):
-            return own_family(training)
+            return user_family(training)
         if self.settings.space is None:
             raise SettingsError("A training of your own needs a space; give space=maestune.Space((…)).to_dict().")
-        return OwnTraining(cast(Training, training), Space.from_dict(self.settings.space), None, (), None)
+        return UserTraining(cast(Training, training), Space.from_dict(self.settings.space), None, (), None)
 
     def _workers(self, device: str) -> int:
         return default_workers(device) if self.settings.workers is None else self.settings.workers

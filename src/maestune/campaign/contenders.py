@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maestune.campaign.reading import ranked
+from maestune.campaign.build_record import ranked
 from maestune.search.rungs import rung_losses, violation
 from maestune.types import History, Objective, Rung, Trial, TrialState
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maestune.campaign.build_record import history_of, ranked
 from maestune.campaign.plan import Plan
-from maestune.campaign.reading import history_of, ranked
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
 from maestune.search.rungs import ranking, rung_losses, violation

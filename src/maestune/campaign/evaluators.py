@@ -51,7 +51,7 @@ class EvaluationSetup:
 
 
 def prepare_evaluators(
-    settings: Settings, data: Data | None, made: Family | None, conditional: bool, device: str, say: Say
+    settings: Settings, data: Data | None, family: Family | None, conditional: bool, device: str, say: Say
 ) -> EvaluationSetup:
     """Evaluators for the data; none where there are no data, or where nobody knows how long a model's texts are.
 
@@ -60,7 +60,7 @@ def prepare_evaluators(
     _check_vqa(settings, data, conditional)
     if isinstance(data, ImageData):
         evaluators, notes = _image_evaluators(settings, data, conditional, device, say)
-    elif isinstance(data, TextData) and isinstance(made, LM):
+    elif isinstance(data, TextData) and isinstance(family, LM):
         try:
             evaluators, notes = _text_evaluators(settings, data, say)
         except MetricError as error:  # too short a text

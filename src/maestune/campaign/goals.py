@@ -9,7 +9,7 @@ from maestune.campaign.presets import FLOOR_OF_VARIETY, expanded, presets_for
 from maestune.campaign.settings import Settings, parse_constraint, parse_objective
 from maestune.data import Data, ImageData, TextData
 from maestune.errors import SettingsError, did_you_mean
-from maestune.execution.model import OwnTraining
+from maestune.execution.model import UserTraining
 from maestune.families.base import Family
 from maestune.families.lm import LM
 from maestune.quality import DESCRIBED, available_metrics
@@ -38,23 +38,23 @@ class Goals:
 
 
 def goals_of(
-    settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None, conditional: bool
+    settings: Settings, user_model: UserTraining | None, family: Family | None, data: Data | None, conditional: bool
 ) -> Goals:
     """What settings ask for, else what the model is usually scored by. Raises SettingsError for what cannot be measured."""
-    usual = made.objectives if made is not None else ("fd",) if data is not None else ()
-    texts = settings.objective or (own.objectives if own else ()) or usual
+    usual = family.objectives if family is not None else ("fd",) if data is not None else ()
+    texts = settings.objective or (user_model.objectives if user_model else ()) or usual
     if not texts:
         raise SettingsError(
             "Nothing says what is better: the training has no data to be evaluated by and names no objective. "
             'Give --data, or write objective = "my_score:max" beside the training.'
         )
-    modality = made.modality if made is not None else "image"
+    modality = family.modality if family is not None else "image"
     texts, brought = expanded(texts, modality)
-    known = measurable(data, conditional, made, answers=settings.vqa is not None)
+    known = measurable(data, conditional, family, answers=settings.vqa is not None)
     directions = {name: DESCRIBED[name].higher_is_better for name in known if name in DESCRIBED}
     objectives = tuple(parse_objective(text, directions) for text in texts)
     constraints = _constraints(settings.constraint, brought)
-    if made is not None:  # a training of the user's own may tell scores that nobody knows beforehand
+    if family is not None:  # a training of the user's own may tell scores that nobody knows beforehand
         _check([o.name for o in objectives], "objective", [*known, *presets_for(modality)], known)
         _check([c.name for c in constraints], "score in a constraint:", known, known)
     _improvable(objectives)
@@ -64,7 +64,7 @@ def goals_of(
     return Goals(objectives, _constraints(settings.constraint, (*brought, *floor)), notes)
 
 
-def measurable(data: Data | None, conditional: bool, made: Family | None, answers: bool = False) -> tuple[str, ...]:
+def measurable(data: Data | None, conditional: bool, family: Family | None, answers: bool = False) -> tuple[str, ...]:
     """Names of the scores that evaluator and family may be able to measure on these data; `answers`: a model is asked about samples.
 
     What the extractor knows is not known yet: `check_measurable` refuses what then turns out to be missing.
@@ -73,9 +73,9 @@ def measurable(data: Data | None, conditional: bool, made: Family | None, answer
     if isinstance(data, ImageData):
         captions = conditional and data.vocabulary is not None
         measured = available_metrics(data, conditional=conditional, second=True, captions=captions, answers=answers)
-    elif isinstance(data, TextData) and isinstance(made, LM):
+    elif isinstance(data, TextData) and isinstance(family, LM):
         measured = tuple(TEXT_METRICS)
-    return (*measured, *(made.measures if made is not None else ()))
+    return (*measured, *(family.measures if family is not None else ()))
 
 
 def _check(names: Sequence[str], what: str, listed: Collection[str], known: Collection[str]) -> None:
@@ -122,15 +122,15 @@ def _floor_of_variety(
 
 def _constraints(given: Sequence[str], brought: Sequence[str]) -> tuple[Constraint, ...]:
     """The bounds: a person's own before those that objectives bring for the same side of the same score."""
-    own = [parse_constraint(text) for text in given]
-    for i, one in enumerate(own):
-        for other in own[:i]:
+    user_model = [parse_constraint(text) for text in given]
+    for i, one in enumerate(user_model):
+        for other in user_model[:i]:
             if one.name == other.name and one.at_least == other.at_least:
                 raise SettingsError(
                     f"Two bounds on the same side of {one.name}: {other.text} and {one.text}; keep one."
                 )
-    taken = {(c.name, c.at_least) for c in own}
-    found = (*own, *(c for c in map(parse_constraint, brought) if (c.name, c.at_least) not in taken))
+    taken = {(c.name, c.at_least) for c in user_model}
+    found = (*user_model, *(c for c in map(parse_constraint, brought) if (c.name, c.at_least) not in taken))
     for low in (c for c in found if c.at_least):
         for high in (c for c in found if c.name == low.name and not c.at_least):
             strict = low.sign == ">" or high.sign == "<"

@@ -87,7 +87,7 @@ def plan_evaluation(settings: Settings, prepared: Prepared, steps: int, speed: S
         return EvaluationPlan(tuple(ladder))
     n, screen = evaluator.n_samples, settings.screen_samples
     if screen is None and speed.timings:
-        least = min(max(LEAST_SCREENED, evaluator.fewest(prepared.setup.metrics)), n)
+        least = min(max(LEAST_SCREENED, evaluator.min_samples(prepared.setup.metrics)), n)
         wanted = speed.samples_evaluated_in(SCREEN_SHARE * ladder[0] / speed.steps_per_second)
         screen = min(max(wanted // SCREEN_STEP * SCREEN_STEP, least), n)
     if screen is None or screen >= n:
@@ -138,7 +138,7 @@ def measure_speed(
     evaluator = prepared.setup.evaluators.get("search")
     if evaluator is None or not prepared.setup.metrics:
         return Speed(rate)
-    few = min(max(LEAST_SCREENED, evaluator.fewest(prepared.setup.metrics)), evaluator.n_samples)
+    few = min(max(LEAST_SCREENED, evaluator.min_samples(prepared.setup.metrics)), evaluator.n_samples)
     measured: list[tuple[int, float]] = []
     # What is kept of the real data is made at the first time, which tells only where evaluation is quick.
     for n, times in ((few, 2), (evaluator.n_samples, 3)):

@@ -17,10 +17,10 @@ from maestune.campaign.watchdog import Patience
 from maestune.data import ImageData
 from maestune.data.prompts import Prompts
 from maestune.errors import StoreError
+from maestune.execution.artifacts import real_picture
 from maestune.execution.folder import disk_error
 from maestune.execution.inline import Inline
 from maestune.execution.processes import Processes
-from maestune.execution.shown import real_picture
 from maestune.folder_files import replace_file
 from maestune.quality import AUTO, resolved_features, resolved_vqa
 from maestune.recipes.writing import toml_text

@@ -14,11 +14,11 @@ from maestune.data import Data, ImageData, load_data
 from maestune.data.load import resolved_source
 from maestune.errors import SettingsError
 from maestune.execution.jobs import Setup, Split, score_dict
-from maestune.execution.model import OwnTraining, family, is_own, spec_for
+from maestune.execution.model import UserTraining, built_in_family, is_user_model, spec_for
 from maestune.families.base import Family
 from maestune.families.lm import LM
 from maestune.families.lm.family import DECODING, decoding_freed
-from maestune.quality import DESCRIBED, let_go, resolved_features, resolved_vqa
+from maestune.quality import DESCRIBED, resolved_features, resolved_vqa, unload
 from maestune.quality.text import TEXT_METRICS
 from maestune.recipes.writing import toml_text
 from maestune.space import Choice, Float, Param, Space, as_practised, for_length
@@ -119,19 +119,19 @@ class Prepared:
         return toml_text({**values, "space": self.space.to_dict()}) + "\n"
 
 
-def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) -> Prepared:
+def prepare(settings: Settings, user_model: UserTraining | None, device: str, say: Say) -> Prepared:
     """Load the data, obtain the evaluators, resolve space and objectives. Raises the error of whatever cannot be used."""
-    source = settings.data or (own.data if own else None)
-    made = own.family if own else family(settings.model)
-    data = _data(settings, source, made, say) if source is not None else None
-    start = start_of(settings, own, made, data)
+    source = settings.data or (user_model.data if user_model else None)
+    family = user_model.family if user_model else built_in_family(settings.model)
+    data = _data(settings, source, family, say) if source is not None else None
+    start = start_of(settings, user_model, family, data)
     for note in start.notes:
         say(note)
     space = start.space
     recipe_config = space.centre()
-    conditional = made is not None and data is not None and made.conditional(recipe_config, data.spec)
-    goals = goals_of(settings, own, made, data, conditional)
-    if isinstance(made, LM) and settings.space is None and any(name in TEXT_METRICS for name in goals.names):
+    conditional = family is not None and data is not None and family.conditional(recipe_config, data.spec)
+    goals = goals_of(settings, user_model, family, data, conditional)
+    if isinstance(family, LM) and settings.space is None and any(name in TEXT_METRICS for name in goals.names):
         # Where texts decide, it is worth searching how they are drawn.
         space = decoding_freed(space, DECODING.difference(settings.set))
         recipe_config = space.centre()
@@ -139,16 +139,16 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     for note in goals.notes:
         say(note)
     notes = [*start.notes, *goals.notes, *(_notes(data, say) if data is not None else ())]
-    evaluation = prepare_evaluators(settings, data, made, conditional, device, say)
+    evaluation = prepare_evaluators(settings, data, family, conditional, device, say)
     check_measurable(goals, evaluation)
     metrics = tuple(evaluation.floor)  # what the evaluators can measure
     objectives = tuple(name for name in goals.names if name in metrics)
     search_floor = evaluation.evaluators["search"].floor(objectives, floor_generator(settings)) if objectives else {}
     notes += evaluation.notes
     failure = dict(evaluation.failure)
-    if made is not None and data is not None:
-        failure |= {name: [value] * 3 for name, value in made.failure(data.spec).items()}
-    let_go()  # of a model that was asked about real images: from now on the workers ask
+    if family is not None and data is not None:
+        failure |= {name: [value] * 3 for name, value in family.failure(data.spec).items()}
+    unload()  # of a model that was asked about real images: from now on the workers ask
     setup = Setup(
         model=settings.model,
         device=device,
@@ -162,7 +162,7 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
     _check_screen(settings, setup)
     citations = list(start.citations)
     citations += [p.prior.citation for p in space if p.prior is not None and p.prior.citation]
-    measured = (*metrics, *(made.measures if made else ()))
+    measured = (*metrics, *(family.measures if family else ()))
     citations += [DESCRIBED[name].citation for name in measured if name in DESCRIBED]
     return Prepared(
         source=source,
@@ -179,8 +179,8 @@ def prepare(settings: Settings, own: OwnTraining | None, device: str, say: Say) 
         limits=evaluation.limits,
         notes=tuple(notes),
         citations=tuple(dict.fromkeys(citations)),
-        model_steps=_model_steps(own, made, data),
-        shortest=made.shortest if made is not None else 1.0,
+        model_steps=_model_steps(user_model, family, data),
+        shortest=family.shortest if family is not None else 1.0,
     )
 
 
@@ -192,7 +192,7 @@ def objective_text(objective: Objective) -> str:
 def _located(model: str) -> str:
     """A model's name that holds from every folder: the file of an own training by its whole path."""
     path, colon, function = model.partition(":")
-    return f"{Path(path).resolve()}{colon}{function}" if is_own(model) else model
+    return f"{Path(path).resolve()}{colon}{function}" if is_user_model(model) else model
 
 
 def _in_words(param: Param) -> str:
@@ -211,10 +211,10 @@ def _in_words(param: Param) -> str:
     return text
 
 
-def _data(settings: Settings, source: str, made: Family | None, say: Say) -> Data:
+def _data(settings: Settings, source: str, family: Family | None, say: Say) -> Data:
     data = load_data(
         source,
-        made.modality if made is not None else "image",
+        family.modality if family is not None else "image",
         size=settings.size,
         tokens=settings.tokens,
         captions=settings.captions,
@@ -236,10 +236,10 @@ def _notes(data: Data, say: Say) -> Iterator[str]:
         yield text
 
 
-def _model_steps(own: OwnTraining | None, made: Family | None, data: Data | None) -> int | None:
-    if made is not None:
-        return made.full_steps(spec_for(made, data), data.size if data else 0)
-    return own.full_steps if own else None
+def _model_steps(user_model: UserTraining | None, family: Family | None, data: Data | None) -> int | None:
+    if family is not None:
+        return family.full_steps(spec_for(family, data), data.size if data else 0)
+    return user_model.full_steps if user_model else None
 
 
 def _check_screen(settings: Settings, setup: Setup) -> None:
@@ -247,10 +247,10 @@ def _check_screen(settings: Settings, setup: Setup) -> None:
     evaluator, n = setup.evaluators.get("search"), settings.screen_samples
     if n is None or evaluator is None or not setup.metrics:
         return
-    fewest = min(evaluator.fewest(setup.metrics), evaluator.n_samples)
-    if not fewest <= n <= evaluator.n_samples:
+    min_samples = min(evaluator.min_samples(setup.metrics), evaluator.n_samples)
+    if not min_samples <= n <= evaluator.n_samples:
         raise SettingsError(
-            f"screen_samples = {n}: {', '.join(setup.metrics)} can be measured on {fewest:,} … {evaluator.n_samples:,} samples here; give "
+            f"screen_samples = {n}: {', '.join(setup.metrics)} can be measured on {min_samples:,} … {evaluator.n_samples:,} samples here; give "
             "a number among these, or more --samples."
         )
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from maestune.campaign.agenda import Agenda
 from maestune.campaign.budget import seconds_text
+from maestune.campaign.build_record import history_of, record_of
 from maestune.campaign.observer import Observers
 from maestune.campaign.plan import Plan
-from maestune.campaign.reading import history_of, record_of
 from maestune.campaign.record import Record
 from maestune.campaign.seeds import derive_seed
 from maestune.campaign.store import Store
@@ -172,7 +172,7 @@ class Loop:
             return [t for t in left if t.number in self.deaths][:1]
         returned = [t for t in left if t.stage == "finals" and t.source in self.store.facts.get("alone", [])]
         if returned:
-            return [self.agenda.left_over(returned)]
+            return [self.agenda.orphans(returned)]
         return [t for t in left if self._kind(t) == self._kind(left[0])][: self.plan.members]
 
     def _kind(self, trial: Trial) -> tuple[object, ...]:

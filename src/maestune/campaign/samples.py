@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from maestune.campaign.build_record import record_of
 from maestune.campaign.reader import read_campaign
-from maestune.campaign.reading import record_of
 from maestune.campaign.record import Record
 from maestune.campaign.settings import resolve_device
 from maestune.campaign.trust import check_trusted

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maestune.campaign.budget import Budget
 from maestune.errors import SettingsError, did_you_mean
 from maestune.execution.jobs import Fuse
-from maestune.execution.model import FAMILIES, is_own
+from maestune.execution.model import FAMILIES, is_user_model
 from maestune.quality.features.choice import parse_features
 from maestune.recipes import find, find_domain
 from maestune.search import STRATEGIES
@@ -101,13 +101,13 @@ class Settings(BaseModel):
             raise SettingsError(
                 f"Unknown strategy {settings.strategy!r}. {did_you_mean(settings.strategy, STRATEGIES)}"
             )
-        if not is_own(settings.model) and settings.model not in FAMILIES:
+        if not is_user_model(settings.model) and settings.model not in FAMILIES:
             raise SettingsError(
                 f"Unknown model {settings.model!r}. {did_you_mean(settings.model, FAMILIES)} "
                 "Your own training is named path/to/file.py:function."
             )
         if settings.recipe is not None:
-            find(settings.recipe, None if is_own(settings.model) else settings.model)
+            find(settings.recipe, None if is_user_model(settings.model) else settings.model)
         if settings.features is not None:
             parse_features(settings.features)
         for name in settings.domain:

@@ -8,7 +8,7 @@ from pathlib import Path
 from maestune.campaign.settings import Settings
 from maestune.data import Data
 from maestune.errors import SettingsError
-from maestune.execution.model import OwnTraining, recipe_of, spec_for
+from maestune.execution.model import UserTraining, recipe_of, spec_for
 from maestune.families.base import Family
 from maestune.families.lm import LM
 from maestune.families.lm.family import decoding_freed
@@ -26,20 +26,20 @@ class Start:
     notes: tuple[str, ...]  # what of a recipe could not be as published, and what domains changed
 
 
-def start_of(settings: Settings, own: OwnTraining | None, made: Family | None, data: Data | None) -> Start:
+def start_of(settings: Settings, user_model: UserTraining | None, family: Family | None, data: Data | None) -> Start:
     """The start that settings ask for: a space of their own, or that of the model with recipe and domains applied.
 
     `--set` and `--range` come last. Raises SettingsError when then nothing is left to search.
     """
-    recipe = _recipe(settings, made)
+    recipe = _recipe(settings, family)
     citations = list(recipe.citations) if recipe is not None else []
     notes: list[str] = []
     if settings.space is not None:  # recipe and domains are in it already, when it was written down by a campaign
         space = Space.from_dict(settings.space)
-    elif made is not None:
-        spec = spec_for(made, data)
+    elif family is not None:
+        spec = spec_for(family, data)
         network = settings.set.get("network")
-        space = made.space(spec, network if isinstance(network, str) else None)
+        space = family.space(spec, network if isinstance(network, str) else None)
         if settings.recipe is not None and recipe is not None:
             side = max(spec.shape[1:]) if spec.shape else None
             applied = apply(
@@ -49,16 +49,16 @@ def start_of(settings: Settings, own: OwnTraining | None, made: Family | None, d
             notes += applied.notes
         for name in settings.domain:
             domain = find_domain(name)
-            space, told = apply_domain(domain, space, made.name)
+            space, told = apply_domain(domain, space, family.name)
             notes += told
             citations += domain.citations
     else:
-        assert own is not None
-        assert own.space is not None
-        space = own.space
+        assert user_model is not None
+        assert user_model.space is not None
+        space = user_model.space
     for name, value in settings.set.items():
         space = space.fix(name, value)
-    if isinstance(made, LM):
+    if isinstance(family, LM):
         space = decoding_freed(space, settings.range)  # who gives a range for how texts are drawn wants it searched
     for name, (low, high) in settings.range.items():
         space = space.restrict(name, low, high)
@@ -74,14 +74,14 @@ def located(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() else name
 
 
-def _recipe(settings: Settings, made: Family | None) -> Recipe | None:
+def _recipe(settings: Settings, family: Family | None) -> Recipe | None:
     if settings.recipe is None:
         return recipe_of(settings.model)
-    if made is None:
+    if family is None:
         raise SettingsError(
             f"--recipe {settings.recipe}: a training of your own has a space of its own; put the values into its priors."
         )
-    return find(settings.recipe, made.name)
+    return find(settings.recipe, family.name)
 
 
 def _name(settings: Settings, recipe: Recipe | None) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maestune.campaign.reader import read_campaign
 from maestune.errors import SettingsError, StoreError
-from maestune.execution.model import is_own
+from maestune.execution.model import is_user_model
 
 KEY_BYTES = 32
 
@@ -65,7 +65,7 @@ def model_file(model: str) -> Path | None:
     A training that was defined in a notebook is named as if it were in a file, which does not exist.
     """
     path = Path(model.partition(":")[0]).resolve()
-    return path if is_own(model) and path.exists() else None
+    return path if is_user_model(model) and path.exists() else None
 
 
 def _signed(key: bytes, campaign: str, path: Path, content: bytes) -> str:

@@ -22,7 +22,7 @@ from maestune.data.collection import Collection, Part, Pixels
 from maestune.data.decode import Read
 from maestune.data.decoding import Decoders, check_readable, reading_note
 from maestune.data.fit import choose_side
-from maestune.data.kept import entry, fits, keep, load_kept, scratch, writing
+from maestune.data.image_cache import entry, fits, keep, load_kept, scratch, writing
 from maestune.errors import DataError
 
 SUFFIXES = (

@@ -21,7 +21,7 @@ from maestune.data.columns import NONE, Columns, find_columns, kind
 from maestune.data.decode import Read, Source
 from maestune.data.decoding import Decoders, check_readable, reading_note
 from maestune.data.fit import choose_side
-from maestune.data.kept import entry, fits, keep, load_kept, scratch, writing
+from maestune.data.image_cache import entry, fits, keep, load_kept, scratch, writing
 from maestune.errors import DataError, did_you_mean
 
 PREFIX = "hf:"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from maestune.data.captions import Vocabulary
 from maestune.data.collection import Collection, Keys, Part
 from maestune.data.collection import content_keys as content_keys
+from maestune.data.image_cache import mapped
 from maestune.data.image_data import ImageData, Images
-from maestune.data.kept import mapped
 from maestune.errors import DataError
 
 SEARCH_SHARE = 0.2

@@ -12,7 +12,7 @@ from maestune.errors import CheckpointError, SettingsError
 from maestune.execution.best_weights import kept_state
 from maestune.execution.folder import check_owner, checkpoints
 from maestune.execution.jobs import Identity
-from maestune.execution.model import family, is_own, load_own
+from maestune.execution.model import built_in_family, is_user_model, load_user_model
 from maestune.families.base import drawer
 from maestune.training.checkpoint import load_checkpoint
 from maestune.training.run import seeded
@@ -50,29 +50,29 @@ def generate(
     check_owner(found[0], saved, owner)
     state = kept_state(saved)
     generator = seeded(seed, "generate", device=device)
-    own = load_own(model) if is_own(model) else None
-    made = family(model) if own is None else own.family
-    if made is None:
-        assert own is not None
-        if own.generate is None:
+    user_model = load_user_model(model) if is_user_model(model) else None
+    family = built_in_family(model) if user_model is None else user_model.family
+    if family is None:
+        assert user_model is not None
+        if user_model.generate is None:
             raise SettingsError(
                 f"{model.partition(':')[0]} has no function `generate`; define generate(config, state, n, generator) → images "
                 "(n, C, H, W) in [-1, 1] beside the training to draw samples from its checkpoints."
             )
-        return own.generate(config, state, n, generator)
+        return user_model.generate(config, state, n, generator)
     if spec is None:
         raise SettingsError("The campaign does not say what its data are like; its folder is incomplete.")
-    network = made.build(config, spec, seeded(0, "weights", device=device))
+    network = family.build(config, spec, seeded(0, "weights", device=device))
     try:
         network.load_state_dict(state["model"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
             f"{found[0]} does not hold the weights of this model ({type(error).__name__})."
         ) from error
-    noise = {**drawer(made.latents(config, spec, n))(generator), **{k: t.to(device) for k, t in prompts.items()}}
+    noise = {**drawer(family.latents(config, spec, n))(generator), **{k: t.to(device) for k, t in prompts.items()}}
     try:
         with torch.no_grad():
-            return made.generate(network, made.hyper(config, 1.0), noise)
+            return family.generate(network, family.hyper(config, 1.0), noise)
     except KeyError as missing:
         name = missing.args[0] if missing.args else None
         if not isinstance(name, str) or name not in ASKED_BY or name in noise:

@@ -38,7 +38,7 @@ _loading: set[str] = set()  # files being executed right now
 
 
 @dataclass(frozen=True)
-class OwnTraining:
+class UserTraining:
     """What a user's file says: a training with its `space`, and optionally `data`, `objective`, `full_steps`, `generate`.
 
     Where it is a `family`, that says the rest: space and length by the shape of the images.
@@ -53,7 +53,7 @@ class OwnTraining:
     family: Family | None = None
 
 
-def is_own(model: str) -> bool:
+def is_user_model(model: str) -> bool:
     """Whether a model is from a user's file."""
     return ":" in model or model.endswith(".py")
 
@@ -67,7 +67,7 @@ def is_family(thing: object) -> TypeGuard[Family]:
 _FAMILY_METHODS = ("space", "full_steps", "build", "players", "hyper", "latents", "generate", "signals")
 
 
-def family(model: str) -> Family:
+def built_in_family(model: str) -> Family:
     """A family of ours by its name."""
     if model not in FAMILIES:
         raise SettingsError(
@@ -78,30 +78,30 @@ def family(model: str) -> Family:
 
 def family_of(model: str) -> Family | None:
     """The family of a model, ours or a user's; None for a training that is a generator of reports."""
-    return load_own(model).family if is_own(model) else family(model)
+    return load_user_model(model).family if is_user_model(model) else built_in_family(model)
 
 
 def load_training(model: str) -> Training:
     """The training generator of a model."""
-    return load_own(model).training if is_own(model) else family_training(family(model))
+    return load_user_model(model).training if is_user_model(model) else family_training(built_in_family(model))
 
 
 def recipe_of(model: str) -> Recipe | None:
     """The published recipe at the centre of a family's default space."""
-    if is_own(model):
+    if is_user_model(model):
         return None
-    made = family(model)
-    return find(made.recipe, made.name) if made.recipe else None
+    family = built_in_family(model)
+    return find(family.recipe, family.name) if family.recipe else None
 
 
-def load_own(model: str) -> OwnTraining:
+def load_user_model(model: str) -> UserTraining:
     """A user's training or family from its file. Raises SettingsError that says what the file lacks."""
     path_text, _, name = model.partition(":")
     name = name or "train"
     module = _load_file(Path(path_text))
     training = getattr(module, name, None)
     if is_family(training):
-        return own_family(training)
+        return user_family(training)
     if not callable(training):
         named = [k for k, v in vars(module).items() if (callable(v) or is_family(v)) and not k.startswith("_")]
         raise SettingsError(f"{path_text} has no function or family {name!r}. {did_you_mean(name, named)}")
@@ -112,7 +112,7 @@ def load_own(model: str) -> OwnTraining:
             'space = maestune.Space((maestune.Float("lr", 1e-5, 1e-2, scale="log"),)).'
         )
     objective = getattr(module, "objective", ())
-    return OwnTraining(
+    return UserTraining(
         training=cast(Training, training),
         space=space,
         data=getattr(module, "data", None),
@@ -122,9 +122,9 @@ def load_own(model: str) -> OwnTraining:
     )
 
 
-def own_family(family: Family) -> OwnTraining:
+def user_family(family: Family) -> UserTraining:
     """A user's family as what is trained; it may say by `data` and `objectives` what to learn from and be evaluated by."""
-    return OwnTraining(
+    return UserTraining(
         training=family_training(family),
         space=None,
         data=getattr(family, "data", None),
@@ -134,7 +134,7 @@ def own_family(family: Family) -> OwnTraining:
     )
 
 
-def own_model_name(model: Any) -> str | None:
+def user_model_name(model: Any) -> str | None:
     """`path.py:name` of a training or family defined in a file, None where there is no file (a notebook, an inner function)."""
     if is_family(model):
         return _name_of_object(model)
@@ -155,11 +155,11 @@ def _name_of_object(thing: object) -> str | None:
     return None
 
 
-def spec_for(made: Family, data: Data | None) -> DataSpec:
+def spec_for(family: Family, data: Data | None) -> DataSpec:
     """What a family's networks are built for; raises SettingsError where it was given no data, or such as it cannot use."""
     if data is None:
-        raise SettingsError(f"{made.name} learns from data, but none was given; use --data PATH, or a built-in set.")
-    made.check(data.spec)
+        raise SettingsError(f"{family.name} learns from data, but none was given; use --data PATH, or a built-in set.")
+    family.check(data.spec)
     return data.spec
 
 

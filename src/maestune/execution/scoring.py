@@ -14,8 +14,8 @@ import torch
 
 from maestune.data import TextData
 from maestune.errors import MetricError
+from maestune.execution.artifacts import PICTURE_SAMPLES, TEXT_SAMPLES
 from maestune.execution.jobs import Job, Setup
-from maestune.execution.shown import PICTURE_SAMPLES, TEXT_SAMPLES
 from maestune.families.base import Family
 from maestune.quality import Evaluator
 from maestune.training.run import Run
@@ -46,7 +46,7 @@ class Scoring:
         evaluator = self.setup.evaluators.get(self.job.split)
         if evaluator is None or last or self.job.screen is None:
             return evaluator
-        return evaluator.fewer(self.job.screen)
+        return evaluator.subset(self.job.screen)
 
     def measured(self, last: bool) -> tuple[str, ...]:
         """What the evaluator measures: of a training that goes on what decides about that, at its end all."""

@@ -21,6 +21,7 @@ import torch
 
 from maestune.data import TextData
 from maestune.errors import CheckpointError, MaestuneError, StoreError
+from maestune.execution.artifacts import draw, write_copies, write_texts
 from maestune.execution.best_weights import BestWeights, kept_state
 from maestune.execution.folder import (
     checkpoint_path,
@@ -46,12 +47,11 @@ from maestune.execution.jobs import (
 )
 from maestune.execution.reports import TrainingError, checked_report
 from maestune.execution.scoring import Scoring, not_finite
-from maestune.execution.shown import draw, write_copies, write_texts
 from maestune.execution.worker import in_worker
 from maestune.families.base import Family
 from maestune.training.checkpoint import save_checkpoint
 from maestune.training.early_stopping import early_stopping_of, validation_steps
-from maestune.training.loop import shown_again
+from maestune.training.loop import evaluate_best
 from maestune.training.run import Run, Training
 from maestune.types import Report, Rung
 
@@ -224,7 +224,7 @@ class Segment:
         evaluator, family = self.scoring.evaluator(last=False), self.scoring.family
         if saved is None or evaluator is None or family is None:
             raise CheckpointError(f"There is no checkpoint in {weights.folder} to draw samples from.")
-        report = shown_again(family, self.job.config, self.run(), kept_state(saved), evaluator.n_samples)
+        report = evaluate_best(family, self.job.config, self.run(), kept_state(saved), evaluator.n_samples)
         self.step = self.job.until_steps
         rung, _ = self.scoring.rung(report, False, 0.0, intervals=True)
         if report.samples is not None:
@@ -304,13 +304,13 @@ class Segment:
             and not scoring.sampled_at_validation
         ):
             needed = scoring.measured(last) or self.job.split == "report"
-            report = self.shown_again(last) if needed else report
+            report = self.evaluate_best(last) if needed else report
         rung, features = scoring.rung(report, last, self.seconds, features)
         if features is not None and self.job.split == "report":
             write_copies(self.setup, self.job, report, features)
         return rung
 
-    def shown_again(self, last: bool) -> Report:
+    def evaluate_best(self, last: bool) -> Report:
         """The samples to score of the weights that are kept, drawn now that they are the result."""
         family, evaluator = self.scoring.family, self.scoring.evaluator(last)
         assert family is not None
@@ -318,7 +318,7 @@ class Segment:
         weights = self.best_weights.state or self.state
         assert weights is not None
         n = evaluator.n_samples if evaluator is not None and self.scoring.measured(last) else 0
-        return shown_again(family, self.job.config, self.run(), weights, n)
+        return evaluate_best(family, self.job.config, self.run(), weights, n)
 
     def show(self, samples: torch.Tensor) -> None:
         """Draw samples, or write some of the texts down."""

@@ -9,4 +9,4 @@ from maestune.families.base import Player as Player
 from maestune.families.base import Tensors as Tensors
 from maestune.families.base import drawer as drawer
 from maestune.families.fusing import why_not_fused as why_not_fused
-from maestune.families.own import Network as Network
+from maestune.families.user_model import Network as Network

@@ -42,7 +42,7 @@ _IN_WORDS = {
 }
 
 
-class Bound(nn.Module):
+class FunctionModule(nn.Module):
     """A function of a model as a module, for `functional_call`; the model's tensors are named "model.*"."""
 
     def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
@@ -137,7 +137,7 @@ def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config],
         noise = drawer(player.noise)(_generator(3))
         names = [name for name in rows[0] if name.startswith(f"{player.name}.") and rows[0][name].requires_grad]
         leaves = [stacked[name].clone().requires_grad_() for name in names]
-        call = Bound(models[0], player_loss)
+        call = FunctionModule(models[0], player_loss)
 
         def one(tensors: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> Tensor:
             return functional_call(call, _named(tensors), (batch, numbers, noise))  # noqa: B023
@@ -159,7 +159,7 @@ def _tried(family: Family, players: Sequence[Player], configs: Sequence[Config],
                 )
     draws = {**drawer(family.latents(configs[0], spec, SAMPLES))(_generator(4)), **_asked(spec)}
     with torch.no_grad():
-        generate = Bound(models[0], family.generate)
+        generate = FunctionModule(models[0], family.generate)
 
         def sample(tensors: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> Tensor:
             return functional_call(generate, _named(tensors), (numbers, draws))

@@ -18,8 +18,8 @@ from maestune.quality.features.self_test import refusal as refusal
 from maestune.quality.features.self_test import self_test as self_test
 from maestune.quality.features.vqa import check_vqa as check_vqa
 from maestune.quality.features.vqa import choose_vqa_scorer as choose_vqa_scorer
-from maestune.quality.features.vqa import let_go as let_go
 from maestune.quality.features.vqa import resolved_vqa as resolved_vqa
+from maestune.quality.features.vqa import unload as unload
 from maestune.quality.image_evaluator import ImageEvaluator as ImageEvaluator
 from maestune.quality.image_evaluator import default_n_samples as default_n_samples
 from maestune.quality.metric import Metric as Metric

@@ -86,7 +86,7 @@ def metric_availability(
 def _shortage(metric: Metric, data: ImageData, extractor: Extractor | None, n_samples: int | None) -> str:
     """What a metric has too little of; empty where there is enough."""
     held_out = min(len(data.search), len(data.report))
-    samples = fewest_samples(metric, 0 if extractor is None else extractor.dimensions)
+    samples = min_samples_of(metric, 0 if extractor is None else extractor.dimensions)
     in_place = held_out if metric.sees_copies else len(data.train)  # of samples, for the floor
     needs = [
         (metric.least, held_out, "held-out images in each part"),
@@ -98,6 +98,6 @@ def _shortage(metric: Metric, data: ImageData, extractor: Extractor | None, n_sa
     return next((f"needs {least:,} {what}, there are {n:,}" for least, n, what in needs if n < least), "")
 
 
-def fewest_samples(metric: Metric, dimensions: int) -> int:
+def min_samples_of(metric: Metric, dimensions: int) -> int:
     """How many samples a metric needs, with an interval over halves of them, in features of so many dimensions."""
     return max(2 * metric.least, metric.least_per_dimension * (dimensions + 1))

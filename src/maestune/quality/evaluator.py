@@ -41,12 +41,12 @@ class Evaluator(Protocol):
         """Fingerprint of its models: scores are comparable between evaluators of the same, and only then."""
         ...
 
-    def fewest(self, metrics: Sequence[str]) -> int:
-        """On how few samples these metrics can be measured by `fewer`."""
+    def min_samples(self, metrics: Sequence[str]) -> int:
+        """On how few samples these metrics can be measured by `subset`."""
         ...
 
-    def fewer(self, n_samples: int) -> Evaluator:
-        """An evaluator of the first of the samples only: quicker, and on terms of its own. MetricError below `fewest`."""
+    def subset(self, n_samples: int) -> Evaluator:
+        """An evaluator of the first of the samples only: quicker, and on terms of its own. MetricError below `min_samples`."""
         ...
 
     def extract(self, samples: Tensor) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maestune.data import Batch, ImageData, Images, to_float
 from maestune.errors import MetricError
-from maestune.quality.available import fewest_samples, metric_availability
+from maestune.quality.available import metric_availability, min_samples_of
 from maestune.quality.catalogue import METRICS, find_metric
 from maestune.quality.features.captions import CaptionEncoder, with_conditions
 from maestune.quality.features.extractor import Extractor
@@ -67,7 +67,7 @@ class ImageEvaluator:
     left_out: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     # What each kind of metric keeps of the real features; filled when first asked for. A cache, not state.
     _references: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
-    _fewer: dict[int, ImageEvaluator] = field(default_factory=dict[int, "ImageEvaluator"], repr=False, compare=False)
+    _subsets: dict[int, ImageEvaluator] = field(default_factory=dict[int, "ImageEvaluator"], repr=False, compare=False)
 
     @staticmethod
     def prepare(
@@ -121,11 +121,11 @@ class ImageEvaluator:
             availability.left_out,
         )
 
-    def fewest(self, metrics: Sequence[str]) -> int:
+    def min_samples(self, metrics: Sequence[str]) -> int:
         """On how few samples these metrics can be measured."""
-        return max((fewest_samples(find_metric(name), self.extractor.dimensions) for name in metrics), default=4)
+        return max((min_samples_of(find_metric(name), self.extractor.dimensions) for name in metrics), default=4)
 
-    def fewer(self, n_samples: int) -> ImageEvaluator:
+    def subset(self, n_samples: int) -> ImageEvaluator:
         """The evaluator of the first of the samples only: quicker, and on terms of its own."""
         if not 4 <= n_samples <= self.n_samples:
             raise MetricError(
@@ -133,12 +133,12 @@ class ImageEvaluator:
             )
         if n_samples == self.n_samples:
             return self
-        if n_samples not in self._fewer:
+        if n_samples not in self._subsets:
             label = {name: values[:n_samples] for name, values in self.conditions.items()}
-            fewer = replace(self, n_samples=n_samples, conditions=label, captions=self.captions[:n_samples])
-            metrics = tuple(name for name in self.metrics if self.fewest([name]) <= n_samples)
-            self._fewer[n_samples] = replace(fewer, metrics=metrics, _references={}, _fewer={})
-        return self._fewer[n_samples]
+            subset = replace(self, n_samples=n_samples, conditions=label, captions=self.captions[:n_samples])
+            metrics = tuple(name for name in self.metrics if self.min_samples([name]) <= n_samples)
+            self._subsets[n_samples] = replace(subset, metrics=metrics, _references={}, _subsets={})
+        return self._subsets[n_samples]
 
     @property
     def label(self) -> NDArray[np.int64] | None:
@@ -157,7 +157,7 @@ class ImageEvaluator:
         if device == self.extractor.device:
             return self
         second, reader = (None if one is None else one.on(device) for one in (self.second, self.reader))
-        return replace(self, extractor=self.extractor.on(device), second=second, reader=reader, _fewer={})
+        return replace(self, extractor=self.extractor.on(device), second=second, reader=reader, _subsets={})
 
     def extract(self, samples: Tensor) -> Features:
         """Features of samples (n_samples, C, H, W), float in [-1, 1] or uint8, on any device: what is scored.

@@ -38,7 +38,9 @@ def score_page(result: ScoreResult) -> str:
         _warnings(result),
         _section("scores", "Scores", *measures_table(view)),
         _section("classes", "Classes", *classes_bars(result.classes)) if result.classes is not None else "",
-        _section("samples", "What to look at", *(pictures if result.modality == "image" else passages)(result.shown)),
+        _section(
+            "samples", "What to look at", *(pictures if result.modality == "image" else passages)(result.highlights)
+        ),
         _how(result),
     ]
     styles = "".join(

@@ -11,44 +11,44 @@ from PIL import Image
 from torch import Tensor
 
 from maestune.data import grid_image
-from maestune.quality.scoring.result import Excerpt, Picture, Shown
+from maestune.quality.scoring.result import Excerpt, Highlights, Picture
 from maestune.report import formats
 
 MOST_SIDE = 192  # pixels of a picture; larger ones are shrunk, so that the page stays light
 NAME_LETTERS = 60
 
 
-def pictures(shown: Shown) -> tuple[str, Markup]:
+def pictures(highlights: Highlights) -> tuple[str, Markup]:
     """Lead and body: worst, best and most copied samples."""
     parts: list[str] = []
-    if shown.worst:
+    if highlights.worst:
         parts.append(
             Markup(
                 '<h3 class="apart">Worst</h3><p class="lead">Farthest from every held-out real image; 1 is how far '
                 'those are usually from each other.</p><div class="gallery">{}</div>'
-            ).format(_figures(shown.worst))
+            ).format(_figures(highlights.worst))
         )
-    if shown.best:
+    if highlights.best:
         parts.append(
             Markup(
                 '<h3 class="apart">Best</h3><p class="lead">Nearest to a held-out real image, which no model has '
                 'learnt from.</p><div class="gallery">{}</div>'
-            ).format(_figures(shown.best))
+            ).format(_figures(highlights.best))
         )
-    if shown.copied:
+    if highlights.copied:
         parts.append(
             Markup(
                 '<h3 class="apart">Most copied</h3><p class="lead">The samples (left) that come nearest to a '
                 "training image (right). A distance of 0 is the same image, 1 is as far as held-out real images "
                 "usually are from their nearest one. Some sample is always the nearest: whether it is a copy, your "
                 'eyes must say.</p><div class="gallery pairs-of">{}</div>'
-            ).format(_figures(shown.copied))
+            ).format(_figures(highlights.copied))
         )
     return "Chosen by distances in the evaluator's features.", Markup("").join(parts)
 
 
-def _figures(shown: Iterable[Picture | Excerpt]) -> Markup:
-    return Markup("").join(_figure(one) for one in shown if isinstance(one, Picture))
+def _figures(highlights: Iterable[Picture | Excerpt]) -> Markup:
+    return Markup("").join(_figure(one) for one in highlights if isinstance(one, Picture))
 
 
 def _figure(picture: Picture) -> Markup:
@@ -75,25 +75,25 @@ def data_uri(image: Tensor) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def passages(shown: Shown) -> tuple[str, Markup]:
+def passages(highlights: Highlights) -> tuple[str, Markup]:
     """Lead and body: the most copied, most repetitive and worst texts."""
     groups: tuple[tuple[str, str, Sequence[Picture | Excerpt], Callable[[float], str]], ...] = (
         (
             "Most copied",
             "The longest passages that stand in the training text letter by letter, marked.",
-            shown.copied,
+            highlights.copied,
             lambda value: formats.count(round(value), "character"),
         ),
         (
             "Most repetitive",
             "Texts that say most often what they have said before, in sequences of two to four words.",
-            shown.repetitive,
+            highlights.repetitive,
             lambda value: f"{formats.number(100 * value, 2)} % repeated",
         ),
         (
             "Worst",
             "Least like any held-out text, as the evaluator's embedder sees them.",
-            shown.worst,
+            highlights.worst,
             lambda value: f"{formats.number(value, 2)} times the usual distance of held-out texts",
         ),
     )
@@ -106,18 +106,18 @@ def passages(shown: Shown) -> tuple[str, Markup]:
     ]
     missing = (
         ""
-        if shown.copied
+        if highlights.copied
         else Markup("<p>No passage stands in the training text that is long enough to count as copied.</p>")
     )
     return "", Markup("").join(parts) + missing
 
 
-def _passages(shown: Iterable[Picture | Excerpt], told: Callable[[float], str]) -> Markup:
+def _passages(highlights: Iterable[Picture | Excerpt], told: Callable[[float], str]) -> Markup:
     return Markup("").join(
         Markup(
             '<figure><figcaption><strong>{}</strong> · {}</figcaption><pre class="text">{}{}{}</pre></figure>'
         ).format(_named(one.name), told(one.value), one.before, _marked(one), one.after)
-        for one in shown
+        for one in highlights
         if isinstance(one, Excerpt)
     )
 

@@ -18,7 +18,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from maestune.data import Batch
 from maestune.families.base import Loss, Noise, Player
-from maestune.families.fusing import Bound
+from maestune.families.fusing import FunctionModule
 from maestune.training.optimisers import Optimiser, clipped_rows, row_norms
 
 Stacked = dict[str, Tensor]
@@ -97,7 +97,7 @@ def step_of(
     """
 
     # Made here, not in the step: the compiler follows calls of modules, not their construction.
-    losses_of = {player.name: Bound(model, losses[player.name]) for player in players}
+    losses_of = {player.name: FunctionModule(model, losses[player.name]) for player in players}
 
     def step(inputs: Inputs) -> Outputs:
         tensors, slots = dict(inputs.tensors), {}

@@ -53,7 +53,7 @@ def evaluate_checkpoint(
     choice: Mapping[str, float] = {}
     if family.measures:
         n = (WINDOWS if isinstance(run.data, TextData) else IMAGES)[full or validated]
-        # In the finals a validation only chooses: what weights are worth is told of those that turn out to be the result (`shown_again`).
+        # In the finals a validation only chooses: what weights are worth is told of those that turn out to be the result (`evaluate_best`).
         if full or not validated or run.split == "search":
             scores = _measured(family, model, config, hyper, run, n, run.split)
         if validated:

@@ -25,14 +25,14 @@ from torch.func import vmap
 
 from maestune.data import Batch
 from maestune.families.base import Family, Loss, Noise, Player
-from maestune.training.body import Body
 from maestune.training.compiled import Inputs, Programs, Stacked, compiled_step, under
 from maestune.training.evaluation import Evaluation, evaluate_checkpoint, sample_inputs
 from maestune.training.loop import averaging, data_of, member_state, progress_of
 from maestune.training.member import Member, Task, begin
 from maestune.training.optimisers import Slots, clipped_rows, optimiser_of, row_norms
+from maestune.training.replay import Replay
+from maestune.training.stateless_model import StatelessModel
 from maestune.training.stream import source_of
-from maestune.training.tape import Tape
 from maestune.types import Report
 
 # Values of samples made in one call: where the samples of all members are more, it takes several calls, so that memory
@@ -83,15 +83,17 @@ class Group:
         self._source = source_of(data, first.config, self._device)
         self._players = family.players(first.config, self._spec)
         self._optimiser = optimiser_of(first.config)
-        self._body = Body(family.build(first.config, self._spec, first.run.generator("weights")))
-        self._own = {p.name: [n for n in self._body.parameters if n.startswith(f"{p.name}.")] for p in self._players}
+        self._stateless = StatelessModel(family.build(first.config, self._spec, first.run.generator("weights")))
+        self._own = {
+            p.name: [n for n in self._stateless.parameters if n.startswith(f"{p.name}.")] for p in self._players
+        }
         self._members: list[Member] = []
         self._tensors: Stacked = {}
         self._slots: dict[str, dict[str, list[Tensor]]] = {p.name: {} for p in self._players}
         self._rows: dict[str, list[tuple[list[Tensor], Slots]]] = {}  # of each player, each member's part of both
         # Of each player losses (K,), and gradients (K, …) or their norms (K,), until they are told.
         self._last: dict[str, tuple[Tensor, Sequence[Tensor] | Tensor]] = {}
-        self._graded: dict[tuple[str, Loss], Tape] = {}  # for those who are members at present
+        self._graded: dict[tuple[str, Loss], Replay] = {}  # for those who are members at present
         self._hyper: Stacked = {}
         self._numbers: Stacked = {}  # the optimiser's
         self._dropped: set[Hashable] = set()
@@ -181,8 +183,8 @@ class Group:
         names = self._own[player.name]
         loss = player.loss_at(self._members[0].step)  # all are in turn
         if (player.name, loss) not in self._graded:
-            graded = partial(self._body.graded, loss, self._tensors, names, drawn.axis)
-            self._graded[player.name, loss] = Tape(graded)
+            graded = partial(self._stateless.graded, loss, self._tensors, names, drawn.axis)
+            self._graded[player.name, loss] = Replay(graded)
         losses, *gradients = self._graded[player.name, loss](drawn.batch, self._hyper, drawn.noise[player.name])
         used = gradients
         if any(member.numbers["clip"] > 0 for member in self._members):
@@ -249,7 +251,7 @@ class Group:
     def _report(self, due: Sequence[int], drawn: _Drawn) -> dict[Hashable, Report]:
         self._tell()
         with torch.no_grad():
-            watched = self._body.for_all(
+            watched = self._stateless.for_all(
                 self._family.signals, self._tensors, drawn.axis, drawn.batch, self._hyper, drawn.noise
             )
         columns = {name: values.tolist() for name, values in watched.items()}
@@ -303,7 +305,7 @@ class Group:
     @torch.no_grad()
     def _generate(self, tensors: Stacked, hyper: Stacked, noise: Noise) -> Tensor:
         def one(tensors: Stacked, hyper: Stacked) -> Tensor:
-            return self._family.generate(self._body.with_(tensors), hyper, noise)
+            return self._family.generate(self._stateless.with_(tensors), hyper, noise)
 
         return vmap(one)(tensors, hyper)
 
@@ -318,7 +320,7 @@ class Group:
         member = self._members[k]
         run, config = member.task.run, member.task.config
         hyper = self._family.hyper(config, progress_of(member.step, run))
-        return evaluate_checkpoint(self._family, self._body.with_(tensors), config, hyper, run, member.step)
+        return evaluate_checkpoint(self._family, self._stateless.with_(tensors), config, hyper, run, member.step)
 
     def _state(self, member: Member) -> dict[str, Any]:
         k = self._members.index(member)
@@ -330,7 +332,7 @@ class Group:
             }
             for player in self._players
         }
-        tensors = {name: self._tensors[own][k] for name, own in self._body.saved.items()}
+        tensors = {name: self._tensors[own][k] for name, own in self._stateless.saved.items()}
         return member_state(member.step, tensors, players, member.stream)
 
     # Members -----------------------------------------------------------------------------------------------------
@@ -375,7 +377,7 @@ class Group:
         model, member, slots = begin(
             self._family, task, self._spec, self._source, self._optimiser, (*self._members, *fresh)
         )
-        return member, self._body.tensors_of(model), slots
+        return member, self._stateless.tensors_of(model), slots
 
     def _compact(self) -> None:
         """Go on without the rows of those who have ended, where that pays."""

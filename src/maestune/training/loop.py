@@ -22,10 +22,10 @@ from maestune.errors import CheckpointError, SettingsError
 from maestune.families.base import Family, Hyper, Loss, Noise, Player
 from maestune.training.evaluation import evaluate_checkpoint, sample_inputs
 from maestune.training.optimisers import clipped, numbers_of, optimiser_of
+from maestune.training.replay import Replay
 from maestune.training.run import Run, Training
 from maestune.training.schedules import schedule_of
 from maestune.training.stream import Stream, source_of
-from maestune.training.tape import Tape
 from maestune.types import Config, Report
 
 # What torch.optim.swa_utils averages with: one call for all tensors.
@@ -49,7 +49,7 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
     model = family.build(config, data.spec, run.generator("weights"))
     players = family.players(config, data.spec)
     stream = Stream(source_of(data, config, run.device), int(config.number("batch_size")), players, run)
-    seats = [_Seat(player, model, config) for player in players]
+    seats = [_PlayerState(player, model, config) for player in players]
     if run.state is not None or run.start_steps:
         _restore(run, model, seats, stream)
 
@@ -92,7 +92,7 @@ def train(family: Family, config: Config, run: Run) -> Iterator[Report]:
             return
 
 
-def shown_again(family: Family, config: Config, run: Run, state: Mapping[str, Any], n: int) -> Report:
+def evaluate_best(family: Family, config: Config, run: Run, state: Mapping[str, Any], n: int) -> Report:
     """What the weights of a state are worth, as a report at the end of a full training tells it: n samples, and scores.
 
     For weights of which it was not known, when they were trained, that they would be the result.
@@ -164,7 +164,7 @@ def foreign_state(run: Run, error: Exception) -> CheckpointError:
     )
 
 
-class _Seat:
+class _PlayerState:
     """A player at the table: its parameters, optimiser, average and last signals."""
 
     def __init__(self, player: Player, model: nn.Module, config: Config) -> None:
@@ -180,7 +180,7 @@ class _Seat:
         self.last: tuple[Tensor, Sequence[Tensor]] | None = None  # loss and gradients, until they are told
         self.told: dict[str, float] = {}
         losses = [player.loss, *([player.lazy[1]] if player.lazy else [])]
-        self.graded = {loss: Tape(partial(_graded, model, self.parameters, loss)) for loss in losses}
+        self.graded = {loss: Replay(partial(_graded, model, self.parameters, loss)) for loss in losses}
 
     def move(self, step: int, model: nn.Module, batch: Batch, hyper: Hyper, noise: Noise, lr: float) -> None:
         """One update of the player's parameters at a rate, before its own factor."""
@@ -244,11 +244,11 @@ def restored_slots(fresh: Mapping[str, list[Tensor]], saved: Mapping[str, list[T
     return restored
 
 
-def _state(step: int, model: nn.Module, seats: Sequence[_Seat], stream: Stream) -> dict[str, Any]:
+def _state(step: int, model: nn.Module, seats: Sequence[_PlayerState], stream: Stream) -> dict[str, Any]:
     return member_state(step, model.state_dict(), {seat.player.name: seat.state() for seat in seats}, stream)
 
 
-def _restore(run: Run, model: nn.Module, seats: Sequence[_Seat], stream: Stream) -> None:
+def _restore(run: Run, model: nn.Module, seats: Sequence[_PlayerState], stream: Stream) -> None:
     state = checked_state(run)
     try:
         model.load_state_dict(state["model"])

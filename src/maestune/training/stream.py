@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from maestune.data import Batch, Data, TextData, to_float
-from maestune.data.kept import MappedTensor
+from maestune.data.image_cache import MappedTensor
 from maestune.errors import SettingsError
 from maestune.families.base import Noise, Player, drawer
 from maestune.training.run import Run

@@ -111,8 +111,10 @@ def test_the_faintest_damage_is_the_least_of_all_factors() -> None:
 
 
 def test_damages_that_were_not_made_are_not_missed() -> None:
-    fewer = {name: value for name, value in GOOD.items() if name not in ("real, as many", "drop 1", "drop 2", "drop 3")}
-    assert check_distances(fewer).passed
+    subset = {
+        name: value for name, value in GOOD.items() if name not in ("real, as many", "drop 1", "drop 2", "drop 3")
+    }
+    assert check_distances(subset).passed
     assert check_distances({name: value for name, value in GOOD.items() if name != "drop 1"}).passed
 
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from maestune.data import ImageData, load_images
 from maestune.data.text import blocks
 from maestune.quality.text import text_models
-from maestune.quality.text.reader import fit_reader
+from maestune.quality.text.byte_lm import fit_reader
 
 HELD_BACK = 400  # digits that are in no part of the real data: what a perfect model would make
 

@@ -95,7 +95,7 @@ def test_copies_of_training_images_are_found_and_shown(real: ImageData) -> None:
     result = scored(real, copies)
     assert result.scores["novelty"].value < 0.05
     assert "300 of 300 samples are, pixel for pixel, training images" in result.warnings[0]
-    for picture in result.shown.copied:
+    for picture in result.highlights.copied:
         assert picture.note == "the same, pixel for pixel"
         assert picture.value == 0
         assert picture.beside is not None
@@ -111,7 +111,7 @@ def test_real_images_among_the_samples_are_told(real: ImageData) -> None:
 def test_the_worst_are_those_unlike_anything_real(real: ImageData, fresh: torch.Tensor) -> None:
     images = fresh[:100].clone()
     images[[3, 50]] = 255
-    shown = scored(real, images, ("fd",)).shown
+    shown = scored(real, images, ("fd",)).highlights
     assert {one.name for one in shown.worst[:2]} == {"3", "50"}
     assert [one.value for one in shown.worst] == sorted((one.value for one in shown.worst), reverse=True)
     assert [one.value for one in shown.best] == sorted(one.value for one in shown.best)
@@ -150,7 +150,9 @@ def test_how_many_workers_there_are_changes_nothing(
     assert set(one.floor) == set(one.scores)
     assert one.fake.skipped == ("3/broken.png: not an image, or damaged at its beginning",)
     assert one.fake.used == len(fresh) == one.fake.found - 1
-    for a, b in zip((*one.shown.worst, *one.shown.copied), (*two.shown.worst, *two.shown.copied), strict=True):
+    for a, b in zip(
+        (*one.highlights.worst, *one.highlights.copied), (*two.highlights.worst, *two.highlights.copied), strict=True
+    ):
         assert torch.equal(a.image, b.image)
     with pytest.raises(SettingsError, match="workers: 0 can do nothing"):
         score_samples(real, folder, workers=0)
@@ -369,5 +371,5 @@ def test_real_images_that_lie_in_a_file_score_as_those_in_memory(
     one, other = (score_samples(data, samples, metrics=["fd", "novelty"]) for data in (kept, real))
     assert one.scores == other.scores
     assert one.warnings == other.warnings
-    pairs = zip(one.shown.copied, other.shown.copied, strict=True)
+    pairs = zip(one.highlights.copied, other.highlights.copied, strict=True)
     assert all(a == b and torch.equal(a.image, b.image) for a, b in pairs)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maestune.errors import DataError, MetricError, SettingsError
-from maestune.quality.scoring.passages import pieces_like, read_fake_texts
 from maestune.quality.scoring.result import Excerpt, ScoreResult
 from maestune.quality.scoring.samples import score_samples
+from maestune.quality.scoring.text_samples import pieces_like, read_fake_texts
 
 Pieces = Callable[..., list[str]]
 N = 120
@@ -46,12 +46,12 @@ def test_shuffled_letters_repetition_and_copies_show_where_they_should(
     assert noise.scores["char_js"].low > perfect.scores["char_js"].high
     loops = scored(real_text, [(text[:24] * 10)[:240] for text in pieces(N)], "rep_gap")
     assert loops.scores["rep_gap"].low > perfect.scores["rep_gap"].high + 0.2
-    repeated = loops.shown.repetitive[0]
+    repeated = loops.highlights.repetitive[0]
     assert repeated.value > 0.5
     real = real_text.read_text()
     copies = scored(real_text, [real[i : i + 240] for i in range(0, 240 * N, 240)], "text_novelty")
     assert copies.scores["text_novelty"].value < 0.6
-    marked = copies.shown.copied[0]
+    marked = copies.highlights.copied[0]
     assert isinstance(marked, Excerpt)
     assert marked.marked.removesuffix("…") in real
     assert marked.value >= len(marked.marked) - 1

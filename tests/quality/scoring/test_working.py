@@ -5,7 +5,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from maestune.quality.scoring.working import in_order, one_thread_of_blas, one_thread_of_torch
+from maestune.quality.scoring.working import one_thread_of_blas, one_thread_of_torch, ordered_map
 
 
 def tasks(n: int, begun: list[int]) -> Iterator[Callable[[], int]]:
@@ -21,18 +21,18 @@ def tasks(n: int, begun: list[int]) -> Iterator[Callable[[], int]]:
 @pytest.mark.parametrize("ahead", [None, 1, 4])
 def test_results_come_in_the_order_of_the_tasks(workers: int, ahead: int | None) -> None:
     begun: list[int] = []
-    assert list(in_order(tasks(40, begun), workers, ahead)) == [i * i for i in range(40)]
+    assert list(ordered_map(tasks(40, begun), workers, ahead)) == [i * i for i in range(40)]
     assert sorted(begun) == list(range(40))
 
 
 def test_several_are_at_work_at_once() -> None:
     together = threading.Barrier(3, timeout=30)
-    assert len(list(in_order([together.wait] * 3, 3))) == 3
+    assert len(list(ordered_map([together.wait] * 3, 3))) == 3
 
 
 def test_one_worker_is_the_one_who_asks_and_does_nothing_before() -> None:
     begun: list[int] = []
-    results = in_order([lambda: begun.append(threading.get_ident())] * 2, 1)
+    results = ordered_map([lambda: begun.append(threading.get_ident())] * 2, 1)
     assert begun == []
     next(results)
     assert begun == [threading.get_ident()]
@@ -47,7 +47,7 @@ def test_no_more_are_under_way_than_was_said() -> None:
             asked += 1
             yield lambda i=i: i
 
-    for i in in_order(counted(), 2, ahead=3):
+    for i in ordered_map(counted(), 2, ahead=3):
         assert asked <= i + 4
 
 
@@ -63,7 +63,7 @@ def test_what_a_task_raises_is_raised_in_its_place_and_the_rest_is_left() -> Non
         return 0
 
     several = [*list(tasks(2, begun)), failing, waiting, waiting, *list(tasks(50, begun))]
-    results = in_order(several, 2)
+    results = ordered_map(several, 2)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="the third"):
         next(results)

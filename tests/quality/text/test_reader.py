@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestune.errors import MetricError
-from maestune.quality.text.reader import BEGIN, Reader, fit_reader, mean_states, surprise
+from maestune.quality.text.byte_lm import BEGIN, Reader, fit_reader, mean_states, surprise
 
 SMALL = 6e9  # multiply-adds: a second or two
 

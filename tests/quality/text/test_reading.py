@@ -6,9 +6,9 @@ import pytest
 from maestune.quality.interval import half_samples
 from maestune.quality.metric import everyone
 from maestune.quality.text import TextModels
+from maestune.quality.text.byte_lm import surprise
 from maestune.quality.text.copying import Known
-from maestune.quality.text.reader import surprise
-from maestune.quality.text.reading import (
+from maestune.quality.text.oracle_metrics import (
     NOVELTY,
     Copies,
     alikeness,

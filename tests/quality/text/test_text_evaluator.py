@@ -12,7 +12,7 @@ from maestune.data import TextData
 from maestune.errors import MetricError
 from maestune.quality import DESCRIBED, Evaluator
 from maestune.quality.text import TEXT_METRICS, TextEvaluator, TextModels, find_text_metric
-from maestune.quality.text.pieces import held_out_pieces, train_pieces
+from maestune.quality.text.windows import held_out_pieces, train_pieces
 
 N, LENGTH = 60, 96
 ALL = tuple(TEXT_METRICS)

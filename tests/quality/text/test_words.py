@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maestune.data.tokenizer import Bytes
-from maestune.quality.text.words import vocabulary, words
+from maestune.quality.text.word_split import vocabulary, words
 
 
 @pytest.mark.parametrize(

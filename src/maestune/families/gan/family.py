@@ -14,7 +14,7 @@ from maestune.errors import SettingsError
 from maestune.families import training_space
 from maestune.families.augment import UNIFORMS, uniforms
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
-from maestune.families.gan.games import GAMES
+from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.losses import CONSISTENT, GanLosses
 from maestune.families.gan.networks import GanModel, build_model, dropout_shapes
 from maestune.families.gan.space import full_steps, gan_space
@@ -86,9 +86,9 @@ class GAN(Family):
         A penalty may be taken in every `penalty_every`-th step alone, so much heavier (lazy regularisation: Karras et al.
         2020, arXiv 1912.04958).
         """
-        game, masks = GAMES[config.text("loss")], dropout_shapes(config, spec)
+        adversarial, masks = GAMES[config.text("loss")], dropout_shapes(config, spec)
         losses = GanLosses(
-            game=game,
+            adversarial=adversarial,
             penalty=config.text("penalty", "none"),
             separate=config.text("norm_d") == "batch" or config.text("minibatch_std", "none") == "on",
             masks=len(masks),
@@ -115,7 +115,7 @@ class GAN(Family):
         generator = Player(
             name="generator",
             loss=losses.generator,
-            noise={**latent, **fake, **(real if game.relative else {})},
+            noise={**latent, **fake, **(real if adversarial.relative else {})},
             every=int(config.number("d_steps")),
             average="average" if config.number("ema", 0.0) > 0 else "",
         )

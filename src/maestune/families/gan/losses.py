@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from maestune.data import Batch
 from maestune.families.augment import augmented, shifted
 from maestune.families.base import Hyper, Noise
-from maestune.families.gan.games import Game
+from maestune.families.gan.adversarial import AdversarialLoss
 from maestune.families.gan.penalties import (
     ONE_CENTRED,
     ZERO_CENTRED,
@@ -43,7 +43,7 @@ class GanLosses:
     the real images beside them. `penalty_factor`: of a penalty that is only taken every so many steps.
     """
 
-    game: Game
+    adversarial: AdversarialLoss
     penalty: str = "none"  # "none", one of ZERO_CENTRED or one of ONE_CENTRED
     separate: bool = False
     masks: int = 0
@@ -65,7 +65,7 @@ class GanLosses:
         }
         critics = self._critics(net, hyper, noise, label)
         scores, extra = self._scores(critics, seen, hyper)
-        loss = self.game.discriminator(scores["real"], scores["fake"], hyper)
+        loss = self.adversarial.discriminator(scores["real"], scores["fake"], hyper)
         if self.penalty in ONE_CENTRED:
             point = points(self.penalty, seen["real"], seen["fake"], noise)
             _, squared_norm = scores_and_gradient(critics("real"), point)
@@ -84,10 +84,10 @@ class GanLosses:
         fake = net.generator(noise["latent"], label=label)
         f = critics("fake")(self._seen(fake, hyper, noise, "fake"))
         r: Tensor | None = None
-        if self.game.relative:
+        if self.adversarial.relative:
             with torch.no_grad():
                 r = critics("real")(self._seen(batch["image"], hyper, noise, "real"))
-        return self.game.generator(f, r)
+        return self.adversarial.generator(f, r)
 
     def _scores(
         self, critics: Critics, seen: dict[str, Tensor], hyper: Hyper

@@ -16,8 +16,8 @@ from torch import nn
 from maestune.data import DataSpec
 from maestune.errors import SettingsError
 from maestune.families.attention import SelfAttention
+from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.conditioning import EMBEDDING, JoinLabel, Projection
-from maestune.families.gan.games import GAMES
 from maestune.families.layers import (
     BatchNorm,
     Conv2d,

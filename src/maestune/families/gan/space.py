@@ -11,7 +11,7 @@ from maestune.data import DataSpec
 from maestune.errors import SpaceError, did_you_mean
 from maestune.families import training_space
 from maestune.families.augment import AUGMENTATIONS
-from maestune.families.gan.games import GAMES
+from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.losses import CONSISTENT
 from maestune.families.gan.networks import attended_stage
 from maestune.families.gan.penalties import ONE_CENTRED, ZERO_CENTRED
@@ -72,7 +72,7 @@ def gan_space(spec: DataSpec, network: str | None = None) -> Space:
     return Space(
         (
             Choice("network", (network,)),
-            *_game(),
+            *_adversarial(),
             *_optimiser(),
             *_architecture(spec, network),
             *_regularisation(),
@@ -95,7 +95,7 @@ def _off(
     return Prior(value, confidence, f"{DCGAN}; {citation}" if citation else DCGAN, practice=practice)
 
 
-def _game() -> tuple[Param, ...]:
+def _adversarial() -> tuple[Param, ...]:
     return (
         Choice("loss", tuple(GAMES), prior=_prior("loss", "low"), role=Role.LOSS),
         Float(

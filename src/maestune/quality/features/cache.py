@@ -20,7 +20,7 @@ from maestune.data import ImageData
 from maestune.quality.features.extractor import Extractor, Scale, rebuilt_extractor
 from maestune.quality.features.fitting import fit_named
 from maestune.quality.features.networks import empty_encoder
-from maestune.quality.files import file_of, read, state, write
+from maestune.quality.network_store import file_of, read, state, write
 
 VERSION = 2  # of networks and their training: raise it whenever either changes what is learnt
 ABOUT = ("kind", "shape", "classes", "fingerprint", "description", "accuracy")

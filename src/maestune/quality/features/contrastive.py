@@ -29,7 +29,7 @@ from maestune.quality.features.cache import cache_file
 from maestune.quality.features.captions import CaptionEncoder, caption_reader, tried
 from maestune.quality.features.learning import learn, shifted
 from maestune.quality.features.networks import FEATURES, Encoder, Shape, empty, folded, initialised, multiply_adds
-from maestune.quality.files import mark_of, read, write
+from maestune.quality.network_store import mark_of, read, write
 
 BATCH_SIZE = 128  # captions that an image is told from at a time
 EPOCHS = 60

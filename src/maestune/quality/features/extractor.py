@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from maestune.data import to_float
 from maestune.errors import MetricError
 from maestune.quality.features.networks import Encoder, Shape
-from maestune.quality.files import mark_of
 from maestune.quality.metric import Array, Features
+from maestune.quality.network_store import mark_of
 
 BATCH_SIZE = 256  # what still fits into a core's cache is fastest
 # A feature that hardly varies among real data must not decide everything once divided by its spread.

@@ -179,7 +179,7 @@ def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(shown)).convert("RGB")
 
 
-def let_go() -> None:
+def unload() -> None:
     """Free the model that was read in this process; whoever asks it again reads it again."""
     _loaded.cache_clear()
     if torch.cuda.is_initialized():

@@ -60,8 +60,8 @@ def expected_coverage(n_real: int, n: int, k: int) -> Array:
     log_share = (
         gammaln(m + 1) - gammaln(j + 1) - gammaln(rest + 1) + betaln(k + j, n_real - k + rest) - betaln(k, n_real - k)
     )
-    fewer = np.where(j <= m, np.exp(log_share), 0.0)  # chance of j samples in the ball
-    return 1.0 - ((k - j) * fewer).sum(axis=1) / k
+    subset = np.where(j <= m, np.exp(log_share), 0.0)  # chance of j samples in the ball
+    return 1.0 - ((k - j) * subset).sum(axis=1) / k
 
 
 def clipped_coverage_error(inside: NDArray[np.bool_], value: float, k: int) -> float:

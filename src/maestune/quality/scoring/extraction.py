@@ -23,7 +23,7 @@ from maestune.quality.features.vqa import with_captions
 from maestune.quality.image_evaluator import ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.scoring.pixels import part_size
-from maestune.quality.scoring.working import in_order, one_thread_of_torch
+from maestune.quality.scoring.working import one_thread_of_torch, ordered_map
 from maestune.quality.streaming import Stream, stream_init, stream_merge, stream_update
 
 NO_IMAGES = torch.empty(0)
@@ -51,7 +51,7 @@ def extract_parts(parts: Iterable[Tensor], extractor: Extractor, second: Extract
             return stream_update(nothing, _extract_part(extractor, second, part), number)
 
         merged = [stream_update(nothing, features, 0)]
-        for stream in in_order(_numbered(coming, len(first), extract), threads, ahead=2 * threads):
+        for stream in ordered_map(_numbered(coming, len(first), extract), threads, ahead=2 * threads):
             merged.append(stream)
             while len(merged) > 1 and len(merged[-2]) <= len(merged[-1]):  # like with like: none is copied often
                 merged[-2:] = [stream_merge(*merged[-2:])]
@@ -94,8 +94,8 @@ def _floor_of(evaluator: ImageEvaluator, images: Images, generator: torch.Genera
     rows = torch.randperm(len(images), generator=generator)[: evaluator.n_samples]
     features = extract_parts(parts_of(images.images, rows), evaluator.extractor, evaluator.second, workers)
     conditions = {name: values[rows] for name, values in images.conditions.items()}
-    shown = NO_IMAGES if evaluator.reader is None and evaluator.answerer is None else images.images[rows]
-    return described(evaluator, features, shown, conditions)
+    highlights = NO_IMAGES if evaluator.reader is None and evaluator.answerer is None else images.images[rows]
+    return described(evaluator, features, highlights, conditions)
 
 
 def _numbered(

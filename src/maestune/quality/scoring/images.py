@@ -27,9 +27,9 @@ from maestune.quality.metric import Features
 from maestune.quality.scoring.extraction import NO_IMAGES, described, extract_parts, floor_features, parts_of
 from maestune.quality.scoring.fakes import Fakes, find_folder, go_through, read_fakes
 from maestune.quality.scoring.folders import Folder
+from maestune.quality.scoring.image_highlights import image_highlights, not_new
 from maestune.quality.scoring.image_models import ImageModels, choose_image_models
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, number_notes, skipped_note
-from maestune.quality.scoring.pictures import not_new, shown_images
 from maestune.quality.scoring.prompts import captions_by_table, conditions_by_names, conditions_by_table, read_prompts
 from maestune.quality.scoring.result import ClassShares, Measured, ScoreResult, Side
 from maestune.quality.scoring.working import one_thread_of_blas
@@ -110,7 +110,7 @@ def _scored(request: ImageRequest, tell: Tell) -> ScoreResult:
         seed=request.seed,
         classes=_shares(evaluator, features, data),
         vqa=models.vqa,
-        shown=shown_images(evaluator, features, fakes, data.train),
+        highlights=image_highlights(evaluator, features, fakes, data.train),
         warnings=tuple(warnings),
         notes=tuple(filter(None, notes)),
     )

@@ -8,7 +8,7 @@ from functools import partial
 from maestune.errors import MetricError, did_you_mean
 from maestune.quality.catalogue import DESCRIBED
 from maestune.quality.metric import Measure
-from maestune.quality.scoring.working import in_order
+from maestune.quality.scoring.working import ordered_map
 from maestune.types import Score
 
 SCREEN, COMPARE, REPORT = 1_000, 5_000, 10_000  # images: to see what is no good, to compare models, to publish
@@ -63,7 +63,7 @@ def measure(
     tasks = [partial(_tried, score, group) for group in groups.values()]
     if workers > 1:  # floors too, so that nobody waits for the last of the values
         tasks += [partial(_tried, floor, group) for group in groups.values()]
-    results = in_order(tasks, workers)
+    results = ordered_map(tasks, workers)
     values: dict[str, Score] = {}
     floors: dict[str, Score] = {}
     notes: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maestune.data.collection import Pixels
-from maestune.data.kept import fits, scratch
+from maestune.data.image_cache import fits, scratch
 from maestune.data.machine import cache_folder
 from maestune.quality.features.extractor import BATCH_SIZE
 

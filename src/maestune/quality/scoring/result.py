@@ -63,7 +63,7 @@ class FeatureSpace:
 class Picture:
     """A sample worth looking at: uint8 (C, H, W), and `beside` it the training image that is nearest to it.
 
-    `value`: the distance that it was chosen by, in parts of the usual distance of real images; see `Shown`.
+    `value`: the distance that it was chosen by, in parts of the usual distance of real images; see `Highlights`.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A part of a text worth looking at, of which `marked` is meant; `value`: what it was chosen by, see `Shown`."""
+    """A part of a text worth looking at, of which `marked` is meant; `value`: what it was chosen by, see `Highlights`."""
 
     name: str
     value: float
@@ -86,7 +86,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Highlights:
     """What people should look at.
 
     Images: `worst` and `best` by the distance to the nearest held-out image in parts of what is usual between those;
@@ -129,7 +129,7 @@ class ScoreResult:
     options: Mapping[str, str] = field(default_factory=dict[str, str])  # as on the command line
     classes: ClassShares | None = None
     vqa: FeatureSpace | None = None
-    shown: Shown = field(default_factory=Shown)
+    highlights: Highlights = field(default_factory=Highlights)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -159,7 +159,7 @@ class ScoreResult:
             "classes": None if self.classes is None else {k: list(v) for k, v in vars(self.classes).items()},
             "shown": {
                 name: [{"name": one.name, "value": _finite(one.value), "note": one.note} for one in some]
-                for name, some in vars(self.shown).items()
+                for name, some in vars(self.highlights).items()
             },
             "seed": self.seed,
             "options": dict(self.options),

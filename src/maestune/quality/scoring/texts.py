@@ -18,10 +18,10 @@ import numpy as np
 
 from maestune.data import TextData, load_text
 from maestune.errors import DataError, SettingsError
-from maestune.quality.scoring.excerpts import shown_texts
 from maestune.quality.scoring.measuring import Tell, check_names, chosen, measure, skipped_note
-from maestune.quality.scoring.passages import FakeTexts, pieces_like, read_fake_texts
 from maestune.quality.scoring.result import FeatureSpace, Measured, ScoreResult, Side
+from maestune.quality.scoring.text_highlights import text_highlights
+from maestune.quality.scoring.text_samples import FakeTexts, pieces_like, read_fake_texts
 from maestune.quality.text.catalogue import TEXT_METRICS, available_text_metrics
 from maestune.quality.text.copying import Known
 from maestune.quality.text.text_evaluator import DEFAULT_TEXTS, MOST_PIECES, TextEvaluator
@@ -100,7 +100,7 @@ def score_texts(request: TextRequest, tell: Tell) -> ScoreResult:
         reference=len(evaluator.real.held_out),
         feature_space=FeatureSpace("embedder" if pretrained else "readers", models.fingerprint, models.description),
         seed=request.seed,
-        shown=shown_texts(evaluator, features, fakes.names),
+        highlights=text_highlights(evaluator, features, fakes.names),
         notes=tuple(filter(None, notes)),
     )
 

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingType
 T = TypeVar("T")
 
 
-def in_order(tasks: Iterable[Callable[[], T]], workers: int, ahead: int | None = None) -> Iterator[T]:
+def ordered_map(tasks: Iterable[Callable[[], T]], workers: int, ahead: int | None = None) -> Iterator[T]:
     """The results of tasks in their order, computed by so many threads; one: by this one, when a result is asked for.
 
     `ahead`: how many tasks are under way beyond that, None for all of them. What a task raises is raised in its place. Whoever

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from maestune.errors import MetricError, did_you_mean
 from maestune.quality.text.distances import CLUSTERS, MAUVE, TEXT_FRECHET
-from maestune.quality.text.reading import COHERENCE, NOVELTY, ORACLE, pairings_of
+from maestune.quality.text.oracle_metrics import COHERENCE, NOVELTY, ORACLE, pairings_of
 from maestune.quality.text.statistics import NGRAMS, SELF_BLEU, WORDS
 from maestune.quality.text.texts import TextMetric, Texts
 

@@ -17,9 +17,9 @@ import torch
 
 from maestune.errors import MetricError
 from maestune.quality.features.extractor import Scale
-from maestune.quality.files import mark_of
 from maestune.quality.metric import Array
-from maestune.quality.text.reader import Reader, mean_states
+from maestune.quality.network_store import mark_of
+from maestune.quality.text.byte_lm import Reader, mean_states
 
 SAMPLE_CHARACTERS = 128  # length of the pieces of real text by which values are centred and scaled
 MOST_PIECES = 1000

@@ -25,9 +25,9 @@ from maestune.quality.interval import scores
 from maestune.quality.metric import Limits
 from maestune.quality.text.catalogue import available_text_metrics, find_text_metric
 from maestune.quality.text.copying import Known, Passage
-from maestune.quality.text.pieces import held_out_pieces, texts_of, train_pieces
 from maestune.quality.text.text_models import DECODED_TOGETHER, TextModels, vocabulary_of
 from maestune.quality.text.texts import RealTexts, TextKind, Texts
+from maestune.quality.text.windows import held_out_pieces, texts_of, train_pieces
 from maestune.types import Score
 
 DEFAULT_TEXTS = 100  # drawing a text costs as much as scoring ten
@@ -84,11 +84,11 @@ class TextEvaluator:
         """Fingerprint of the models."""
         return self.models.fingerprint
 
-    def fewest(self, metrics: Sequence[str]) -> int:
+    def min_samples(self, metrics: Sequence[str]) -> int:
         """As many as there are: fewer texts would be asked to go on from other places."""
         return self.n_samples
 
-    def fewer(self, n_samples: int) -> TextEvaluator:
+    def subset(self, n_samples: int) -> TextEvaluator:
         """This evaluator: it has no fewer."""
         if n_samples != self.n_samples:
             raise MetricError(f"Texts are evaluated {self.n_samples} at a time, as prepared; not {n_samples}.")

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from maestune.data import TextData
 from maestune.data.text import blocks
-from maestune.quality.files import file_of, read, state, write
+from maestune.quality.network_store import file_of, read, state, write
+from maestune.quality.text.byte_lm import Reader, empty_reader, fit_reader, surprise
 from maestune.quality.text.embedder import Embedder, OwnEmbedder, PretrainedEmbedder, load_pretrained
-from maestune.quality.text.reader import Reader, empty_reader, fit_reader, surprise
-from maestune.quality.text.words import vocabulary
+from maestune.quality.text.word_split import vocabulary
 
 VERSION = 2  # of readers, their training and their file: raise it whenever one of them changes
 MOST_READ = 8_000_000  # tokens of training text, evenly spread, that readers learn from

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from maestune.quality.metric import Array, Members, Reference, SampleKind, SampleMetric
+from maestune.quality.text.byte_lm import surprise
 from maestune.quality.text.copying import Known
 from maestune.quality.text.ngrams import Grams, grams
-from maestune.quality.text.reader import surprise
 from maestune.quality.text.text_models import TextModels
-from maestune.quality.text.words import words
+from maestune.quality.text.word_split import words
 
 MOST_WORDS = 4  # in a sequence
 

@@ -9,7 +9,7 @@ import numpy as np
 from maestune.quality.copied import LETTERS, copied_texts
 from maestune.quality.metric import Array
 from maestune.quality.metrics.distances import nearest, neighbour_radii
-from maestune.quality.scoring.result import Excerpt, Shown
+from maestune.quality.scoring.result import Excerpt, Highlights
 from maestune.quality.text.ngrams import variety
 from maestune.quality.text.text_evaluator import TextEvaluator
 from maestune.quality.text.texts import Texts
@@ -17,8 +17,8 @@ from maestune.quality.text.texts import Texts
 SHOWN = 4  # texts of each kind
 
 
-def shown_texts(evaluator: TextEvaluator, features: Texts, names: Sequence[str]) -> Shown:
-    """The texts least like held-out ones, the longest copied passages, and the most repetitive texts; see `Shown`."""
+def text_highlights(evaluator: TextEvaluator, features: Texts, names: Sequence[str]) -> Highlights:
+    """The texts least like held-out ones, the longest copied passages, and the most repetitive texts; see `Highlights`."""
     held_out = evaluator.real.held_out.embedded
     usual = float(np.sqrt(np.median(neighbour_radii(held_out, 1)))) or 1.0
     far = np.sqrt(np.maximum(nearest(features.embedded, held_out)[1], 0.0)) / usual
@@ -32,7 +32,7 @@ def shown_texts(evaluator: TextEvaluator, features: Texts, names: Sequence[str])
         order = np.argsort(-values, kind="stable")
         return [int(i) for i in order[:SHOWN] if values[i] > least]
 
-    return Shown(
+    return Highlights(
         worst=tuple(begin(i, float(far[i])) for i in most(far, -1.0)),
         copied=tuple(
             Excerpt(names[one.row], float(one.length), one.before, one.marked, one.after)

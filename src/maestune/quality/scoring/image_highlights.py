@@ -12,13 +12,13 @@ from maestune.quality.image_evaluator import MOST_KNOWN, ImageEvaluator
 from maestune.quality.metric import Features
 from maestune.quality.metrics.distances import nearest, neighbour_radii
 from maestune.quality.scoring.fakes import Fakes
-from maestune.quality.scoring.result import Picture, Shown
+from maestune.quality.scoring.result import Highlights, Picture
 
 WORST, BEST = 12, 6  # pictures shown
 
 
-def shown_images(evaluator: ImageEvaluator, features: Features, fakes: Fakes, train: Images) -> Shown:
-    """The samples farthest from held-out images, the nearest, and those nearest to a training image; see `Shown`."""
+def image_highlights(evaluator: ImageEvaluator, features: Features, fakes: Fakes, train: Images) -> Highlights:
+    """The samples farthest from held-out images, the nearest, and those nearest to a training image; see `Highlights`."""
     held_out = evaluator.real.held_out.values
     far = relative(nearest(features.values, held_out)[1], neighbour_radii(held_out, 1))
     order = np.argsort(far, kind="stable")
@@ -38,7 +38,7 @@ def shown_images(evaluator: ImageEvaluator, features: Features, fakes: Fakes, tr
         note = "the same, pixel for pixel" if torch.equal(image, beside) else counts
         return Picture(fakes.names[near.row], near.distance, image, beside.clone(), note)
 
-    return Shown(tuple(map(picture, worst)), tuple(map(picture, best)), tuple(map(copied, copies)))
+    return Highlights(tuple(map(picture, worst)), tuple(map(picture, best)), tuple(map(copied, copies)))
 
 
 def not_new(fakes: Fakes, held_out: Images, train: Images) -> list[str]:

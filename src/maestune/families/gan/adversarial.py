@@ -18,7 +18,7 @@ Number = float | Tensor
 
 
 @dataclass(frozen=True)
-class Game:
+class AdversarialLoss:
     """Per-sample losses (B,) of both players from scores (B,), and where they come from.
 
     `relative`: the generator's loss looks at the scores of real images too; otherwise it is given none.
@@ -83,13 +83,15 @@ def _smoothing(hyper: Hyper, of: str = "") -> Number:
 
 
 _RELATIVISTIC = "Jolicoeur-Martineau 2018, arXiv 1807.00734"
-GAMES: Mapping[str, Game] = {
-    "ns": Game(_non_saturating_d, _non_saturating_g, "Goodfellow et al. 2014, arXiv 1406.2661"),
-    "hinge": Game(_hinge_d, _scored_g, "Lim & Ye 2017, arXiv 1705.02894"),
-    "ls": Game(_least_squares_d, _least_squares_g, "Mao et al. 2017, arXiv 1611.04076"),
-    "wgan": Game(_wasserstein_d, _scored_g, "Arjovsky et al. 2017, arXiv 1701.07875"),
+GAMES: Mapping[str, AdversarialLoss] = {
+    "ns": AdversarialLoss(_non_saturating_d, _non_saturating_g, "Goodfellow et al. 2014, arXiv 1406.2661"),
+    "hinge": AdversarialLoss(_hinge_d, _scored_g, "Lim & Ye 2017, arXiv 1705.02894"),
+    "ls": AdversarialLoss(_least_squares_d, _least_squares_g, "Mao et al. 2017, arXiv 1611.04076"),
+    "wgan": AdversarialLoss(_wasserstein_d, _scored_g, "Arjovsky et al. 2017, arXiv 1701.07875"),
     # Each real image against the fake beside it: the loss of R3GAN.
-    "relativistic": Game(_pairs_d, _pairs_g, f"{_RELATIVISTIC}; Huang et al. 2024, arXiv 2501.05441", relative=True),
+    "relativistic": AdversarialLoss(
+        _pairs_d, _pairs_g, f"{_RELATIVISTIC}; Huang et al. 2024, arXiv 2501.05441", relative=True
+    ),
     # Each image against the mean of the others.
-    "relativistic_average": Game(_averages_d, _averages_g, _RELATIVISTIC, relative=True),
+    "relativistic_average": AdversarialLoss(_averages_d, _averages_g, _RELATIVISTIC, relative=True),
 }

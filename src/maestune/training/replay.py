@@ -40,7 +40,7 @@ _NOT_PLAYED = {
 _KEEP_STATISTICS = ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")
 
 
-class Tape:
+class Replay:
     """`function` of groups of named tensors and numbers → tensors, from its third call on played from a tape.
 
     The function is pure, and always gets the same names in the same order. Other tensors that it reads (weights) may
@@ -59,12 +59,12 @@ class Tape:
         self._scalars: tuple[Tensor, ...] = ()
 
     @property
-    def plays(self) -> bool:
+    def active(self) -> bool:
         """Whether calls are played, having turned out equal."""
         return self._play is not None and self._trusted
 
     @property
-    def refused(self) -> bool:
+    def unsupported(self) -> bool:
         """Whether the function has turned out to be one that cannot be played."""
         return self._refused
 

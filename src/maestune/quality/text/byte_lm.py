@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from maestune.errors import MetricError
 from maestune.quality.features.learning import one_cycle
-from maestune.quality.files import mark_of
 from maestune.quality.metric import Array
+from maestune.quality.network_store import mark_of
 
 BYTES = 256
 BEGIN = "\n"  # stands before every text: the reader knows that something begins

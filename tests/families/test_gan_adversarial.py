@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from gan_cases import rng
 from torch import Tensor
 
-from maestune.families.gan.games import GAMES
+from maestune.families.gan.adversarial import GAMES
 
 HYPER = {"label_smoothing": 0.2, "label_smoothing_fake": 0.1, "margin": 1.7}
 
@@ -52,20 +52,22 @@ def test_losses_of_scores(loss: str) -> None:
 
 @pytest.mark.parametrize("loss", GAMES)
 def test_the_discriminator_wants_real_up_and_fake_down_and_the_generator_fake_up(loss: str) -> None:
-    game = GAMES[loss]
+    adversarial = GAMES[loss]
     r, f = torch.tensor([0.3], requires_grad=True), torch.tensor([0.2], requires_grad=True)
-    up, down = torch.autograd.grad(game.discriminator(r, f, {}).sum(), (r, f))
-    (sought,) = torch.autograd.grad(game.generator(f, r.detach()).sum(), f)
+    up, down = torch.autograd.grad(adversarial.discriminator(r, f, {}).sum(), (r, f))
+    (sought,) = torch.autograd.grad(adversarial.generator(f, r.detach()).sum(), f)
     assert up < 0 < down
     assert sought < 0
 
 
 def test_relative_games_see_differences_alone() -> None:
     r, f = torch.randn(2, 20, generator=rng(), dtype=torch.float64)
-    for loss, game in GAMES.items():
-        same = torch.allclose(game.discriminator(r + 5, f + 5, {}), game.discriminator(r, f, {}))
-        assert same == (game.relative or loss == "wgan"), loss
-        assert torch.allclose(game.generator(f + 5, r + 5), game.generator(f, r)) == game.relative, loss
+    for loss, adversarial in GAMES.items():
+        same = torch.allclose(adversarial.discriminator(r + 5, f + 5, {}), adversarial.discriminator(r, f, {}))
+        assert same == (adversarial.relative or loss == "wgan"), loss
+        assert (
+            torch.allclose(adversarial.generator(f + 5, r + 5), adversarial.generator(f, r)) == adversarial.relative
+        ), loss
 
 
 def test_smoothing_moves_the_scores_at_which_the_discriminator_is_content() -> None:
@@ -83,4 +85,4 @@ def test_beyond_its_margin_the_hinge_asks_for_nothing() -> None:
 
 
 def test_every_game_is_cited() -> None:
-    assert all("arXiv" in game.citation for game in GAMES.values())
+    assert all("arXiv" in adversarial.citation for adversarial in GAMES.values())

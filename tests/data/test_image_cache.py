@@ -19,7 +19,7 @@ from PIL import Image
 from maestune.data import ImageData, load_images
 from maestune.data.collection import Collection, Part
 from maestune.data.folder import read_folder
-from maestune.data.kept import MappedTensor, entry, fits, keep, load_kept, mapped, scratch, writing
+from maestune.data.image_cache import MappedTensor, entry, fits, keep, load_kept, mapped, scratch, writing
 from maestune.data.split import split
 from maestune.errors import DataError, StoreError
 
@@ -130,7 +130,7 @@ def test_an_entry_is_written_whole_or_not_at_all(tmp_path: Path, cache: Path, mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("maestune.data.kept.os.fsync", full)
+        patch.setattr("maestune.data.image_cache.os.fsync", full)
         with pytest.raises(StoreError, match=r"cannot be kept in .*No space left on device.*Set MAESTUNE_CACHE"):
             load_images(tmp_path / "set", limit_bytes=0)
     assert {path.suffix for path in (cache / "images").iterdir()} <= {".lock"}
@@ -145,7 +145,7 @@ def test_an_entry_is_written_whole_or_not_at_all(tmp_path: Path, cache: Path, mo
 def test_no_room_and_no_right_to_write_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "set")
     with monkeypatch.context() as patch:
-        patch.setattr("maestune.data.kept.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
+        patch.setattr("maestune.data.image_cache.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
         with pytest.raises(
             StoreError, match=r"70 images of 8×8 do not fit in memory.*GB are free\. Set MAESTUNE_CACHE"
         ):
@@ -300,7 +300,7 @@ def test_entries_differ_by_every_mark() -> None:
 def test_the_limit_is_a_share_of_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fits(10, 8, 10 * 3 * 64)
     assert not fits(10, 8, 10 * 3 * 64 - 1)
-    monkeypatch.setattr("maestune.data.kept.free_memory_bytes", lambda: 4 * 10 * 3 * 64)
+    monkeypatch.setattr("maestune.data.image_cache.free_memory_bytes", lambda: 4 * 10 * 3 * 64)
     assert fits(10, 8, None)
     assert not fits(11, 8, None)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from maestune.training.tape import Tape
+from maestune.training.replay import Replay
 
 W = torch.linspace(-1, 1, 12).view(4, 3)
 Named = Mapping[str, Any]
@@ -23,14 +23,14 @@ def x(seed: int, *shape: int) -> Tensor:
 
 def played(function: Callable[..., Any], *inputs: Named) -> list[Tensor]:
     """What a tape gives for the last inputs, after it has been given all of them in turn."""
-    tape = Tape(function)
+    replay = Replay(function)
     for each in inputs:
-        found = tape(each)
+        found = replay(each)
         expected = function(each)
         assert len(found) == len(expected)
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
         assert not any(tensor.requires_grad for tensor in found)
-    assert tape.plays
+    assert replay.active
     return list(found)
 
 
@@ -52,9 +52,9 @@ def test_the_function_is_no_longer_called() -> None:
         calls.append(1)
         return gradient(inputs)
 
-    tape = Tape(counted)
+    replay = Replay(counted)
     for k in range(6):
-        tape({"x": x(k), "rate": 0.5})
+        replay({"x": x(k), "rate": 0.5})
     assert len(calls) == 3, "as it is, to be written down, and to be compared"
 
 
@@ -64,11 +64,11 @@ def test_weights_may_change_in_place() -> None:
     def product(inputs: Named) -> list[Tensor]:
         return [inputs["x"] @ weight, weight.T.reshape(-1)[:5], weight * 1]
 
-    tape = Tape(product)
+    replay = Replay(product)
     for k in range(5):
-        assert all(torch.equal(a, b) for a, b in zip(tape({"x": x(k)}), product({"x": x(k)}), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(replay({"x": x(k)}), product({"x": x(k)}), strict=True))
         weight.mul_(-1.5)
-    assert tape.plays
+    assert replay.active
 
 
 def test_several_functions_of_members_at_once() -> None:
@@ -95,17 +95,17 @@ def test_constants_are_made_once_and_inputs_may_be_returned() -> None:
 
 
 def test_values_that_are_not_numbers_are_equal_to_themselves() -> None:
-    tape = Tape(lambda inputs: [inputs["x"] / 0.0 * inputs["zero"]])
+    replay = Replay(lambda inputs: [inputs["x"] / 0.0 * inputs["zero"]])
     for _ in range(3):
-        (found,) = tape({"x": x(0), "zero": 0.0})
-    assert tape.plays
+        (found,) = replay({"x": x(0), "zero": 0.0})
+    assert replay.active
     assert found.isnan().all()
 
 
 def test_other_shapes_are_written_down_anew() -> None:
-    tape = Tape(lambda inputs: [inputs["x"].sum(0), inputs["x"].mean()])
+    replay = Replay(lambda inputs: [inputs["x"].sum(0), inputs["x"].mean()])
     for n in (5, 5, 5, 7, 7, 7, 5):
-        total, mean = tape({"x": x(n, n, 2)})
+        total, mean = replay({"x": x(n, n, 2)})
         assert torch.equal(total, x(n, n, 2).sum(0))
         assert torch.equal(mean, x(n, n, 2).mean())
 
@@ -129,11 +129,11 @@ def test_what_is_not_needed_any_more_is_let_go() -> None:
             y = y + 1.0
         return [y]
 
-    tape = Tape(chain)
+    replay = Replay(chain)
     for _ in range(2):
-        tape({"x": x(0)})
-    assert tape.plays
-    tape({"x": x(1).as_subclass(Watched)})
+        replay({"x": x(0)})
+    assert replay.active
+    replay({"x": x(1).as_subclass(Watched)})
     assert len(most) >= 20
     assert max(most[2:]) <= 3
 
@@ -141,12 +141,12 @@ def test_what_is_not_needed_any_more_is_let_go() -> None:
 # What cannot be played ------------------------------------------------------------------------------------------------
 
 
-def never_played(function: Callable[..., Any], times: int = 4, **numbers: float) -> Tape:
-    tape = Tape(function)
+def never_played(function: Callable[..., Any], times: int = 4, **numbers: float) -> Replay:
+    replay = Replay(function)
     for k in range(times):
-        tape({"x": x(k), **numbers})
-    assert not tape.plays
-    return tape
+        replay({"x": x(k), **numbers})
+    assert not replay.active
+    return replay
 
 
 def test_random_numbers_of_its_own() -> None:
@@ -177,10 +177,10 @@ def test_a_state_is_written_once_a_call() -> None:
 
 def test_a_frozen_batch_norm_is_played() -> None:
     norm = nn.BatchNorm1d(4, track_running_stats=False)
-    tape = Tape(lambda inputs: [norm(inputs["x"]).detach()])
+    replay = Replay(lambda inputs: [norm(inputs["x"]).detach()])
     for k in range(4):
-        assert torch.equal(tape({"x": x(k)})[0], norm(x(k)))
-    assert tape.plays
+        assert torch.equal(replay({"x": x(k)})[0], norm(x(k)))
+    assert replay.active
 
 
 @pytest.mark.parametrize(
@@ -196,25 +196,25 @@ def test_a_frozen_batch_norm_is_played() -> None:
     ],
 )
 def test_branches_on_values(function: Callable[..., Any]) -> None:
-    tape = Tape(function)
+    replay = Replay(function)
     for k in range(5):
         rate = 0.5 + k % 2
-        (found, *_) = tape({"x": x(k), "rate": rate})
+        (found, *_) = replay({"x": x(k), "rate": rate})
         assert torch.equal(found, function({"x": x(k), "rate": rate})[0])
-    assert not tape.plays
+    assert not replay.active
 
 
 def test_what_is_kept_elsewhere_is_noticed() -> None:
     state = [1.0]
-    tape = Tape(lambda inputs: [inputs["x"] * state[0]])
+    replay = Replay(lambda inputs: [inputs["x"] * state[0]])
     for k in range(5):
-        assert torch.equal(tape({"x": x(k)})[0], x(k) * state[0])
+        assert torch.equal(replay({"x": x(k)})[0], x(k) * state[0])
         state[0] += 1.0
-    assert not tape.plays
+    assert not replay.active
 
 
 def test_what_makes_large_tensors_is_not_kept_to_be_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maestune.training.tape.MOST_BYTES", 2400)
+    monkeypatch.setattr("maestune.training.replay.MOST_BYTES", 2400)
 
     def chain(inputs: Named) -> list[Tensor]:
         for _ in range(inputs["x"].shape[1]):
@@ -232,28 +232,28 @@ def test_kernels_that_do_not_take_what_they_give_are_not_played() -> None:
         loss = cell(inputs["x"])[0].square().sum()
         return [loss.detach(), *torch.autograd.grad(loss, list(cell.parameters()))]
 
-    tape = Tape(graded)
+    replay = Replay(graded)
     for k in range(4):
-        assert all(torch.equal(a, b) for a, b in zip(tape({"x": x(k)}), graded({"x": x(k)}), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(replay({"x": x(k)}), graded({"x": x(k)}), strict=True))
 
 
 def test_a_function_that_fails_fails_as_it_is() -> None:
     def failing(inputs: Named) -> list[Tensor]:
         raise ValueError("no such thing")
 
-    tape = Tape(failing)
+    replay = Replay(failing)
     for _ in range(3):
         with pytest.raises(ValueError, match="no such thing"):
-            tape({"x": x(0)})
+            replay({"x": x(0)})
 
 
 def test_numbers_that_only_numbers_can_be_stay_numbers() -> None:
     def repeated(inputs: Named) -> list[Tensor]:
         return [torch.cat([inputs["x"]] * int(inputs["n"])), inputs["x"].new_full((2,), inputs["n"])]
 
-    tape = Tape(repeated)
+    replay = Replay(repeated)
     for n in (2, 2, 3, 3):
-        assert torch.equal(tape({"x": x(0), "n": n})[0], repeated({"x": x(0), "n": n})[0])
+        assert torch.equal(replay({"x": x(0), "n": n})[0], repeated({"x": x(0), "n": n})[0])
 
 
 # Writing in place -----------------------------------------------------------------------------------------------------
@@ -298,12 +298,12 @@ def test_numbers_that_would_become_tensors_of_another_type_stay_numbers() -> Non
     def scaled(inputs: Named) -> list[Tensor]:
         return [inputs["x"].sum() * inputs["rate"]]  # of two tensors without dimensions the type is the larger one
 
-    tape = Tape(scaled)
+    replay = Replay(scaled)
     for k in range(4):
-        (found,) = tape({"x": x(k), "rate": 0.1})
+        (found,) = replay({"x": x(k), "rate": 0.1})
         assert found.dtype == torch.float32
         assert torch.equal(found, x(k).sum() * 0.1)
-    assert not tape.plays
+    assert not replay.active
 
 
 def test_layer_norm_twice_differentiated() -> None:

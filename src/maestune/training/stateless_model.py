@@ -13,7 +13,7 @@ from maestune.data import Batch
 from maestune.families.base import Hyper, Loss, Noise, Tensors
 
 
-class Body:
+class StatelessModel:
     """A model's modules without values of their own: before each use they are given those of a member.
 
     What `torch.func.functional_call` does, without its search for tied tensors at every call, which takes as long as the

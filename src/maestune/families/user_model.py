@@ -15,7 +15,7 @@ from torch.func import functional_call
 from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
 from maestune.families.base import Draw, Family, Hyper, Noise, Player
-from maestune.families.fusing import Bound, draws_itself
+from maestune.families.fusing import FunctionModule, draws_itself
 from maestune.families.training_space import NUMBERS, SWITCHES
 from maestune.space import Choice, Fusible, Param, Role, Space
 from maestune.types import Config
@@ -35,7 +35,7 @@ Generate = Callable[[Any, Hyper, Noise], Tensor]
 Signals = Callable[[Any, Batch, Hyper, Noise], Mapping[str, Tensor]]
 
 
-class Solo(nn.Module):
+class SinglePlayerModel(nn.Module):
     """The user's network as the only player, its moving average if any, and what it learns from.
 
     `drawn`: where modules draw random numbers of their own (nn.Dropout), the seed of the next draw.
@@ -63,7 +63,7 @@ class Network(Family):
     `loss(network, batch, hyper, noise)`: losses (B,), one for each image of `batch["image"]` (B, C, H, W); labels (B,) and
     captions are in `batch["label"]` and `batch["caption"]`, text in `batch["tokens"]` (B, T + 1). Pure: random numbers
     come from `noise`, numbers of the config from `hyper`. After the first steps it is no longer called: what it came down to
-    is played (`training/tape.py`), unless it draws, keeps or looks at values itself.
+    is played (`training/replay.py`), unless it draws, keeps or looks at values itself.
     `noise(config, spec)`: the random tensors that the loss needs in a step, by name; none when left out.
     `latents(config, spec, n)`: those that n samples are made from. `generate(network, hyper, noise)`: samples (n, C, H, W) in
     [-1, 1] from them, or tokens (n, T), with the network in evaluation mode; `noise` also has what samples are asked for
@@ -144,7 +144,7 @@ class Network(Family):
         del spec, n_train
         return self._full_steps
 
-    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> Solo:
+    def build(self, config: Config, spec: DataSpec, generator: torch.Generator) -> SinglePlayerModel:
         """The network with weights that depend on the generator alone, on its device; global random state stays."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(_seed(generator))
@@ -161,7 +161,7 @@ class Network(Family):
         if config.number("ema", 0.0) > 0:
             average = copy.deepcopy(network).requires_grad_(False)
         seed = _seed(generator) if any(map(draws_itself, network.modules())) else None
-        return Solo(network, average, spec, seed).to(generator.device)
+        return SinglePlayerModel(network, average, spec, seed).to(generator.device)
 
     def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """One player, the network."""
@@ -187,14 +187,14 @@ class Network(Family):
     @torch.no_grad()
     def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
         """Samples, of the moving average where it is kept; SettingsError where they have another shape."""
-        assert isinstance(model, Solo)
+        assert isinstance(model, SinglePlayerModel)
         network = model.network if model.average is None else model.average
         with _evaluating(network):
             if model.average is None:
                 samples = self._generate(network, hyper, noise)
             else:  # only parameters are averaged; buffers (running statistics) are those of the network
                 buffers = {f"model.{name}": buffer for name, buffer in model.network.named_buffers()}
-                samples = functional_call(Bound(network, self._generate), buffers, (hyper, noise))
+                samples = functional_call(FunctionModule(network, self._generate), buffers, (hyper, noise))
         shape = model.spec.shape
         fits = samples.ndim == 4 and samples.shape[1:] == shape if shape else samples.ndim == 2
         if not fits:
@@ -205,7 +205,7 @@ class Network(Family):
     @torch.no_grad()
     def signals(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Mapping[str, Noise]) -> dict[str, Tensor]:
         """The user's signals, none where there are none."""
-        assert isinstance(model, Solo)
+        assert isinstance(model, SinglePlayerModel)
         if self._signals is None:
             return {}
         with nullcontext() if model.drawn is None else _seeded(model.drawn):
@@ -213,7 +213,7 @@ class Network(Family):
 
     def _losses(self, model: nn.Module, batch: Batch, hyper: Hyper, noise: Noise) -> Tensor:
         """The user's losses (B,), checked."""
-        assert isinstance(model, Solo)
+        assert isinstance(model, SinglePlayerModel)
         if model.drawn is None:
             losses = self._loss(model.network, batch, hyper, noise)
         else:
