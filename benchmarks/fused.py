@@ -44,8 +44,8 @@ from maestune.families.base import Family
 from maestune.training import Run, loop, train
 from maestune.training.compiled import Programs
 from maestune.training.fused import Group
-from maestune.training.manner import Manner, choose
 from maestune.training.member import Task
+from maestune.training.mode import TrainingMode, choose
 from networks import (
     CASES,
     CUDA_CASES,
@@ -134,11 +134,11 @@ class Bench:
         self.loops: dict[str, tuple[Iterator[object], int]] = {}
         self.held: dict[str, int] = {}
 
-    def build(self, name: str, manner: str, members: int) -> float:
+    def build(self, name: str, mode: str, members: int) -> float:
         """Prepare a competitor in a manner, with a turn to warm up; the seconds that compiling took."""
-        torch.compile(torch.sin)(torch.ones(8)) if manner == "compiled" else None  # the compiler starts, once a process
+        torch.compile(torch.sin)(torch.ones(8)) if mode == "compiled" else None  # the compiler starts, once a process
         before = torch.cuda.memory_allocated() if self.clock.cuda else 0
-        self.loops[name] = self._loop(manner, members)
+        self.loops[name] = self._loop(mode, members)
         # Each kind of step, with and without the generator, is compiled at its first time; then as many without that.
         kinds = math.lcm(*(period for player in self.players for period in player.periods))
         self.turn(name, kinds)
@@ -149,16 +149,16 @@ class Bench:
         self.turn(name)
         return compiling
 
-    def _loop(self, manner: str, members: int) -> tuple[Iterator[object], int]:
-        if manner == "hand":
+    def _loop(self, mode: str, members: int) -> tuple[Iterator[object], int]:
+        if mode == "hand":
             return self._hand(), 1
-        if manner in ("serial", "called"):
+        if mode in ("serial", "called"):
             steps = train(self.family, self.config, self.run)
-            with patch.object(loop, "Replay", lambda function: function) if manner == "called" else nullcontext():
+            with patch.object(loop, "Replay", lambda function: function) if mode == "called" else nullcontext():
                 self.clock.begin(1)
                 next(steps)  # players take their places
             return steps, 1
-        programs = self.programs if manner == "compiled" else None
+        programs = self.programs if mode == "compiled" else None
         return Group(self.family, self.tasks, members, programs=programs).reports(), members
 
     def _hand(self) -> Iterator[None]:
@@ -193,7 +193,7 @@ class Bench:
         most = torch.cuda.max_memory_allocated() - others if self.clock.cuda else 0
         return members * self.clock.steps / self.clock.seconds, most / 2**30
 
-    def choose(self, compiling: bool) -> Manner:
+    def choose(self, compiling: bool) -> TrainingMode:
         """What a campaign would choose for full trainings; what was compiled before is not compiled again."""
         steps = self.family.full_steps(self.data.spec, self.data.size)
         run = Run(steps, steps, seed=self.run.seed, device=self.device, data=self.data)
@@ -270,13 +270,13 @@ def measure(team: Team, case: Case, peak: float, turns: int, compiling: bool) ->
     rates: dict[str, list[float]] = {}
     for name in [name for name in COMPETITORS if there.get(name, True)]:
         try:
-            manner = Manner(name, case.members, "")
+            mode = TrainingMode(name, case.members, "")
             if name == "chosen":
-                chosen: list[Manner] = team.ask("choose", compiling)
-                manner = chosen[0]  # of all, where they differ
+                chosen: list[TrainingMode] = team.ask("choose", compiling)
+                mode = chosen[0]  # of all, where they differ
                 row["chosen"] = "/".join(dict.fromkeys(each.name for each in chosen))
                 row["reasons"] = [each.reason for each in chosen]
-            seconds = team.ask("build", name, manner.name, manner.members)
+            seconds = team.ask("build", name, mode.name, mode.members)
         except RuntimeError as error:
             row["notes"].append(f"{name}: {error}")
             continue

@@ -26,7 +26,7 @@ from maestune.campaign.prepare import prepare
 from maestune.campaign.settings import Settings
 from maestune.execution.jobs import Ended, Job, Outcome
 from maestune.execution.processes import Processes
-from maestune.space import Space, as_practised, for_length
+from maestune.space import Space, rescale_rates, with_current_priors
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75)
 FAILED = 300.0  # Fréchet distance of a training that diverged: that of noise
@@ -34,10 +34,10 @@ FAILED = 300.0  # Fréchet distance of a training that diverged: that of noise
 
 def spaces_of(space: Space, steps: int) -> Mapping[str, Space]:
     """The three."""
-    whole, _ = as_practised(space)
+    whole, _ = with_current_priors(space)
     averaged = replace(space, params=tuple(whole[p.name] if p.name == "ema" else p for p in space))
     spaces = {"recipe": space, "recipe with an average": averaged, "practice": whole}
-    return {name: for_length(each, steps)[0] for name, each in spaces.items()}
+    return {name: rescale_rates(each, steps)[0] for name, each in spaces.items()}
 
 
 def main() -> None:

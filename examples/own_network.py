@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import maestune
-from maestune import Batch, Choice, Config, DataSpec, Draw, Float, Fusible, Prior, Space
+from maestune import Batch, Choice, Config, DataSpec, Float, Fusible, NoiseSpec, Prior, Space
 
 LEVELS = 17  # grey levels of the digits: 0 is black, 16 is white
 HEADS = 2
@@ -62,12 +62,12 @@ def build(config: Config, spec: DataSpec) -> nn.Module:
     return PixelTransformer(int(config.number("width")), c * h * w)
 
 
-def noise(config: Config, spec: DataSpec) -> dict[str, Draw]:
+def noise(config: Config, spec: DataSpec) -> dict[str, NoiseSpec]:
     """What the loss draws in a step: where dropout is used, one number in [0, 1) for every value that may be dropped."""
     if config.number("dropout") == 0:
         return {}
     c, h, w = spec.image
-    return {"keep": Draw("uniform", (int(config.number("batch_size")), c * h * w, int(config.number("width"))))}
+    return {"keep": NoiseSpec("uniform", (int(config.number("batch_size")), c * h * w, int(config.number("width"))))}
 
 
 def loss(network: PixelTransformer, batch: Batch, hyper: maestune.Hyper, noise: maestune.Noise) -> Tensor:
@@ -82,8 +82,8 @@ def loss(network: PixelTransformer, batch: Batch, hyper: maestune.Hyper, noise: 
     return -chances.gather(-1, levels.unsqueeze(-1)).squeeze(-1).mean(1)
 
 
-def latents(config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
-    return {"pixel": Draw("uniform", (n, *spec.shape))}
+def latents(config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
+    return {"pixel": NoiseSpec("uniform", (n, *spec.shape))}
 
 
 def generate(network: PixelTransformer, hyper: maestune.Hyper, noise: maestune.Noise) -> Tensor:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from maestune.data import load_images as load_images
     from maestune.data import to_float as to_float
     from maestune.errors import MaestuneError as MaestuneError
-    from maestune.families import Draw as Draw
     from maestune.families import Hyper as Hyper
     from maestune.families import Network as Network
     from maestune.families import Noise as Noise
+    from maestune.families import NoiseSpec as NoiseSpec
     from maestune.quality.scoring.result import ScoreResult as ScoreResult
     from maestune.search import STRATEGIES as STRATEGIES
     from maestune.search import Strategy as Strategy
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _PLACES = {
     **dict.fromkeys(("Batch", "DataSpec", "ImageData", "TextData", "load_images", "to_float"), "maestune.data"),
     "MaestuneError": "maestune.errors",
-    **dict.fromkeys(("Draw", "Hyper", "Network", "Noise"), "maestune.families"),
+    **dict.fromkeys(("NoiseSpec", "Hyper", "Network", "Noise"), "maestune.families"),
     **dict.fromkeys(("Choice", "Float", "Fusible", "Int", "Prior", "Role", "Space"), "maestune.space"),
     "Run": "maestune.training.run",
     **dict.fromkeys(("Config", "Objective", "Report", "Score"), "maestune.types"),

@@ -217,7 +217,7 @@ class Rung:
 class Trial:
     """One config being trained. `until_steps` is where its last segment ends.
 
-    `stage`: "search"; "drawing" for one that has the weights of another and only draws samples from them with other values;
+    `stage`: "search"; "sampling" for one that has the weights of another and only draws samples from them with other values;
     or "finals".
     """
 

@@ -49,9 +49,9 @@ def groups(record, stage="search"):
     """The numbers of the trials that began together to be trained as one, of each group's first segment."""
     found: dict[int, list[int]] = {}
     for trial in record.trials:
-        manners = [e for e in events(record, trial.number) if e["kind"] == "manner"]
-        if trial.stage == stage and manners and manners[0]["manner"] == "fused":
-            found.setdefault(manners[0]["members"], []).append(trial.number)
+        training_modes = [e for e in events(record, trial.number) if e["kind"] == "manner"]
+        if trial.stage == stage and training_modes and training_modes[0]["manner"] == "fused":
+            found.setdefault(training_modes[0]["members"], []).append(trial.number)
     return found
 
 
@@ -98,11 +98,11 @@ class Acting:
 def test_trials_are_trained_as_one_and_the_record_says_so(whole):
     assert whole.done
     assert whole.verdicts
-    (manner,) = whole.manners
-    assert (manner.name, manner.members) == ("fused", 4)
-    assert manner.groups >= 5
-    assert manner.trials >= 2 * manner.groups
-    assert manner.reason == "4 members of one structure"
+    (mode,) = whole.training_modes
+    assert (mode.name, mode.members) == ("fused", 4)
+    assert mode.groups >= 5
+    assert mode.trials >= 2 * mode.groups
+    assert mode.reason == "4 members of one structure"
     searched = groups(whole)
     assert {2, 3, 4} <= set(searched), searched
     assert [len(found) % members for members, found in searched.items()] == [0] * len(searched)
@@ -116,7 +116,7 @@ def test_without_members_every_trial_is_trained_alone(tmp_path):
     for values in ({"members": 1}, {"fuse": "off"}):
         record = Campaign(settings(tmp_path / next(iter(values)), **small, **values)).run()
         assert record.done
-        assert record.manners == ()
+        assert record.training_modes == ()
         assert not any(t.fused for t in record.trials)
         assert not any(e["kind"] == "manner" for t in record.trials for e in events(record, t.number))
 
@@ -176,8 +176,8 @@ def test_a_worker_killed_in_the_middle_of_a_group_costs_only_its_segment(whole, 
     hurt = [t.number for t in record.trials if any(e["kind"] == "note" for e in events(record, t.number))]
     assert len(hurt) == repeated
     for number in hurt:  # in the group, then alone, as a member of it
-        manners = [(e["manner"], e["members"]) for e in events(record, number) if e["kind"] == "manner"]
-        assert ("fused", 1) in manners, manners
+        training_modes = [(e["manner"], e["members"]) for e in events(record, number) if e["kind"] == "manner"]
+        assert ("fused", 1) in training_modes, training_modes
 
 
 def _killed_and_resumed(folder, expected, table, begun, delay_seconds):
@@ -200,7 +200,7 @@ def _killed_and_resumed(folder, expected, table, begun, delay_seconds):
     record = read_record(folder)
     assert record.done
     assert table(record) == table(expected)
-    assert record.manners == expected.manners
+    assert record.training_modes == expected.training_modes
     assert_nothing_is_doubled(record)
     return in_time
 

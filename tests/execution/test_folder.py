@@ -9,7 +9,7 @@ from maestune.errors import CheckpointError
 from maestune.execution.artifacts import draw, real_picture
 from maestune.execution.folder import check_owner, exhibit_path
 from maestune.execution.jobs import Identity
-from maestune.report.drawing import scale_y
+from maestune.report.charts import scale_y
 from maestune.report.html_parts import PICTURE_PIXELS, picture_uri
 from maestune.types import Config
 

@@ -16,7 +16,7 @@ from maestune.execution.jobs import Begun, Chosen, Ended, Job, Outcome, Progress
 from maestune.families.gan import GAN
 from maestune.training.fused import Group
 from maestune.training.loop import family_training
-from maestune.training.manner import Manner
+from maestune.training.mode import TrainingMode
 from maestune.types import Objective, Score
 
 SHAPE = (1, 8, 8)
@@ -102,7 +102,7 @@ def ends(events):
 
 
 def chosen(events):
-    return [(e.manner, e.members) for e in events if isinstance(e, Chosen)]
+    return [(e.mode, e.members) for e in events if isinstance(e, Chosen)]
 
 
 def scores(end):
@@ -173,7 +173,7 @@ def test_what_is_kept_of_a_watched_training_is_judged_on_the_same_terms_as_all(s
 
 
 def test_final_trainings_that_do_not_pay_as_one_go_back_but_for_the_first(setup, tmp_path, monkeypatch):
-    monkeypatch.setattr(group_module, "choose", lambda *_, **__: Manner("serial", 1, "it does not pay"))
+    monkeypatch.setattr(group_module, "choose", lambda *_, **__: TrainingMode("serial", 1, "it does not pay"))
     finals = [replace(job, split="report") for job in jobs_of(tmp_path)]
     events = train(replace(setup, fuse="measured", verdict_metrics=("spread",)), finals)
     found = ends(events)
@@ -219,7 +219,7 @@ def test_a_group_tells_of_every_trial_what_it_would_alone(setup, tmp_path):
     together = jobs_of(tmp_path / "together")
     events = train(setup, together)
     (first,) = (e for e in events if isinstance(e, Chosen))
-    assert (first.trials, first.manner, first.members) == ((0, 1, 2, 3), "fused", 4)
+    assert (first.trials, first.mode, first.members) == ((0, 1, 2, 3), "fused", 4)
     assert first.reason == "4 members of one structure"
     assert chosen(events) == [("fused", 4)]
     ended = ends(events)
@@ -418,7 +418,7 @@ def test_a_family_that_cannot_be_fused_says_so_and_trains_one_by_one(setup, tmp_
     jobs = [replace(job, fused=True) for job in jobs_of(tmp_path, n)]
     events = list(trainer_of(setup, Stateful()).run(jobs, lambda: False))
     (how,) = (e for e in events if isinstance(e, Chosen))
-    assert (how.trials, how.manner) == (tuple(range(n)), "serial")
+    assert (how.trials, how.mode) == (tuple(range(n)), "serial")
     assert "it cannot be fused: discriminator.statistics (BatchNorm1d) keeps running statistics" in how.reason
     assert [(e.trial, e.outcome) for e in events if isinstance(e, Ended)] == [(k, Outcome.REACHED) for k in range(n)]
 
@@ -454,15 +454,17 @@ def _out_of_memory(more_than, error, monkeypatch):
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 1 B")]
 )
 @pytest.mark.parametrize(
-    ("more_than", "manners"),
+    ("more_than", "training_modes"),
     [(4, [("fused", 8), ("fused", 4)]), (2, [("fused", 8), ("fused", 4), ("fused", 2)])],
 )
-def test_where_memory_runs_out_fewer_are_trained_at_a_time(setup, tmp_path, monkeypatch, error, more_than, manners):
+def test_where_memory_runs_out_fewer_are_trained_at_a_time(
+    setup, tmp_path, monkeypatch, error, more_than, training_modes
+):
     _out_of_memory(more_than, error, monkeypatch)
     events = train(setup, jobs_of(tmp_path, 8, until=10))
-    assert chosen(events) == manners
+    assert chosen(events) == training_modes
     reasons = [e.reason for e in events if isinstance(e, Chosen)]
-    assert reasons == ["8 members of one structure", *["memory ran out"] * (len(manners) - 1)]
+    assert reasons == ["8 members of one structure", *["memory ran out"] * (len(training_modes) - 1)]
     assert {e.outcome for e in ends(events).values()} == {Outcome.REACHED}
     assert len(ends(events)) == 8
 
@@ -473,8 +475,8 @@ def test_measuring_takes_no_more_memory_than_there_is(setup, tmp_path, monkeypat
             raise MemoryError
         return 1.0
 
-    monkeypatch.setattr("maestune.training.manner.serial_seconds", lambda family, task: 3.0)
-    monkeypatch.setattr("maestune.training.manner.group_seconds", hungry)
+    monkeypatch.setattr("maestune.training.mode.serial_seconds", lambda family, task: 3.0)
+    monkeypatch.setattr("maestune.training.mode.group_seconds", hungry)
     events = train(replace(setup, fuse="measured"), jobs_of(tmp_path, 8, until=10))
     assert chosen(events) == [("fused", 2)]
     assert {e.outcome for e in ends(events).values()} == {Outcome.REACHED}
@@ -488,7 +490,7 @@ def test_where_there_is_no_memory_for_two_they_train_one_by_one(setup, tmp_path,
 
 
 def _room_for(n, monkeypatch, setup):
-    monkeypatch.setattr("maestune.training.manner.member_bytes", lambda family, task: 1000)
+    monkeypatch.setattr("maestune.training.mode.member_bytes", lambda family, task: 1000)
     object.__setattr__(setup, "memory_bytes", 1000.0 * n + 1)
 
 

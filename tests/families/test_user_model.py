@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from maestune.data import Batch, DataSpec, ImageData, Images, TextData, load_text, to_float
 from maestune.data.captions import Vocabulary
 from maestune.errors import SettingsError, SpaceError
-from maestune.families import Draw, Family, Network, why_not_fused
+from maestune.families import Family, Network, NoiseSpec, why_not_fused
 from maestune.families.gan import GAN
 from maestune.families.layers import BatchNorm
 from maestune.space import Choice, Float, Fusible, Space, structure
@@ -67,8 +67,8 @@ def loss(network: nn.Module, batch: Batch, hyper: Any, noise: Any) -> Tensor:
     return (network(image + hyper["spread"] * noise["z"]) - image).square().flatten(1).mean(1)
 
 
-def noise(config: Config, spec: DataSpec) -> dict[str, Draw]:
-    return {"z": Draw("normal", (int(config.number("batch_size")), *spec.shape))}
+def noise(config: Config, spec: DataSpec) -> dict[str, NoiseSpec]:
+    return {"z": NoiseSpec("normal", (int(config.number("batch_size")), *spec.shape))}
 
 
 def generate(network: nn.Module, hyper: Any, noise: Any) -> Tensor:
@@ -93,7 +93,7 @@ def network(**changes: Any) -> Network:
         "build": lambda config, spec: Denoiser(int(config.number("width"))),
         "loss": loss,
         "noise": noise,
-        "latents": lambda config, spec, n: {"z": Draw("normal", (n, *spec.shape))},
+        "latents": lambda config, spec, n: {"z": NoiseSpec("normal", (n, *spec.shape))},
         "generate": generate,
         "fusible": Fusible(frozenset({"spread"})),
     }
@@ -668,7 +668,7 @@ def bigrams(**changes: Any) -> Network:
         "space": space,
         "build": lambda config, spec: Bigrams(spec.tokens),
         "loss": loss,
-        "latents": lambda config, spec, n: {"u": Draw("uniform", (n, 5))},
+        "latents": lambda config, spec, n: {"u": NoiseSpec("uniform", (n, 5))},
         "generate": continued,
     }
     return Network(**{**values, **changes})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maestune.campaign.record import Finalist, Manner, Record, Terms, Verdict
+from maestune.campaign.record import Finalist, Record, Terms, TrainingMode, Verdict
 from maestune.space import Choice, Float, Int, Prior, Role, Space
 from maestune.types import Config, Objective, Rung, Score, Trial, TrialState
 
@@ -81,9 +81,11 @@ def build(
         done=finals,
         class_names=(*"01234567", "a long name", HOSTILE),
         real_classes=(0.1,) * 10,
-        manners=(
-            Manner("fused", 7, 31, 8, "a step takes 1.2 ms alone, 0.4 ms as one of 8"),
-            Manner("serial", 2, 5, 1, f"it cannot be fused: norm (BatchNorm2d) keeps running statistics {HOSTILE}"),
+        training_modes=(
+            TrainingMode("fused", 7, 31, 8, "a step takes 1.2 ms alone, 0.4 ms as one of 8"),
+            TrainingMode(
+                "serial", 2, 5, 1, f"it cannot be fused: norm (BatchNorm2d) keeps running statistics {HOSTILE}"
+            ),
         ),
     )
     if files:

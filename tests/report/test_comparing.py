@@ -25,7 +25,7 @@ def drawn(full: Record) -> Record:
     drawing = replace(
         source,
         number=len(full.trials),
-        stage="drawing",
+        stage="sampling",
         source=source.number,
         config=Config.of(**{**source.config, "beta1": 0.111}),
         rungs=(Rung(1000, source.rungs[-1].scores, 1.0),),
@@ -52,8 +52,8 @@ def test_a_best_that_was_only_drawn_shows_the_training_of_its_weights(full: Reco
     assert samples_view(drawn).training == samples_view(full).training
     marked = {p.number for v in slice_views(drawn, importance_view(drawn)) for p in v.points if p.mark == "best"}
     assert marked == {full.best}
-    assert dict(environment_view(drawn).cost)["Ways of drawing"] == "1"
-    assert "Ways of drawing" not in dict(environment_view(full).cost)
+    assert dict(environment_view(drawn).cost)["Ways of sampling"] == "1"
+    assert "Ways of sampling" not in dict(environment_view(full).cost)
     shown = page(drawn)
     assert f"drawn from trial {full.best}" in shown
     assert "beta1" in shown

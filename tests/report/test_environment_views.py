@@ -12,4 +12,4 @@ def test_the_environment_tells_how_trials_were_trained(full: Record) -> None:
         "31 trials in 7 groups, up to 8 at a time; the newest: a step takes 1.2 ms alone, 0.4 ms as one of 8"
     )
     assert "BatchNorm2d" in settings["Trained one by one"]
-    assert "Trained as one" not in dict(environment_view(replace(full, manners=())).settings)
+    assert "Trained as one" not in dict(environment_view(replace(full, training_modes=())).settings)

@@ -119,8 +119,8 @@ def test_hostile_text_is_never_markup(page: str) -> None:
 def test_hostile_names_are_never_markup_in_figures(full_page: str) -> None:
     script = re.findall(r'<script type="application/json" id="drawings">(.*?)</script>', full_page, re.DOTALL)[0]
     assert "<" not in script
-    drawings = json.loads(script)
-    for key, figure in drawings.items():
+    charts = json.loads(script)
+    for key, figure in charts.items():
         texts = json.dumps(figure)
         assert "<script" not in texts, key
         assert "<b>" not in texts, key
@@ -141,11 +141,11 @@ def test_the_page_shows_everything_that_was_promised(full_page: str) -> None:
         "environment",
     ):
         assert f'id="{key}"' in text
-    drawings = json.loads(Page(text).scripts[1])
+    charts = json.loads(Page(text).scripts[1])
     wanted = {"history-trial", "history-seconds", "finals", "importance", "curves-losses", "curves-grad-norms"}
-    assert wanted <= set(drawings)
-    assert "scores-fd" in drawings
-    assert sum(key.startswith("slice-") for key in drawings) == 6
+    assert wanted <= set(charts)
+    assert "scores-fd" in charts
+    assert sum(key.startswith("slice-") for key in charts) == 6
     assert text.count("data:image/png;base64,") == 6  # real, recipe, best, three over training
     assert text.count("<tr data-state=") == 55
     assert "What changed most" in text

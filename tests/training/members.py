@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maestune.data import Batch, DataSpec
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.families.gan import GAN
 from maestune.space import Float, Fusible, Space
 from maestune.training import Run, train
@@ -203,13 +203,13 @@ class Tied(Family):
         return model
 
     def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
-        return (Player("only", autoencoding, {"n": Draw("normal", (BATCH, 64))}),)
+        return (Player("only", autoencoding, {"n": NoiseSpec("normal", (BATCH, 64))}),)
 
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
         return {}
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
-        return {"latent": Draw("uniform", (n, 64))}
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
+        return {"latent": NoiseSpec("uniform", (n, 64))}
 
     @torch.no_grad()
     def generate(self, model: Any, hyper: Hyper, noise: Noise) -> Tensor:

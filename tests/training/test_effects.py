@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from maestune.data import Batch, DataSpec, ImageData
 from maestune.families import training_space as ts
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.space import Float, Fusible, Space
 from maestune.training import Run
 from maestune.training.member import Task
@@ -62,8 +62,8 @@ class Line(Family):
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
         return {"nothing": 0.0}
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
-        return {"latent": Draw("uniform", (n, 64))}
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
+        return {"latent": NoiseSpec("uniform", (n, 64))}
 
     def generate(self, model: Any, hyper: Hyper, noise: Noise) -> Tensor:
         return model.average(noise["latent"]).unflatten(1, (1, 8, 8))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from maestune.data import Batch, DataSpec, ImageData, to_float
 from maestune.errors import CheckpointError, SettingsError
-from maestune.families.base import Draw, Family, Hyper, Noise, Player, drawer
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player, drawer
 from maestune.families.gan import GAN
 from maestune.space import Float, Fusible, Space
 from maestune.training import Run, evaluation, family_training, load_checkpoint, save_checkpoint, train
@@ -501,14 +501,14 @@ class Watcher(Family):
             return model.only(batch["image"].flatten(1).mean(1, keepdim=True)).squeeze(1)
 
         extra = int(config.number("extra", 0))
-        draws = {f"n{i}": Draw("normal", (2, 3)) for i in range(extra)} | {"u": Draw("uniform", (5,))}
+        draws = {f"n{i}": NoiseSpec("normal", (2, 3)) for i in range(extra)} | {"u": NoiseSpec("uniform", (5,))}
         return (Player("only", loss, draws),)
 
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
         return {}
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
-        return {"latent": Draw("normal", (n, *spec.shape))}
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
+        return {"latent": NoiseSpec("normal", (n, *spec.shape))}
 
     def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:
         return torch.zeros_like(noise["latent"])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from maestune.data import Batch, Data, ImageData, TextData, load_text, to_float
 from maestune.errors import SettingsError
-from maestune.families.base import Draw, Player, drawer
+from maestune.families.base import NoiseSpec, Player, drawer
 from maestune.training import Run, load_checkpoint, save_checkpoint
 from maestune.training.stream import Pictures, Stream, Windows, source_of
 from maestune.types import Config
@@ -28,8 +28,8 @@ def silent(*_: Any) -> Tensor:
 
 
 PLAYERS = (
-    Player("a", silent, {"x": Draw("normal", (3, 2)), "u": Draw("uniform", (5,))}),
-    Player("b", silent, {"x": Draw("normal", (4,))}, every=2),
+    Player("a", silent, {"x": NoiseSpec("normal", (3, 2)), "u": NoiseSpec("uniform", (5,))}),
+    Player("b", silent, {"x": NoiseSpec("normal", (4,))}, every=2),
     Player("c", silent, {}, every=3),
 )
 

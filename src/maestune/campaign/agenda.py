@@ -22,8 +22,8 @@ from maestune.campaign.budget import (
 from maestune.campaign.build_record import history_of
 from maestune.campaign.contenders import Contender, contenders
 from maestune.campaign.costs import last_end
-from maestune.campaign.drawing import Drawings, told
 from maestune.campaign.plan import Plan
+from maestune.campaign.sampling_search import SamplingSearch, told
 from maestune.campaign.seeds import derive_rng, derive_seed
 from maestune.campaign.store import Store
 from maestune.execution.jobs import Progress
@@ -115,12 +115,12 @@ class Agenda:
         budget, base, candidates = self.plan.budget, *self._final_costs()
         good = REPORT_SECONDS + self._together([*base, *candidates[: self.plan.finalists]], GOOD_FINAL_SEEDS)
         kept = min(max(good, FINALS_LEAST * budget.amount), budget.amount - budget.search_amount)
-        return min(budget.amount - kept - self._drawings.kept_seconds, self._latest_search)
+        return min(budget.amount - kept - self._sampling_search.kept_seconds, self._latest_search)
 
     @property
     def _latest_search(self) -> float:
         """Campaign seconds at which the search ends at the latest: early enough for drawings and finals."""
-        return self._latest - self._drawings.kept_seconds
+        return self._latest - self._sampling_search.kept_seconds
 
     @property
     def _latest(self) -> float:
@@ -153,14 +153,14 @@ class Agenda:
             return False
         return self.clock() > self._latest_search
 
-    def next_drawing(self) -> Sequence[Trial]:
+    def next_sampling(self) -> Sequence[Trial]:
         """One more way of drawing samples from the weights of the best; none when there are enough, or no more time."""
-        in_time = self.plan.budget.kind != "seconds" or self.clock() + self._drawings.longest <= self._latest
-        return self._drawings.next() if in_time else []
+        in_time = self.plan.budget.kind != "seconds" or self.clock() + self._sampling_search.longest <= self._latest
+        return self._sampling_search.next() if in_time else []
 
     @property
-    def _drawings(self) -> Drawings:
-        return Drawings(self.plan, self.store)
+    def _sampling_search(self) -> SamplingSearch:
+        return SamplingSearch(self.plan, self.store)
 
     def _contenders(self) -> tuple[list[Trial], list[Trial]]:
         """The recipe's trial, if it has been begun, and those worth retraining beside it, the best first."""
@@ -174,7 +174,7 @@ class Agenda:
         """
         recipe, _ = self._contenders()
         found = contenders(history_of(self.store))
-        redrawn, note = self._drawings.better(), ""
+        redrawn, note = self._sampling_search.better(), ""
         if redrawn is not None and redrawn[0] in [*recipe, *(c.trial for c in found)]:
             source, better = redrawn
             place = next((c for c in found if c.trial == source), Contender(source, ahead=True, within=True))
@@ -261,7 +261,7 @@ class Agenda:
 
     def _final_cost(self, trial: Trial) -> float:
         """Worker seconds of a final training of what a trial is; a drawing takes what its weights took."""
-        source = trial if trial.stage != "drawing" or trial.source is None else self.store.trials[trial.source]
+        source = trial if trial.stage != "sampling" or trial.source is None else self.store.trials[trial.source]
         return self.plan.costs.final([source])
 
     def _together(self, seconds: Sequence[float], seeds: int) -> float:
@@ -306,7 +306,7 @@ class Agenda:
             return min(most, MIN_FINAL_SEEDS - begun)
         budget = self.plan.budget
         if budget.kind != "seconds":
-            spent = self._spent([t for t in self.store.trials if t.stage != "drawing"])
+            spent = self._spent([t for t in self.store.trials if t.stage != "sampling"])
             left = (budget.amount - spent + 1e-9) / len(sources)
         else:
             workers = max(self.plan.workers, 1)

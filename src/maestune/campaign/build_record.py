@@ -11,7 +11,7 @@ import numpy as np
 from maestune.campaign import verdict
 from maestune.campaign.decode import require_facts
 from maestune.campaign.reader import Stored, read_campaign
-from maestune.campaign.record import Finalist, Manner, Record, Terms
+from maestune.campaign.record import Finalist, Record, Terms, TrainingMode
 from maestune.data.prompts import Prompts
 from maestune.execution.jobs import score_values
 from maestune.search.rungs import ranking, rung_losses, violation
@@ -63,7 +63,7 @@ def record_of(store: Stored, seconds: float) -> Record:
         prompts=Prompts.from_dict(facts["asking"]).rows if facts["conditional"] else (),
         class_names=tuple(facts["class_names"]),
         real_classes=tuple(facts["real_classes"]),
-        manners=_manners(facts.get("groups", {}).values()),
+        training_modes=_training_modes(facts.get("groups", {}).values()),
         constraints=constraints,
         terms={stage: Terms(**told) for stage, told in facts.get("terms", {}).items()},
         search_floor=score_values(facts.get("search_floor", {})),
@@ -97,13 +97,13 @@ def ranked(history: History) -> list[Trial]:
     return order
 
 
-def _manners(groups: Iterable[Mapping[str, Any]]) -> tuple[Manner, ...]:
+def _training_modes(groups: Iterable[Mapping[str, Any]]) -> tuple[TrainingMode, ...]:
     """The ways in which groups were trained, from what is recorded of each group once."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for group in groups:
         found.setdefault(group["manner"], []).append(group)
     return tuple(
-        Manner(
+        TrainingMode(
             name,
             groups=len(same),
             trials=sum(group["trials"] for group in same),

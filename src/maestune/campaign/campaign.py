@@ -164,7 +164,7 @@ class Campaign:
                 fusible=self._fusible(training),
                 members=members,
                 report_every=store.facts.get("report_every"),
-                drawn_with=self._drawn_with(training, prepared),
+                sampling_parameters=self._sampling_parameters(training, prepared),
                 trial_timeout=parse_timeout(settings.trial_timeout),
             )
             strategy = make_strategy(
@@ -283,10 +283,10 @@ class Campaign:
         family = self._family(training)
         return Fusible() if family is None or self.settings.fuse == "off" else family.fusible
 
-    def _drawn_with(self, training: Training | Family | None, prepared: Prepared) -> frozenset[str]:
+    def _sampling_parameters(self, training: Training | Family | None, prepared: Prepared) -> frozenset[str]:
         """What may be changed of a trained model, where samples decide."""
         family = self._family(training)
-        return family.drawn_with if family is not None and prepared.setup.metrics else frozenset()
+        return family.sampling_parameters if family is not None and prepared.setup.metrics else frozenset()
 
     def _members(self, training: Training | Family | None) -> int:
         return (self.settings.members or MEMBERS) if self._fusible(training) != Fusible() else 1

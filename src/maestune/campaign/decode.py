@@ -19,7 +19,7 @@ SHOWN_LETTERS = 40  # of a value that a message quotes
 LARGEST_WHOLE = 2**63 - 1
 TEXT_LIMIT = 1_000_000  # characters; a reason, a note or a name is never that long
 
-STAGES = ("search", "drawing", "finals")
+STAGES = ("search", "sampling", "finals")
 ROLES = ("", "recipe", "candidate")
 
 
@@ -161,6 +161,10 @@ def _one_of(*known: str) -> Callable[[Any, str], str]:
         return value
 
     return read
+
+
+def _stage(value: Any, place: str) -> str:
+    return _one_of(*STAGES)("sampling" if value == "drawing" else value, place)  # as earlier versions called it
 
 
 def _whole(value: Any, place: str) -> int:
@@ -336,7 +340,7 @@ def _terms(value: Any, place: str) -> None:
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "config": _config,
     "seed": _whole,
-    "stage": _one_of(*STAGES),
+    "stage": _stage,
     "state": _state,
     "until_steps": _whole,
     "reason": _text,

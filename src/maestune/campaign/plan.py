@@ -25,7 +25,7 @@ class Plan:
     fusible: Fusible = field(default_factory=Fusible)  # what may differ among trials that are trained as one
     members: int = 1  # how many they may be
     report_every: int | None = None  # steps, where not as usual
-    drawn_with: frozenset[str] = (
+    sampling_parameters: frozenset[str] = (
         frozenset()
     )  # what may be changed of a trained model; empty where samples decide nothing
 

@@ -21,8 +21,8 @@ from maestune.families.lm.family import DECODING, decoding_freed
 from maestune.quality import DESCRIBED, resolved_features, resolved_vqa, unload
 from maestune.quality.text import TEXT_METRICS
 from maestune.recipes.writing import toml_text
-from maestune.space import Choice, Float, Param, Space, as_practised, for_length
-from maestune.space.horizon import CITATION as LENGTH_CITATION
+from maestune.space import Choice, Float, Param, Space, rescale_rates, with_current_priors
+from maestune.space.rescaling import CITATION as LENGTH_CITATION
 from maestune.types import Config, Objective
 
 DEFAULT_STEPS = 1000  # of a full training, where neither settings nor model say
@@ -69,9 +69,9 @@ class Prepared:
 
         Its ranges are those of the `space`, whose centre is the recipe.
         """
-        practised, since = as_practised(self.space)
-        found, moved = for_length(practised, steps)
-        citations = [p.prior.citation for p in practised if p.prior is not None and p.prior.citation]
+        current, since = with_current_priors(self.space)
+        found, moved = rescale_rates(current, steps)
+        citations = [p.prior.citation for p in current if p.prior is not None and p.prior.citation]
         return found, (*since, *moved), (*citations, *((LENGTH_CITATION,) if moved else ()))
 
     def identity(self, settings: Settings) -> dict[str, str]:

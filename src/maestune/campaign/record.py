@@ -82,7 +82,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Manner:
+class TrainingMode:
     """How groups of trials were trained: `name` is "serial", "fused" or "compiled".
 
     `groups` of together `trials` segments, at most `members` at a time; `reason`: why, for the newest of them.
@@ -124,7 +124,7 @@ class Record:
     notes: tuple[str, ...]  # things worth telling: skipped files, dead workers, extractor self-test
     done: bool = False  # the finals are over
     recipe_name: str = "the starting configuration"
-    manners: tuple[Manner, ...] = ()  # empty where no two trials could be trained as one
+    training_modes: tuple[TrainingMode, ...] = ()  # empty where no two trials could be trained as one
     prompts: tuple[str, ...] = ()  # what each row of a final training's picture was asked for; empty where nothing was
     class_names: tuple[str, ...] = ()  # empty where there are no classes
     real_classes: tuple[
@@ -172,7 +172,7 @@ class Record:
     @property
     def full_trainings(self) -> float:
         """Training done so far, in full trainings."""
-        return sum(t.step for t in self.trials if t.stage != "drawing") / self.rungs[-1]
+        return sum(t.step for t in self.trials if t.stage != "sampling") / self.rungs[-1]
 
 
 def _reason(verdict: Verdict, other: str) -> str:

@@ -87,7 +87,7 @@ class Loop:
             self._prune()
             self._drive(self.agenda.next_search, searching=True)
             if not self.interrupted:
-                self._drive(self.agenda.next_drawing)
+                self._drive(self.agenda.next_sampling)
             if not self.interrupted:
                 self._end_search()
         if not self.interrupted:
@@ -199,7 +199,7 @@ class Loop:
             self._log(event.trial, {"kind": "scores", "step": event.rung.step, "scores": scores})
             self.watchdog.scored(event.trial)
         elif isinstance(event, Chosen):
-            self._record_manner(event)
+            self._record_mode(event)
         else:
             del self.running[event.trial]
             self.watchdog.end(event.trial)
@@ -210,10 +210,10 @@ class Loop:
         for problem in self.store.log(number, entry):
             self._note(problem)
 
-    def _record_manner(self, chosen: Chosen) -> None:
+    def _record_mode(self, chosen: Chosen) -> None:
         """How a group is trained: with each trial, and once for the group, whatever becomes of its members after a crash."""
         trials = [self.store.trials[number] for number in chosen.trials]
-        told = {"manner": chosen.manner, "members": chosen.members, "reason": chosen.reason}
+        told = {"manner": chosen.mode, "members": chosen.members, "reason": chosen.reason}
         for trial in trials:
             self._log(trial.number, {"kind": "manner", **told})
         groups: dict[str, dict[str, Any]] = dict(self.store.facts.get("groups", {}))
@@ -221,11 +221,11 @@ class Loop:
         key = f"{first.group}@{first.until_steps}"
         # Who is left of a group after a crash goes on in another way; one that cannot be trained as it was chosen begins anew.
         if first.group is not None and (
-            key not in groups or (len(trials) > 1 and groups[key]["manner"] != chosen.manner)
+            key not in groups or (len(trials) > 1 and groups[key]["manner"] != chosen.mode)
         ):
             begun = sum((t.group, t.until_steps) == (first.group, first.until_steps) for t in self.store.trials)
             groups[key] = {**told, "trials": begun}
-        alone = {t.source for t in trials if t.source is not None} if chosen.manner == "serial" else set[int]()
+        alone = {t.source for t in trials if t.source is not None} if chosen.mode == "serial" else set[int]()
         self.store.set_facts(groups=groups, alone=sorted(alone | set(self.store.facts.get("alone", []))))
 
     def _end(self, ended: Ended) -> None:
@@ -287,7 +287,7 @@ class Loop:
     def _judge(self, trial: Trial) -> Trial:
         if trial.stage == "finals":
             return trial.with_(state=TrialState.COMPLETE, decision="retrained in full")
-        if trial.stage == "drawing":
+        if trial.stage == "sampling":
             return trial.with_(state=TrialState.COMPLETE, decision="drawn, not trained")
         history = history_of(self.store)
         trials = tuple(trial if t.number == trial.number else t for t in history.trials)
@@ -366,7 +366,7 @@ class Loop:
             until_steps=trial.until_steps,
             full_steps=full,
             score_at=() if trial.stage != "search" else tuple(s for s in self.plan.rungs if s <= trial.until_steps),
-            picture_at=() if trial.stage == "drawing" else tuple(s for s in pictures if s <= trial.until_steps),
+            picture_at=() if trial.stage == "sampling" else tuple(s for s in pictures if s <= trial.until_steps),
             fused=trial.fused,
             screen=self.plan.evaluation_plan.screen,
             report_every=self.plan.report_every,
@@ -376,7 +376,7 @@ class Loop:
 
     def _weights(self, trial: Trial) -> Weights | None:
         """The weights that a trial only draws from."""
-        if trial.stage != "drawing" or trial.source is None:
+        if trial.stage != "sampling" or trial.source is None:
             return None
         source = self.store.trials[trial.source]
         owner = Identity(self.store.facts.get("id", ""), source.number, source.config, source.seed)

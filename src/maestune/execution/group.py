@@ -22,8 +22,8 @@ from maestune.families.fusing import why_not_fused
 from maestune.training.compiled import Programs
 from maestune.training.fused import Group
 from maestune.training.loop import data_of
-from maestune.training.manner import Manner, choose, is_out_of_memory
 from maestune.training.member import Task
+from maestune.training.mode import TrainingMode, choose, is_out_of_memory
 from maestune.training.run import Training
 from maestune.types import Report
 
@@ -39,7 +39,9 @@ class Trainer:
     family: Family | None
     setup: Setup
     _programs: dict[tuple[object, ...], Programs] = field(default_factory=dict[tuple[object, ...], Programs])
-    _manners: dict[tuple[object, ...], Manner] = field(default_factory=dict[tuple[object, ...], Manner])
+    _training_modes: dict[tuple[object, ...], TrainingMode] = field(
+        default_factory=dict[tuple[object, ...], TrainingMode]
+    )
     _compiles: bool = True  # until it has failed
 
     def __post_init__(self) -> None:
@@ -104,15 +106,15 @@ class Trainer:
         if not tasks:
             return
         programs = self._programs_of(family, tasks[0]) if self.setup.fuse in ("measured", "compiled") else None
-        manner = self._manner(family, tasks, members, programs, alone=not segments[_trial(tasks[0])].job.fused)
-        yield Chosen(tuple(map(_trial, tasks)), manner.name, manner.members, reason or manner.reason)
-        if manner.name == "serial":
+        mode = self._mode(family, tasks, members, programs, alone=not segments[_trial(tasks[0])].job.fused)
+        yield Chosen(tuple(map(_trial, tasks)), mode.name, mode.members, reason or mode.reason)
+        if mode.name == "serial":
             return
         group = Group(
             family,
             tasks,
-            manner.members,
-            programs=programs if manner.name == "compiled" else None,
+            mode.members,
+            programs=programs if mode.name == "compiled" else None,
             even=self.setup.fuse == "fused",  # where the clock decides nothing is bit for bit anyway
         )
         clock = time.perf_counter()
@@ -139,34 +141,34 @@ class Trainer:
             if segment.ended is None:  # stopped before its turn came
                 yield segment.end(Outcome.INTERRUPTED)
 
-    def _manner(
+    def _mode(
         self, family: Family, tasks: Sequence[Task], members: int, programs: Programs | None, alone: bool
-    ) -> Manner:
+    ) -> TrainingMode:
         """`alone`: whether one that is left of a group may go on without being fused."""
         first = tasks[0]
         if len(tasks) == 1 and alone:
-            return Manner("serial", 1, "no other is left to train it with")
+            return TrainingMode("serial", 1, "no other is left to train it with")
         reason = why_not_fused(family, first.config, data_of(first.run).spec)
         if reason:
-            return Manner("serial", 1, f"it cannot be fused: {reason}")
+            return TrainingMode("serial", 1, f"it cannot be fused: {reason}")
         fuse, memory = self.setup.fuse, self.setup.memory_bytes
         if len(tasks) == 1:  # by the kernels of a group, which takes the memory of two
-            manner = choose(family, (first, first), memory_bytes=memory, measure=False)
-            return replace(manner, members=1, reason=manner.reason if manner.name == "serial" else _LAST)
+            mode = choose(family, (first, first), memory_bytes=memory, measure=False)
+            return replace(mode, members=1, reason=mode.reason if mode.name == "serial" else _LAST)
         if fuse == "measured":
             size = min(len(tasks), members)
             steps = max(task.run.until_steps - task.run.start_steps for task in tasks)
             measured = (*self._structure(family, first), size, steps)
-            if measured not in self._manners:
-                self._manners[measured] = choose(
+            if measured not in self._training_modes:
+                self._training_modes[measured] = choose(
                     family, tasks[:members], memory_bytes=memory, measure=True, programs=programs
                 )
-            manner = self._manners[measured]
+            mode = self._training_modes[measured]
         else:
-            manner = choose(family, tasks, memory_bytes=memory, measure=False)
-            if fuse == "compiled" and manner.name == "fused" and self._compiles:
-                manner = replace(manner, name="compiled")
-        return replace(manner, members=min(manner.members, members))
+            mode = choose(family, tasks, memory_bytes=memory, measure=False)
+            if fuse == "compiled" and mode.name == "fused" and self._compiles:
+                mode = replace(mode, name="compiled")
+        return replace(mode, members=min(mode.members, members))
 
     def _programs_of(self, family: Family, task: Task) -> Programs:
         """Where compiled steps of the task's structure are kept."""

@@ -159,7 +159,7 @@ class Chosen:
     """How the jobs of these trials are trained from now on: "serial", "fused" or "compiled", so many at a time, and why."""
 
     trials: tuple[int, ...]
-    manner: str
+    mode: str
     members: int
     reason: str
 

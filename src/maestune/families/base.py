@@ -27,7 +27,7 @@ Loss = Callable[[nn.Module, Batch, Hyper, Noise], Tensor]
 
 
 @dataclass(frozen=True)
-class Draw:
+class NoiseSpec:
     """One random tensor that a loss needs in a step: its distribution and shape."""
 
     kind: Literal["normal", "uniform"]
@@ -49,7 +49,7 @@ class Player:
 
     name: str
     loss: Loss
-    noise: Mapping[str, Draw]
+    noise: Mapping[str, NoiseSpec]
     every: int = 1
     rate: float = 1.0
     refresh: Callable[[Tensors], Tensors] | None = None
@@ -86,7 +86,7 @@ class Family(Protocol):
         ...
 
     @property
-    def drawn_with(self) -> frozenset[str]:
+    def sampling_parameters(self) -> frozenset[str]:
         """Parameters that matter only when samples are drawn: other values of them need no other training."""
         return frozenset()
 
@@ -143,7 +143,7 @@ class Family(Protocol):
         """
         ...
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> Mapping[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> Mapping[str, NoiseSpec]:
         """What n samples need to be drawn from."""
         ...
 
@@ -180,7 +180,7 @@ class Family(Protocol):
         return {}
 
 
-def drawer(draws: Mapping[str, Draw]) -> Callable[[torch.Generator], dict[str, Tensor]]:
+def drawer(draws: Mapping[str, NoiseSpec]) -> Callable[[torch.Generator], dict[str, Tensor]]:
     """A function that draws them all from a generator, with one call for all normals and one for all uniforms."""
     plans: list[tuple[Callable[..., Tensor], list[str], list[tuple[int, ...]], list[int]]] = []
     for kind, sampler in (("normal", torch.randn), ("uniform", torch.rand)):

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.families.fusing import FunctionModule, draws_itself
 from maestune.families.training_space import NUMBERS, SWITCHES
 from maestune.space import Choice, Fusible, Param, Role, Space
@@ -26,8 +26,8 @@ OPTIMISATION = Fusible(NUMBERS, SWITCHES)
 MAX_SEED = 2**63 - 1
 
 Build = Callable[[Config, DataSpec], nn.Module]
-Draws = Callable[[Config, DataSpec], Mapping[str, Draw]]
-Latents = Callable[[Config, DataSpec, int], Mapping[str, Draw]]
+Draws = Callable[[Config, DataSpec], Mapping[str, NoiseSpec]]
+Latents = Callable[[Config, DataSpec, int], Mapping[str, NoiseSpec]]
 Numbers = Callable[[Config, float], Mapping[str, float]]
 # Any: functions of the user's own class of network.
 OwnLoss = Callable[[Any, Batch, Hyper, Noise], Tensor]
@@ -180,7 +180,7 @@ class Network(Family):
                 numbers[name] = float(value)
         return numbers
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
         """What n samples are made from."""
         return dict(self._latents(config, spec, n))
 

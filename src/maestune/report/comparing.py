@@ -22,7 +22,7 @@ def best_trial(record: Record) -> Trial | None:
 
 def trained(record: Record, trial: Trial | None) -> Trial | None:
     """The search trial whose training a trial rests on: itself, or the one whose weights a drawing has."""
-    if trial is None or trial.stage != "drawing" or trial.source is None:
+    if trial is None or trial.stage != "sampling" or trial.source is None:
         return trial
     return record.trial(trial.source)
 

@@ -7,30 +7,30 @@ import math
 from collections.abc import Sequence
 
 from maestune.report import formats, labels
-from maestune.report.drawing import GREEN, ORANGE, VERMILION, Drawing, error_bars, new_figure, plain, scale_y, wants_log
+from maestune.report.charts import GREEN, ORANGE, VERMILION, Chart, error_bars, new_figure, plain, scale_y, wants_log
 from maestune.report.training_views import Curve, CurvesView
 
 DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted", "dashdot": "dash-dotted", "longdash": "long-dashed"}
 OTHER_SIGNALS = 6
 
 
-def curves(view: CurvesView, metrics: Sequence[str]) -> tuple[Drawing, ...]:
+def curves(view: CurvesView, metrics: Sequence[str]) -> tuple[Chart, ...]:
     """Losses, gradient norms and scores of the chosen trials; other signals as small figures."""
     scored = [metric for metric in metrics if any(metric in curve.scores for curve in view.curves)]
-    drawings = [_score_curves(view, metric) for metric in scored]
+    charts = [_score_curves(view, metric) for metric in scored]
     groups = {
         "losses": ("Losses", "loss", [s for s in view.signals if s == "loss" or s.startswith("loss_")]),
         "grad-norms": ("Gradient norms", "gradient norm", [s for s in view.signals if s.startswith("grad_norm")]),
     }
     for key, (title, y_title, names) in groups.items():
         if names:
-            drawings.append(_signal_curves(view, names, f"curves-{key}", title, y_title))
+            charts.append(_signal_curves(view, names, f"curves-{key}", title, y_title))
     grouped = {name for _, _, names in groups.values() for name in names}
     others = [name for name in view.signals if name not in grouped][:OTHER_SIGNALS]
     for i, name in enumerate(others):
         title = labels.sentence_case(labels.signal_name(name))
-        drawings.append(_signal_curves(view, [name], f"signal-{i}", title, "", small=True))
-    return tuple(drawings)
+        charts.append(_signal_curves(view, [name], f"signal-{i}", title, "", small=True))
+    return tuple(charts)
 
 
 def _curve_colour(curve: Curve) -> str:
@@ -39,7 +39,7 @@ def _curve_colour(curve: Curve) -> str:
     return GREEN if curve.title.startswith("best") else VERMILION
 
 
-def _score_curves(view: CurvesView, metric: str) -> Drawing:
+def _score_curves(view: CurvesView, metric: str) -> Chart:
     shown = [(curve, curve.scores[metric]) for curve in view.curves if metric in curve.scores]
     values = [score.value for _, points in shown for _, score in points if math.isfinite(score.value)]
     name = labels.metric_name(metric)
@@ -57,12 +57,12 @@ def _score_curves(view: CurvesView, metric: str) -> Drawing:
             hoverinfo="text",
         )
     caption = f"Score at every rung that a trial reached, with 95 % interval where it has one. {labels.metric_meaning(metric)}"
-    return Drawing(f"scores-{metric}", f"{labels.sentence_case(name)} over training", caption.strip(), figure)
+    return Chart(f"scores-{metric}", f"{labels.sentence_case(name)} over training", caption.strip(), figure)
 
 
 def _signal_curves(
     view: CurvesView, names: Sequence[str], key: str, title: str, y_title: str, small: bool = False
-) -> Drawing:
+) -> Chart:
     figure = new_figure("training (steps)", y_title, height=260 if small else 340, showlegend=not small)
     dashes = dict(zip(names, itertools.cycle(DASHES), strict=False))
     for curve in view.curves:
@@ -89,7 +89,7 @@ def _signal_curves(
     told = f"{told}; one colour a trial" if len(names) > 1 else "one line a trial, in its colour"
     away = "" if frame is None else ", and a line that leaves the frame has run away"
     caption = labels.sentence_case(f"{told}{away}.")
-    return Drawing(key, title, "" if small else caption, figure, small)
+    return Chart(key, title, "" if small else caption, figure, small)
 
 
 def _curve_name(curve: Curve) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maestune.campaign.record import Manner, Record
+from maestune.campaign.record import Record, TrainingMode
 from maestune.report import formats, labels
 from maestune.report.bounds import bound_text
 
@@ -39,16 +39,16 @@ def environment_view(record: Record) -> EnvironmentView:
         ("Budget", record.budget_text),
         ("Seed", str(record.seed)),
         ("Rungs", ", ".join(f"{r:,}" for r in record.rungs) + " steps"),
-        *(("Trained as one" if m.members > 1 else "Trained one by one", _manner(m)) for m in record.manners),
+        *(("Trained as one" if m.members > 1 else "Trained one by one", _mode(m)) for m in record.training_modes),
         ("Parameters", f"{len(record.space.varying)} vary of {len(record.space)}"),
         ("Folder", str(record.folder)),
     )
-    drawings = sum(t.stage == "drawing" for t in record.trials)
+    sampled = sum(t.stage == "sampling" for t in record.trials)
     cost = (
         ("Wall time", formats.duration(record.seconds)),
         ("Worker time", formats.duration(sum(t.seconds for t in record.trials))),
         ("Configurations", f"{len(record.search_trials):,}"),
-        *((("Ways of drawing", f"{drawings:,}"),) if drawings else ()),
+        *((("Ways of sampling", f"{sampled:,}"),) if sampled else ()),
         ("Final trainings", f"{sum(t.stage == 'finals' for t in record.trials):,}"),
         ("Full trainings", formats.number(record.full_trainings)),
     )
@@ -65,9 +65,9 @@ def _reference(reference: str) -> str:
     return f"{part} of data {fingerprint}" if comma else f"data {fingerprint}"
 
 
-def _manner(manner: Manner) -> str:
-    trials = f"{formats.count(manner.trials, 'trial')} in {formats.count(manner.groups, 'group')}"
-    if manner.members == 1:
-        return f"{trials}: {manner.reason}"
-    compiled = ", compiled" if manner.name == "compiled" else ""
-    return f"{trials}, up to {manner.members} at a time{compiled}; the newest: {manner.reason}"
+def _mode(mode: TrainingMode) -> str:
+    trials = f"{formats.count(mode.trials, 'trial')} in {formats.count(mode.groups, 'group')}"
+    if mode.members == 1:
+        return f"{trials}: {mode.reason}"
+    compiled = ", compiled" if mode.name == "compiled" else ""
+    return f"{trials}, up to {mode.members} at a time{compiled}; the newest: {mode.reason}"

@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from maestune.report import formats, labels
-from maestune.report.drawing import (
+from maestune.report.charts import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PINK,
     SKY,
-    Drawing,
+    Chart,
     error_bars,
     failed_strip,
     level,
@@ -30,7 +30,7 @@ CLASSES_NAMED = 40  # names of more would overlap
 CLASS_LETTERS = 14
 
 
-def history(view: HistoryView) -> Drawing:
+def history(view: HistoryView) -> Chart:
     """The objective over the trials or over the time of the campaign."""
     metric = plain(labels.metric_name(view.objective.name))
     in_seconds = view.over == "seconds"
@@ -93,7 +93,7 @@ def history(view: HistoryView) -> Drawing:
         # Colours are those of the figure over trials, which stands above it and has the legend.
         figure.update_layout(showlegend=False)
         caption = "The same points, in the same colours, at the time when each was last evaluated."
-        return Drawing("history-seconds", "Objective over time", caption, figure)
+        return Chart("history-seconds", "Objective over time", caption, figure)
     floor = "" if view.floor is None else ", the dotted floor what real data score against real data"
     intervals = any(math.isfinite(p.score.high - p.score.low) for p in view.points)
     caption = (
@@ -101,7 +101,7 @@ def history(view: HistoryView) -> Drawing:
         f"the green line is the best so far of those that trained longest ({labels.direction(view.objective)}), the dashed one "
         f"the recipe{floor}.{view.terms}"
     )
-    return Drawing("history-trial", "Objective over trials", caption, figure)
+    return Chart("history-trial", "Objective over trials", caption, figure)
 
 
 def rung_marks(n: int) -> list[tuple[str, str]]:
@@ -115,7 +115,7 @@ def rung_marks(n: int) -> list[tuple[str, str]]:
     return marks[:n][::-1]
 
 
-def finals(view: FinalsView) -> Drawing:
+def finals(view: FinalsView) -> Chart:
     """The finalists side by side, every seed a thin line."""
     titles = [column.title for column in view.columns]
     figure = new_figure("", plain(labels.axis_title(view.objective)))
@@ -160,10 +160,10 @@ def finals(view: FinalsView) -> Drawing:
         "Every finalist was trained again on the same fresh seeds (thin lines join equal seeds) and scored on data "
         f"that nothing had seen; large points are means with 95 % intervals.{view.terms}"
     )
-    return Drawing("finals", "The finals", caption, figure)
+    return Chart("finals", "The finals", caption, figure)
 
 
-def classes(view: ClassesView) -> Drawing:
+def classes(view: ClassesView) -> Chart:
     """Bars of the share of each class: real images, recipe and best side by side."""
     figure = new_figure("class", "share of the images (%)", height=300)
     for who, colour in (("real", GREY), ("recipe", ORANGE), ("best", GREEN)):
@@ -188,10 +188,10 @@ def classes(view: ClassesView) -> Drawing:
         "How often each class of the data is seen in the samples, by the evaluator's classifier: green as high as grey is as it "
         "should be, and a class without a bar is a mode that the model has lost."
     )
-    return Drawing("classes", "Which classes it makes", caption, figure)
+    return Chart("classes", "Which classes it makes", caption, figure)
 
 
-def pareto(view: ParetoView) -> Drawing:
+def pareto(view: ParetoView) -> Chart:
     """The first two objectives against each other, the front as a line."""
     first, second = view.objectives[:2]
     figure = new_figure(plain(labels.axis_title(first)), plain(labels.axis_title(second)))
@@ -226,4 +226,4 @@ def pareto(view: ParetoView) -> Drawing:
         "Trials on the green line are beaten by no other in both objectives at once; choose among them by what matters "
         "more to you. Only trials with the longest training can be on it."
     )
-    return Drawing("pareto", "The Pareto front", caption, figure)
+    return Chart("pareto", "The Pareto front", caption, figure)

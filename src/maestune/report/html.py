@@ -15,8 +15,8 @@ from plotly.offline import get_plotlyjs
 from maestune.campaign.record import Record
 from maestune.errors import FileRefusedError
 from maestune.folder_files import MIB, read_text, replace_file
+from maestune.report.charts import Chart, template
 from maestune.report.document import document
-from maestune.report.drawing import Drawing, template
 from maestune.report.environment_views import environment_view
 from maestune.report.html_parts import pairs, section
 from maestune.report.importance_views import importance_view
@@ -44,19 +44,19 @@ def page(record: Record) -> str:
     importance = importance_view(record)
     verdict = verdict_view(record, importance.weights)
     curves = curves_view(record)
-    drawings: list[Drawing] = []
+    charts: list[Chart] = []
     sections = [
         verdict_card(record, verdict),
         section("pictures", "What it makes", *samples_section(record)),
-        scores_section(record, drawings),
-        history_section(record, drawings),
-        curves_section(record, curves, drawings),
-        reasons_section(record, importance, drawings),
+        scores_section(record, charts),
+        history_section(record, charts),
+        curves_section(record, curves, charts),
+        reasons_section(record, importance, charts),
         trials_section(record),
         _best(record),
         _environment(record),
     ]
-    figures = {d.key: json.loads(d.figure.to_json() or "{}") for d in drawings}
+    figures = {d.key: json.loads(d.figure.to_json() or "{}") for d in charts}
     for figure in figures.values():
         figure["layout"].pop("template")  # the page chooses between two
     title = f"{verdict.headline} · {record.folder.name} · maestune"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from maestune.errors import FileRefusedError
 from maestune.folder_files import MIB, read_bytes
-from maestune.report.drawing import Drawing
+from maestune.report.charts import Chart
 
 PICTURE_BYTES = 150_000  # larger pictures are recompressed, so that the page stays light
 PICTURE_SIDE = 1024
@@ -30,7 +30,7 @@ def section(key: str, title: str, lead: str, body: str | Markup) -> Markup:
     )
 
 
-def plots(shown: Sequence[Drawing]) -> Markup:
+def plots(shown: Sequence[Chart]) -> Markup:
     """Places of figures, which the page's script fills: large ones first, small ones below."""
     large, small = [d for d in shown if not d.small], [d for d in shown if d.small]
     # An odd number of large figures: the first takes the whole width.
@@ -43,19 +43,19 @@ def plots(shown: Sequence[Drawing]) -> Markup:
     return Markup("").join(parts)
 
 
-def _plot(drawing: Drawing, wide: bool = False) -> Markup:
-    key = drawing.key
-    caption = Markup("<figcaption>{}</figcaption>").format(drawing.caption) if drawing.caption else ""
+def _plot(chart: Chart, wide: bool = False) -> Markup:
+    key = chart.key
+    caption = Markup("<figcaption>{}</figcaption>").format(chart.caption) if chart.caption else ""
     return Markup(
         '<figure class="card{}"><h3>{}</h3><div class="plot" id="plot-{}" style="min-height:{}px" role="img" '
         'aria-label="{}. {}"></div>{}</figure>'
     ).format(
         " wide" if wide else "",
-        drawing.title,
+        chart.title,
         key,
-        drawing.figure.layout.height,
-        drawing.title,
-        drawing.caption,
+        chart.figure.layout.height,
+        chart.title,
+        chart.caption,
         caption,
     )
 

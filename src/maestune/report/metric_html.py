@@ -10,14 +10,14 @@ from markupsafe import Markup
 from maestune.campaign.record import Record
 from maestune.quality.catalogue import DESCRIBED
 from maestune.report import figures, formats, labels
+from maestune.report.charts import Chart
 from maestune.report.comparing import Compared, best_name, compared, decisive
-from maestune.report.drawing import Drawing
 from maestune.report.html_parts import plots, section
 from maestune.report.training_views import classes_view
 from maestune.types import Score
 
 
-def scores_section(record: Record, drawings: list[Drawing]) -> Markup:
+def scores_section(record: Record, charts: list[Chart]) -> Markup:
     """The section; adds its figures to the drawings."""
     pair = compared(record)
     names = list(dict.fromkeys([*decisive(record), *pair.best, *pair.recipe]))
@@ -39,8 +39,8 @@ def scores_section(record: Record, drawings: list[Drawing]) -> Markup:
         'real</th><th scope="col">What it says</th></tr></thead>{}</table></div>'
     ).format(best, _score_rows(record, names, pair))
     if (classes := classes_view(record)) is not None:
-        drawings.append(figures.classes(classes))
-        table += Markup('<div class="apart">{}</div>').format(plots(drawings[-1:]))
+        charts.append(figures.classes(classes))
+        table += Markup('<div class="apart">{}</div>').format(plots(charts[-1:]))
     return section("scores", "How good it is", lead, table)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maestune.report import formats, labels
-from maestune.report.drawing import BLUE, GREEN, GREY, ORANGE, SKY, Drawing, failed_strip, new_figure, plain, scale_y
+from maestune.report.charts import BLUE, GREEN, GREY, ORANGE, SKY, Chart, failed_strip, new_figure, plain, scale_y
 from maestune.report.importance_views import ImportanceView
 from maestune.report.slice_views import SliceView
 
 IMPORTANCES_SHOWN = 12
 
 
-def importance(view: ImportanceView) -> Drawing:
+def importance(view: ImportanceView) -> Chart:
     """Bars of importance, the largest at the top."""
     rows = [row for row in view.rows if row.value > 0][:IMPORTANCES_SHOWN][::-1] or list(view.rows[:1])
     figure = new_figure("importance (loss of R²)", "", height=90 + 26 * len(rows))
@@ -36,15 +36,15 @@ def importance(view: ImportanceView) -> Drawing:
         f"How much worse a random forest, fitted to some of {view.trials} trials, predicts the rank of the others when a parameter's "
         f"values are shuffled, ± one standard error. It explains {share} of the variation it has not seen: {trust}."
     )
-    return Drawing("importance", "What mattered", caption, figure)
+    return Chart("importance", "What mattered", caption, figure)
 
 
-def slices(views: Sequence[SliceView]) -> tuple[Drawing, ...]:
+def slices(views: Sequence[SliceView]) -> tuple[Chart, ...]:
     """One small figure a parameter."""
     return tuple(_slice(view, i) for i, view in enumerate(views))
 
 
-def _slice(view: SliceView, index: int) -> Drawing:
+def _slice(view: SliceView, index: int) -> Chart:
     name = plain(view.name)
     scored = [(p, p.objective) for p in view.points if p.objective is not None]
     notes = ", ".join(
@@ -82,7 +82,7 @@ def _slice(view: SliceView, index: int) -> Drawing:
         failed_strip(figure, [p.position for p in failed], [f"trial {p.number} failed" for p in failed])
     ticks = {"tickvals": [t for t, _ in view.ticks], "ticktext": [plain(text) for _, text in view.ticks]}
     figure.update_xaxes(range=[-0.04, 1.04], autotickangles=[0, 45], **ticks)
-    return Drawing(f"slice-{index}", view.name, "", figure, small=True)
+    return Chart(f"slice-{index}", view.name, "", figure, small=True)
 
 
 SLICES_CAPTION = (

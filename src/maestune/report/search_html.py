@@ -6,8 +6,8 @@ from markupsafe import Markup
 
 from maestune.campaign.record import Record
 from maestune.report import curve_figures, figures, reason_figures
+from maestune.report.charts import Chart
 from maestune.report.comparing import best_name, decisive
-from maestune.report.drawing import Drawing
 from maestune.report.front_views import pareto_view
 from maestune.report.history_views import finals_view, history_view
 from maestune.report.html_parts import plots, section
@@ -16,7 +16,7 @@ from maestune.report.slice_views import slice_views
 from maestune.report.training_views import CurvesView
 
 
-def history_section(record: Record, drawings: list[Drawing]) -> Markup:
+def history_section(record: Record, charts: list[Chart]) -> Markup:
     """The objective over trials and time, finals and front; adds its figures to the drawings."""
     view = history_view(record)
     if not view.points:
@@ -29,16 +29,16 @@ def history_section(record: Record, drawings: list[Drawing]) -> Markup:
         shown.append(figures.finals(finals))
     if pareto is not None:
         shown.append(figures.pareto(pareto))
-    drawings += shown
+    charts += shown
     return section("history", "How it got there", "", plots(shown))
 
 
-def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) -> Markup:
+def curves_section(record: Record, view: CurvesView, charts: list[Chart]) -> Markup:
     """Learning curves; adds its figures to the drawings."""
     shown = curve_figures.curves(view, decisive(record))
     if not shown:
         return section("curves", "How they trained", "", Markup("<p>No training has reported yet.</p>"))
-    drawings += shown
+    charts += shown
     notes = Markup("").join(
         Markup("<li>trial {}: {}</li>").format(curve.number, note)
         for curve in view.curves
@@ -49,17 +49,17 @@ def curves_section(record: Record, view: CurvesView, drawings: list[Drawing]) ->
     return section("curves", "How they trained", lead, plots(shown) + notes)
 
 
-def reasons_section(record: Record, view: ImportanceView, drawings: list[Drawing]) -> Markup:
+def reasons_section(record: Record, view: ImportanceView, charts: list[Chart]) -> Markup:
     """Importance of the parameters, and slices; adds its figures to the drawings."""
     parts: list[str] = []
     if view.why_not:
         parts.append(Markup("<p>{}</p>").format(view.why_not))
     else:
         shown = reason_figures.importance(view)
-        drawings.append(shown)
+        charts.append(shown)
         parts.append(plots([shown]))
     slices = reason_figures.slices(slice_views(record, view))
-    drawings += slices
+    charts += slices
     if slices:
         caption = reason_figures.SLICES_CAPTION.format(best=best_name(record))
         parts.append(Markup('<p class="lead apart">{}</p>{}').format(caption, plots(slices)))

@@ -41,7 +41,7 @@ def summary(record: Record) -> dict[str, Any]:
         "classes": _classes_data(record),
         "copied": {who: _copied_data(view) for who, view in copied_views(record).items()},
         "front": [{"trial": t.number, **_config_data(record, t)} for t in front(record)],
-        "manners": [vars(manner) for manner in record.manners],
+        "manners": [vars(mode) for mode in record.training_modes],
         "notes": list(record.notes),
     }
 

@@ -75,7 +75,7 @@ def _row(record: Record, recipe: Trial | None, trial: Trial) -> TrialRow:
 def _title(trial: Trial) -> str:
     if trial.stage == "finals":
         return "final of the recipe" if trial.role == "recipe" else f"final of trial {trial.source}"
-    return f"drawn from trial {trial.source}" if trial.stage == "drawing" else trial.role
+    return f"drawn from trial {trial.source}" if trial.stage == "sampling" else trial.role
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Prior:
 
     `steps`: the length of the trainings that it is known from, where what is best depends on that (learning rates).
     `practice`: what has been believed since, where that is something else. A search starts at the centre, and draws as
-    practice (`as_practised`) and the length of its own trainings (`for_length`) have it.
+    practice (`with_current_priors`) and the length of its own trainings (`rescale_rates`) have it.
     """
 
     centre: Value

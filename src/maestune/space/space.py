@@ -238,7 +238,7 @@ def _reflect(position: float) -> float:
     return 2.0 - position if position > 1.0 else position
 
 
-class _Draw(NamedTuple):
+class _PriorDraw(NamedTuple):
     """Random numbers of one parameter: three uniform in [0, 1), two standard normal."""
 
     moved: float
@@ -248,18 +248,18 @@ class _Draw(NamedTuple):
     step: float
 
 
-def _draws(rng: np.random.Generator, n: int) -> Iterator[_Draw]:
+def _draws(rng: np.random.Generator, n: int) -> Iterator[_PriorDraw]:
     """Numbers for n parameters, drawn at once: one at a time takes five times as long.
 
     Each parameter has its own, used or not, so that the same generator gives related configs in related spaces.
     """
-    numbers = rng.random((n, len(_Draw._fields)))
+    numbers = rng.random((n, len(_PriorDraw._fields)))
     # Moved off 0, where a normal is not finite.
     numbers[:, 3:] = ndtri(numbers[:, 3:] * (1 - 2**-52) + 2**-54)
-    return map(_Draw._make, numbers.tolist())
+    return map(_PriorDraw._make, numbers.tolist())
 
 
-def _draw_prior(param: Param, draw: _Draw) -> Value:
+def _draw_prior(param: Param, draw: _PriorDraw) -> Value:
     prior = param.prior
     if prior is None:
         return param.from_unit(draw.uniform)

@@ -108,9 +108,9 @@ class FamilySuite:
     def test_what_samples_are_drawn_with_leaves_training_alone(
         self, family: Family, data: Data, configs: list[Config]
     ) -> None:
-        """Other values of `drawn_with` lead to the same weights, and weights of the one config serve the other."""
+        """Other values of `sampling_parameters` lead to the same weights, and weights of the one config serve the other."""
         space = family.space(data.spec)
-        names = family.drawn_with & {param.name for param in space.varying}
+        names = family.sampling_parameters & {param.name for param in space.varying}
         rng = np.random.default_rng(1)
         for config in configs:
             other = config.with_(**{n: space[n].from_unit(float(rng.random())) for n in sorted(names & set(config))})

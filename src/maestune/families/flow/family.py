@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
 from maestune.families import training_space
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.families.flow.losses import FlowLoss, velocity_error
 from maestune.families.flow.networks import FlowModel, build_model, condition_of, guided, make_network
 from maestune.families.flow.solvers import solve
@@ -43,7 +43,7 @@ class Flow(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
-    def drawn_with(self) -> frozenset[str]:
+    def sampling_parameters(self) -> frozenset[str]:
         """What samples are drawn with, once a model is trained."""
         return frozenset({"guidance", "solver", "solver_steps"})
 
@@ -81,14 +81,14 @@ class Flow(Family):
     def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """The velocity network alone."""
         size = int(config.number("batch_size"))
-        draws = {"noise": Draw("normal", (size, *spec.image)), "time": Draw("uniform", (size,))}
+        draws = {"noise": NoiseSpec("normal", (size, *spec.image)), "time": NoiseSpec("uniform", (size,))}
         if condition_of(spec):
-            draws["drop"] = Draw("uniform", (size,))
+            draws["drop"] = NoiseSpec("uniform", (size,))
         masks = 0
         if config.number("dropout", 0.0) > 0:
             with torch.device("meta"):
                 shapes = make_network(config, spec).backbone.dropout_shapes
-            draws |= {f"mask_{i}": Draw("uniform", (size, *shape)) for i, shape in enumerate(shapes)}
+            draws |= {f"mask_{i}": NoiseSpec("uniform", (size, *shape)) for i, shape in enumerate(shapes)}
             masks = len(shapes)
         loss = FlowLoss(condition_of(spec), config.text("time_sampling"), masks)
         return (Player("network", loss, draws, average="average" if config.number("ema", 0.0) > 0 else ""),)
@@ -98,9 +98,9 @@ class Flow(Family):
         values: Mapping[str, Any] = dict(config.items_)
         return {name: values[name] for name in _HYPER if name in values}
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
         """The noise that samples begin as."""
-        return {"latent": Draw("normal", (n, *spec.image))}
+        return {"latent": NoiseSpec("normal", (n, *spec.image))}
 
     @torch.no_grad()
     def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:

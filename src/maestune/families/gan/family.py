@@ -13,7 +13,7 @@ from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
 from maestune.families import training_space
 from maestune.families.augment import UNIFORMS, uniforms
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.families.gan.adversarial import GAMES
 from maestune.families.gan.losses import CONSISTENT, GanLosses
 from maestune.families.gan.networks import GanModel, build_model, dropout_shapes
@@ -44,7 +44,7 @@ class GAN(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
-    def drawn_with(self) -> frozenset[str]:
+    def sampling_parameters(self) -> frozenset[str]:
         """What samples are drawn with, once a model is trained."""
         return frozenset({"truncation"})
 
@@ -102,7 +102,7 @@ class GAN(Family):
             loss = replace(losses, penalty="none").discriminator
             lazy = (rarely, replace(losses, penalty_factor=float(rarely)).discriminator)
         fake, real = (_draws(config, spec, masks, side) for side in ("fake", "real"))
-        latent = {"latent": Draw("normal", (int(config.number("batch_size")), int(config.number("latent_dim"))))}
+        latent = {"latent": NoiseSpec("normal", (int(config.number("batch_size")), int(config.number("latent_dim"))))}
         discriminator = Player(
             name="discriminator",
             loss=loss,
@@ -129,14 +129,14 @@ class GAN(Family):
             numbers["instance_noise"] *= max(0.0, 1.0 - progress)
         return numbers
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
         """The latents of the samples, and those of the standing statistics where the generator has batch norms."""
         z = int(config.number("latent_dim"))
-        draws = {"latent": Draw("normal", (n, z))}
+        draws = {"latent": NoiseSpec("normal", (n, z))}
         if config.text("norm_g") == "batch":
-            draws["standing"] = Draw("normal", (STANDING_BATCHES, STANDING_BATCH_SIZE, z))
+            draws["standing"] = NoiseSpec("normal", (STANDING_BATCHES, STANDING_BATCH_SIZE, z))
             if self.conditional(config, spec):
-                draws["standing_label"] = Draw("uniform", (STANDING_BATCHES, STANDING_BATCH_SIZE))
+                draws["standing_label"] = NoiseSpec("uniform", (STANDING_BATCHES, STANDING_BATCH_SIZE))
         return draws
 
     @torch.no_grad()
@@ -193,24 +193,27 @@ _HYPER = (
 )
 
 
-def _draws(config: Config, spec: DataSpec, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, Draw]:
+def _draws(config: Config, spec: DataSpec, masks: tuple[tuple[int, ...], ...], side: str) -> dict[str, NoiseSpec]:
     """What images of one side need to be looked at: instance noise, dropout's uniforms, augmentation's."""
     size = int(config.number("batch_size"))
-    draws: dict[str, Draw] = {}
+    draws: dict[str, NoiseSpec] = {}
     if config.number("instance_noise", 0.0) > 0:
-        draws[f"{side}_noise"] = Draw("normal", (size, *spec.image))
-    draws |= {f"{side}_mask_{i}": Draw("uniform", (size, *mask)) for i, mask in enumerate(masks)}
+        draws[f"{side}_noise"] = NoiseSpec("normal", (size, *spec.image))
+    draws |= {f"{side}_mask_{i}": NoiseSpec("uniform", (size, *mask)) for i, mask in enumerate(masks)}
     if augment := uniforms(config.text("augment", "none")):
-        draws[f"{side}_augment"] = Draw("uniform", (size, augment))
+        draws[f"{side}_augment"] = NoiseSpec("uniform", (size, augment))
     return draws
 
 
-def _regularising_draws(config: Config, spec: DataSpec) -> dict[str, Draw]:
+def _regularising_draws(config: Config, spec: DataSpec) -> dict[str, NoiseSpec]:
     """What the discriminator's penalties and consistency need: where to look, and how far to shift."""
     size = int(config.number("batch_size"))
-    where = {"gp": {"mix": Draw("uniform", (size,))}, "dragan": {"around": Draw("uniform", (size, *spec.image))}}
+    where = {
+        "gp": {"mix": NoiseSpec("uniform", (size,))},
+        "dragan": {"around": NoiseSpec("uniform", (size, *spec.image))},
+    }
     sides = CONSISTENT[config.text("consistency", "none")]
-    shifts = {f"{side}_shift": Draw("uniform", (size, UNIFORMS["translation"])) for side in sides}
+    shifts = {f"{side}_shift": NoiseSpec("uniform", (size, UNIFORMS["translation"])) for side in sides}
     return where.get(config.text("penalty", "none"), {}) | shifts
 
 

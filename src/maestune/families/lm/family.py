@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from maestune.data import Batch, DataSpec, Modality
 from maestune.errors import SettingsError
 from maestune.families import training_space
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.families.lm.networks import LanguageModel, Transformer, build_model
 from maestune.families.lm.sampling import generate
 from maestune.families.lm.space import FULL_STEPS, lm_space
@@ -76,7 +76,7 @@ class LM(Family):
     modality: Modality = "text"
 
     @property
-    def drawn_with(self) -> frozenset[str]:
+    def sampling_parameters(self) -> frozenset[str]:
         """What texts are drawn with, once a model is trained."""
         return DECODING
 
@@ -112,11 +112,11 @@ class LM(Family):
 
     def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """The network alone."""
-        noise: dict[str, Draw] = {}
+        noise: dict[str, NoiseSpec] = {}
         if config.number("dropout", 0.0) > 0:
             count = 1 + 2 * int(config.number("layers"))
             size, context, width = (int(config.number(name)) for name in ("batch_size", "context", "width"))
-            noise["dropout"] = Draw("uniform", (count, size, context, width))
+            noise["dropout"] = NoiseSpec("uniform", (count, size, context, width))
         return (Player("network", loss, noise, average="average" if config.number("ema", 0.0) > 0 else ""),)
 
     def hyper(self, config: Config, progress: float) -> dict[str, float]:
@@ -125,9 +125,9 @@ class LM(Family):
         sampling = {name: config.number(name, off) for name, off in OFF.items()}
         return on | {name: value for name, value in sampling.items() if value != OFF[name]}
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
         """One uniform for each token to be drawn."""
-        return {"uniform": Draw("uniform", (n, SAMPLE_TOKENS))}
+        return {"uniform": NoiseSpec("uniform", (n, SAMPLE_TOKENS))}
 
     @torch.no_grad()
     def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:

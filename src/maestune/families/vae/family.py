@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from maestune.data import Batch, DataSpec
 from maestune.errors import SettingsError
-from maestune.families.base import Draw, Family, Hyper, Noise, Player
+from maestune.families.base import Family, Hyper, Noise, NoiseSpec, Player
 from maestune.families.vae.losses import LEVELS, annealing, latent_kl, pixel_means, sampled, vae_loss
 from maestune.families.vae.networks import VaeModel, build_model
 from maestune.families.vae.scores import ACTIVE_VARIANCE, MEASURES, held_out_scores
@@ -33,7 +33,7 @@ class VAE(Family):
     fusible: Fusible = field(default=FUSIBLE, repr=False)
 
     @property
-    def drawn_with(self) -> frozenset[str]:
+    def sampling_parameters(self) -> frozenset[str]:
         """What samples are drawn with, once a model is trained."""
         return frozenset({"temperature"})
 
@@ -70,7 +70,7 @@ class VAE(Family):
 
     def players(self, config: Config, spec: DataSpec) -> tuple[Player, ...]:
         """One player: encoder, decoder and scale together."""
-        noise = {"posterior": Draw("normal", (int(config.number("batch_size")), int(config.number("latent_dim"))))}
+        noise = {"posterior": NoiseSpec("normal", (int(config.number("batch_size")), int(config.number("latent_dim"))))}
         average = "average" if config.number("ema", 0.0) > 0 else ""
         return (Player("network", vae_loss, noise, average=average),)
 
@@ -88,9 +88,9 @@ class VAE(Family):
             "temperature": config.number("temperature", 1.0),
         }
 
-    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, Draw]:
+    def latents(self, config: Config, spec: DataSpec, n: int) -> dict[str, NoiseSpec]:
         """The latents of the samples."""
-        return {"latent": Draw("normal", (n, int(config.number("latent_dim"))))}
+        return {"latent": NoiseSpec("normal", (n, int(config.number("latent_dim"))))}
 
     @torch.no_grad()
     def generate(self, model: nn.Module, hyper: Hyper, noise: Noise) -> Tensor:

@@ -15,7 +15,7 @@ FARTHEST = 100.0
 CITATION = "Bjorck et al. 2024, arXiv 2409.19913"
 
 
-def for_length(space: Space, steps: int) -> tuple[Space, tuple[str, ...]]:
+def rescale_rates(space: Space, steps: int) -> tuple[Space, tuple[str, ...]]:
     """The space for full trainings of so many steps: priors known from longer ones move up, from shorter ones down.
 
     With a note for each that moved. Parameters keep their ranges, and priors that do not say from what trainings they are

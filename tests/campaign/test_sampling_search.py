@@ -9,7 +9,7 @@ import pytest
 
 from agendas import RUNGS, Kept, agenda
 from maestune.campaign.costs import EvaluationPlan
-from maestune.campaign.drawing import FIRST, SECOND, Drawings, cautious, first_ways, second_ways, told
+from maestune.campaign.sampling_search import FIRST, SECOND, SamplingSearch, cautious, first_ways, second_ways, told
 from maestune.space import Choice, Float, Space
 from maestune.types import Config, Constraint, Rung, Score, Trial, TrialState
 
@@ -114,7 +114,7 @@ def test_weak_truncation_is_next_to_none() -> None:
 
 def test_drawings_of_a_small_space_end_when_all_ways_were_drawn(store: Kept) -> None:
     trained(store, 2.0)
-    found = drawings(store, [2.0, 3.0, 1.0, 3.0, 3.0], drawn_with=frozenset({"steps"}))
+    found = drawings(store, [2.0, 3.0, 1.0, 3.0, 3.0], sampling_parameters=frozenset({"steps"}))
     assert sorted(cast(int, t.config["steps"]) for t in found) == [2, 4, 8, 16, 32]
     assert found[0].config["steps"] == CONFIG["steps"]
 
@@ -135,7 +135,10 @@ def trained(store: Kept, fd: float = 3.0, state: TrialState = TrialState.COMPLET
 def plan(store: Kept, budget: str = "40trials", now: float = 0.0, **values: Any) -> Any:
     evaluation_plan = EvaluationPlan(RUNGS, 250, screen_seconds=1.0, full_seconds=4.0, final_seconds=8.0)
     return agenda(
-        store, budget, now, **{"space": SPACE, "drawn_with": DRAWN_WITH, "evaluation_plan": evaluation_plan, **values}
+        store,
+        budget,
+        now,
+        **{"space": SPACE, "sampling_parameters": DRAWN_WITH, "evaluation_plan": evaluation_plan, **values},
     )
 
 
@@ -149,10 +152,10 @@ def drawings(store: Kept, fds: list[float], **values: Any) -> list[Trial]:
     found = plan(store, **values)
     begun: list[Trial] = []
     for fd in fds:
-        (trial,) = found.next_drawing()
+        (trial,) = found.next_sampling()
         begun.append(trial)
         score(store, trial, fd)
-    assert list(found.next_drawing()) == []
+    assert list(found.next_sampling()) == []
     return begun
 
 
@@ -161,7 +164,7 @@ def test_the_best_trained_model_is_drawn_from_in_two_waves(store: Kept) -> None:
     best = trained(store, 2.0)
     trained(store, 1.0, state=TrialState.STOPPED)  # its weights are not kept
     found = drawings(store, [2.1, 3, 3, 1.5, 3, 3, 3, 3, 1.4, 1.6, 1.7, 1.8])
-    assert all((t.stage, t.source, t.until_steps) == ("drawing", best.number, FULL) for t in found)
+    assert all((t.stage, t.source, t.until_steps) == ("sampling", best.number, FULL) for t in found)
     assert found[0].config == best.config
     assert all(t.config["lr"] == best.config["lr"] for t in found)
     near = cast(float, found[3].config["guidance"])
@@ -191,9 +194,9 @@ def test_bounds_come_before_objectives(store: Kept) -> None:
     store.facts["constraints"] = [["adherence", ">=", 0.95]]
     found = plan(store)
     for k in range(FIRST):
-        (trial,) = found.next_drawing()
+        (trial,) = found.next_sampling()
         score(store, trial, 2.0 + k, adherence=0.9 + 0.01 * k)
-    assert found._drawings.better() == (best, store.trials[best.number + 1 + 5])  # the first within
+    assert found._sampling_search.better() == (best, store.trials[best.number + 1 + 5])  # the first within
 
 
 def test_bounds_are_kept_as_far_as_can_be_told(store: Kept) -> None:
@@ -204,12 +207,12 @@ def test_bounds_are_kept_as_far_as_can_be_told(store: Kept) -> None:
     assert cautious({"adherence": Score(0.96)}, bounds)["adherence"].value == 0.96, "without an interval"
     best = trained(store, 2.0)
     store.facts["constraints"] = [["adherence", ">=", 0.95]]
-    just = store.add(best.with_(number=-1, stage="drawing", source=best.number, config=CONFIG.with_(guidance=2.0)))
-    safe = store.add(best.with_(number=-1, stage="drawing", source=best.number, config=CONFIG.with_(guidance=3.0)))
+    just = store.add(best.with_(number=-1, stage="sampling", source=best.number, config=CONFIG.with_(guidance=2.0)))
+    safe = store.add(best.with_(number=-1, stage="sampling", source=best.number, config=CONFIG.with_(guidance=3.0)))
     for trial, fd, low in ((just, 1.0, 0.93), (safe, 2.0, 0.955)):
         rung = Rung(FULL, {"fd": Score(fd), "adherence": Score(low + 0.03, low, low + 0.06)}, 1.0)
         store.save(trial.with_(rungs=(rung,), state=TrialState.COMPLETE))
-    better = plan(store)._drawings.better()
+    better = plan(store)._sampling_search.better()
     assert better is not None
     assert better[1].number == safe.number
 
@@ -217,33 +220,33 @@ def test_bounds_are_kept_as_far_as_can_be_told(store: Kept) -> None:
 def test_the_second_wave_waits_for_the_first(store: Kept) -> None:
     trained(store)
     found = plan(store, workers=2)
-    begun = [found.next_drawing()[0] for _ in range(FIRST)]
+    begun = [found.next_sampling()[0] for _ in range(FIRST)]
     for trial in begun[1:]:
-        assert list(found.next_drawing()) == []
+        assert list(found.next_sampling()) == []
         score(store, trial, 1.0)
-    assert list(found.next_drawing()) == []
+    assert list(found.next_sampling()) == []
     store.save(begun[0].with_(state=TrialState.CRASHED))
-    assert len(found.next_drawing()) == 1
+    assert len(found.next_sampling()) == 1
 
 
 def test_without_weights_or_without_anything_to_vary_there_are_none(store: Kept) -> None:
     trained(store, state=TrialState.STOPPED)
-    assert list(plan(store).next_drawing()) == []
+    assert list(plan(store).next_sampling()) == []
     trained(store)
-    assert list(plan(store, drawn_with=frozenset()).next_drawing()) == []
-    assert list(plan(store, drawn_with=frozenset({"solver", "unknown"})).next_drawing()) == []
-    assert len(plan(store).next_drawing()) == 1
+    assert list(plan(store, sampling_parameters=frozenset()).next_sampling()) == []
+    assert list(plan(store, sampling_parameters=frozenset({"solver", "unknown"})).next_sampling()) == []
+    assert len(plan(store).next_sampling()) == 1
 
 
 def test_time_is_kept_for_them_and_for_the_finals_after_them(store: Kept) -> None:
     trained(store, role="recipe")
     trained(store)
-    kept = plan(store, "200s", workers=2)._drawings.kept_seconds
+    kept = plan(store, "200s", workers=2)._sampling_search.kept_seconds
     assert kept == (FIRST + SECOND) * 1.0 / 2
-    assert plan(store, "40s")._drawings.kept_seconds == 4.0, "a tenth at most"
+    assert plan(store, "40s")._sampling_search.kept_seconds == 4.0, "a tenth at most"
     # Six final trainings of 10 - 6 + 8 = 12 s on two workers, before 198 s.
-    assert len(plan(store, "200s", 160.9, workers=2).next_drawing()) == 1
-    assert list(plan(store, "200s", 161.1, workers=2).next_drawing()) == []
+    assert len(plan(store, "200s", 160.9, workers=2).next_sampling()) == 1
+    assert list(plan(store, "200s", 161.1, workers=2).next_sampling()) == []
     # Ten such trainings, five of the recipe and five of the best, leave the search 138 s.
     assert plan(store, "200s", workers=2)._search_deadline() == 138.0 - kept
 
@@ -265,4 +268,4 @@ def test_what_is_told_names_values_as_people_write_them(store: Kept) -> None:
     better = source.with_(number=7, config=source.config.with_(guidance=2.71828, steps=16))
     expected = "from the weights of trial 0 samples are better drawn with guidance 1.5 → 2.718, steps 8 → 16 (trial 7)"
     assert told(source, better) == expected
-    assert Drawings(plan(store).plan, cast(Any, store)).better() is None
+    assert SamplingSearch(plan(store).plan, cast(Any, store)).better() is None

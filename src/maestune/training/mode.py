@@ -29,7 +29,7 @@ MEMORY_FACTOR = 1.5  # the backward pass, which frees as it goes, beside what th
 
 
 @dataclass(frozen=True)
-class Manner:
+class TrainingMode:
     """How to train: `name` is "serial", "fused" or "compiled"; `members` at a time; `reason` for people."""
 
     name: str
@@ -39,7 +39,7 @@ class Manner:
 
 def choose(
     family: Family, tasks: Sequence[Task], *, memory_bytes: float, measure: bool, programs: Programs | None = None
-) -> Manner:
+) -> TrainingMode:
     """The manner in which tasks of one structure (two or more) are trained fastest within the memory.
 
     Without `measure` they are fused, whatever the clock says, so that equal campaigns do equal things. `programs` keeps
@@ -49,9 +49,9 @@ def choose(
     members = min(len(tasks), fitting)
     limit = f", {fitting} at a time within {memory_bytes / 2**30:.2g} GiB" if fitting < len(tasks) else ""
     if members < 2:
-        return Manner("serial", 1, f"two members would take more than {memory_bytes / 2**30:.2g} GiB")
+        return TrainingMode("serial", 1, f"two members would take more than {memory_bytes / 2**30:.2g} GiB")
     if not measure:
-        return Manner("fused", members, f"{members} members of one structure{limit}")
+        return TrainingMode("fused", members, f"{members} members of one structure{limit}")
     serial = serial_seconds(family, tasks[0])
     fused = group_seconds(family, tasks[:members], None)
     taken = {"serial": serial, "fused": fused}
@@ -64,7 +64,7 @@ def choose(
         except Exception as error:  # no compiler, or one that fails: the others need none
             told += f"; it could not be compiled: {_first_line(error)}"
     name = min(taken, key=lambda name: taken[name])
-    return Manner(name, 1 if name == "serial" else members, told)
+    return TrainingMode(name, 1 if name == "serial" else members, told)
 
 
 def _ms(seconds: float) -> str:

@@ -12,10 +12,10 @@ import torch
 from members import FAMILY, SPEC, config_of, members_of, tasks_of
 
 from maestune.data import ImageData
-from maestune.training import Run, manner
+from maestune.training import Run, mode
 from maestune.training.fused import Group
-from maestune.training.manner import Manner, choose, is_out_of_memory, member_bytes
 from maestune.training.member import Task
+from maestune.training.mode import TrainingMode, choose, is_out_of_memory, member_bytes
 from maestune.types import Report
 
 
@@ -45,13 +45,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise taken
             return taken
 
-        monkeypatch.setattr(manner, "serial_seconds", lambda family, task: serial)
-        monkeypatch.setattr(manner, "group_seconds", group_seconds)
+        monkeypatch.setattr(mode, "serial_seconds", lambda family, task: serial)
+        monkeypatch.setattr(mode, "group_seconds", group_seconds)
 
     return set_to
 
 
-def chosen(tasks: list[Task], **values: Any) -> Manner:
+def chosen(tasks: list[Task], **values: Any) -> TrainingMode:
     return choose(FAMILY, tasks, **{"memory_bytes": math.inf, "measure": True, "programs": None, **values})
 
 
@@ -62,9 +62,9 @@ def test_unasked_the_clock_decides_nothing(tasks: list[Task], monkeypatch: pytes
     def never(*arguments: Any) -> float:
         raise AssertionError("a step was timed")
 
-    monkeypatch.setattr(manner.time, "perf_counter", never)
+    monkeypatch.setattr(mode.time, "perf_counter", never)
     found = chosen(long(tasks), measure=False, programs={})
-    assert found == Manner("fused", 3, "3 members of one structure")
+    assert found == TrainingMode("fused", 3, "3 members of one structure")
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_what_happens_once_does_not_count(tasks: list[Task], monkeypatch: pytest
             if run.due(step):
                 yield Report(step)
 
-    monkeypatch.setattr(manner.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(manner, "Group", Slow)
-    monkeypatch.setattr(manner, "train", train)
-    assert manner.serial_seconds(FAMILY, tasks[0]) == pytest.approx(0.5)
-    assert manner.group_seconds(FAMILY, tasks, None) == pytest.approx(0.2)
+    monkeypatch.setattr(mode.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(mode, "Group", Slow)
+    monkeypatch.setattr(mode, "train", train)
+    assert mode.serial_seconds(FAMILY, tasks[0]) == pytest.approx(0.5)
+    assert mode.group_seconds(FAMILY, tasks, None) == pytest.approx(0.2)
 
 
 # Compiling ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maestune.errors import SpaceError
-from maestune.space import Choice, Float, Prior, Space, as_practised
+from maestune.space import Choice, Float, Prior, Space, with_current_priors
 
 SINCE = Prior(0.99, "high", "a later paper")
 EMA = Float("ema", 0.9, 0.999, scale="logit", prior=Prior(0.0, "low", "a paper", practice=SINCE), off=0.0)
@@ -16,11 +16,11 @@ SPACE = Space((EMA, GAME, FREE))
 
 
 def test_draws_are_as_practised_and_the_centre_stays() -> None:
-    practised, _ = as_practised(SPACE)
+    current, _ = with_current_priors(SPACE)
     assert dict(SPACE.centre()) == {"ema": 0.0, "loss": "ns", "lr": 1e-3}
-    assert practised["ema"].prior == SINCE
+    assert current["ema"].prior == SINCE
     rng = np.random.default_rng(0)
-    drawn = [practised.sample_prior(rng) for _ in range(200)]
+    drawn = [current.sample_prior(rng) for _ in range(200)]
     assert sum(config["loss"] == "hinge" for config in drawn) > 150
     decays = np.array([config["ema"] for config in drawn], dtype=float)
     assert 0.98 < np.median(decays) < 0.995
@@ -29,7 +29,7 @@ def test_draws_are_as_practised_and_the_centre_stays() -> None:
 
 
 def test_a_note_says_what_moved_and_who_says_so() -> None:
-    _, notes = as_practised(SPACE)
+    _, notes = with_current_priors(SPACE)
     assert notes == (
         "Draws are centred on what has become practice since: ema 0.99 in place of 0 (a later paper); loss hinge in place "
         "of ns (others).",
@@ -37,15 +37,15 @@ def test_a_note_says_what_moved_and_who_says_so() -> None:
 
 
 def test_ranges_and_what_has_no_practice_stay() -> None:
-    practised, _ = as_practised(SPACE)
-    assert practised["lr"] is FREE
-    assert [(p.name, p.points) for p in practised] == [(p.name, p.points) for p in SPACE]
-    assert as_practised(Space((FREE,))) == (Space((FREE,)), ())
+    current, _ = with_current_priors(SPACE)
+    assert current["lr"] is FREE
+    assert [(p.name, p.points) for p in current] == [(p.name, p.points) for p in SPACE]
+    assert with_current_priors(Space((FREE,))) == (Space((FREE,)), ())
 
 
 def test_what_is_fixed_is_not_drawn() -> None:
-    practised, notes = as_practised(Space((FREE, GAME)).fix("loss", "ns"))
-    assert dict(practised.sample_prior(np.random.default_rng(0)))["loss"] == "ns"
+    current, notes = with_current_priors(Space((FREE, GAME)).fix("loss", "ns"))
+    assert dict(current.sample_prior(np.random.default_rng(0)))["loss"] == "ns"
     assert notes == ()
 
 

@@ -31,7 +31,7 @@ LOG_SPAN = 10  # values that span more than this factor are drawn on a logarithm
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Chart:
     """A figure with its title and the sentence that says how to read it. `small` ones stand several in a row."""
 
     key: str

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maestune.errors import SpaceError
-from maestune.space import Choice, Float, Int, Prior, Space, for_length
-from maestune.space.horizon import CITATION, EXPONENT, FARTHEST
+from maestune.space import Choice, Float, Int, Prior, Space, rescale_rates
+from maestune.space.rescaling import CITATION, EXPONENT, FARTHEST
 
 PUBLISHED = 100_000
 RATE = Float("lr", 1e-5, 1e-1, scale="log", prior=Prior(1e-3, "low", "a paper", PUBLISHED))
 
 
 def moved(steps: int, *params: Float | Int | Choice) -> Space:
-    return for_length(Space(params or (RATE,)), steps)[0]
+    return rescale_rates(Space(params or (RATE,)), steps)[0]
 
 
 def centre(space: Space, name: str = "lr") -> float:
@@ -50,7 +50,7 @@ def test_a_centre_stays_in_the_range() -> None:
 
 def test_a_centre_at_the_end_of_its_range_goes_unmentioned() -> None:
     top = Space((Float("lr", 1e-5, 1e-3, scale="log", prior=Prior(1e-3, steps=PUBLISHED)),))
-    assert for_length(top, 1_000) == (top, ())
+    assert rescale_rates(top, 1_000) == (top, ())
 
 
 def test_whole_numbers_stay_whole() -> None:
@@ -66,7 +66,7 @@ def test_ranges_confidence_and_everything_else_stay() -> None:
         Float("free", 0.0, 1.0),
     )
     before = Space((RATE, *others))
-    after, notes = for_length(before, 1_000)
+    after, notes = rescale_rates(before, 1_000)
     assert after.params[1:] == before.params[1:]
     found = after["lr"]
     assert isinstance(found, Float)
@@ -79,7 +79,7 @@ def test_ranges_confidence_and_everything_else_stay() -> None:
 
 def test_nothing_moves_for_the_published_length() -> None:
     space = Space((RATE,))
-    assert for_length(space, PUBLISHED) == (space, ())
+    assert rescale_rates(space, PUBLISHED) == (space, ())
 
 
 def test_the_length_of_a_prior_is_written_down_and_read_back() -> None:

@@ -9,7 +9,7 @@ from maestune.space.space import Space
 from maestune.types import Value
 
 
-def as_practised(space: Space) -> tuple[Space, tuple[str, ...]]:
+def with_current_priors(space: Space) -> tuple[Space, tuple[str, ...]]:
     """The space in which every prior is what has been believed since, where that is something else.
 
     With a note that names what moved, and who says so. Of fixed parameters nothing is drawn.

@@ -36,7 +36,7 @@ TRIES = 300  # draws without a new way after which none is left: by then all of 
 
 
 @dataclass(frozen=True)
-class Drawings:
+class SamplingSearch:
     """The drawings of a campaign, as its store has them."""
 
     plan: Plan
@@ -45,7 +45,7 @@ class Drawings:
     @property
     def done(self) -> list[Trial]:
         """All that were begun."""
-        return [t for t in self.store.trials if t.stage == "drawing"]
+        return [t for t in self.store.trials if t.stage == "sampling"]
 
     @property
     def longest(self) -> float:
@@ -55,7 +55,7 @@ class Drawings:
     @property
     def kept_seconds(self) -> float:
         """Time that is kept for them, of a time budget."""
-        if not self.plan.drawn_with:
+        if not self.plan.sampling_parameters:
             return 0.0
         seconds = self.plan.evaluation_plan.screen_seconds * (FIRST + SECOND) / max(self.plan.workers, 1)
         return min(seconds, MOST * self.plan.budget.amount)
@@ -65,7 +65,7 @@ class Drawings:
         source, done, seed = self._trained(), self.done, self.plan.seed
         if source is None or len(done) >= FIRST + SECOND:
             return []
-        names = self.plan.drawn_with
+        names = self.plan.sampling_parameters
         ways = first_ways(self.plan.space, names, source.config, derive_rng(seed, "drawing", 0))
         first = done[: len(ways)]
         if len(done) >= len(ways):
@@ -79,7 +79,7 @@ class Drawings:
             number=-1,
             config=ways[len(done)],
             seed=derive_seed(self.plan.seed, "search"),
-            stage="drawing",
+            stage="sampling",
             state=TrialState.RUNNING,
             until_steps=self.plan.full_steps,
             reason=f"samples from the weights of trial {source.number}",
@@ -95,7 +95,7 @@ class Drawings:
     def _trained(self) -> Trial | None:
         """The best fully trained model of the search, whose weights are kept; None where nothing of it can be varied."""
         trained = [t for t in ranked(history_of(self.store)) if t.state == TrialState.COMPLETE]
-        varying = {param.name for param in self.plan.space.varying} & self.plan.drawn_with
+        varying = {param.name for param in self.plan.space.varying} & self.plan.sampling_parameters
         return trained[0] if trained and varying & set(trained[0].config) else None
 
     def _ordered(self, trials: Sequence[Trial]) -> list[Trial]:
