@@ -45,12 +45,12 @@ class Workers:
             self.coming.append(Ended(-1, self.ends.get("training", Outcome.INTERRUPTED), 400, 4.0, message="it broke"))
             return
         assert job.screen is not None
-        evaluation_plan = self.fixed + self.each * job.screen
+        seconds = self.fixed + self.each * job.screen
         rungs = tuple(
-            Rung(s, {"fd": Score(1.0)}, s / RATE + (s - 1) * evaluation_plan + self.first * (s > 1))
+            Rung(s, {"fd": Score(1.0)}, s / RATE + (s - 1) * seconds + self.first * (s > 1))
             for s in job.score_at
         )
-        self.coming.append(Ended(-1, self.ends.get("judging", Outcome.REACHED), 3, 1.0, rungs))
+        self.coming.append(Ended(-1, self.ends.get("evaluation", Outcome.REACHED), 3, 1.0, rungs))
 
     def events(self, timeout_seconds: float, silence_seconds: float | None = None) -> list[Any]:
         return [self.coming.popleft()] if self.coming else []
@@ -73,7 +73,7 @@ def test_quick_judging_is_measured_on_few_samples_and_on_all(tmp_path: Path) -> 
         (1000, (1, 2, 3)),
     ]
     assert speed.steps_per_second == pytest.approx(RATE)
-    assert speed.evaluation_plan[-1] == (1000, pytest.approx(0.12))
+    assert speed.timings[-1] == (1000, pytest.approx(0.12))
     assert speed.evaluation_seconds(1000) == pytest.approx(0.12)
     assert 0 < speed.evaluation_seconds(250) <= 0.12
 
@@ -105,51 +105,51 @@ def test_where_no_samples_decide_none_are_drawn(tmp_path: Path, made: Prepared) 
 
 
 def test_a_training_that_breaks_while_it_is_judged_is_no_error_yet(tmp_path: Path) -> None:
-    assert measured(Workers(evaluation_plan=Outcome.DIVERGED), prepared(), tmp_path).evaluation_plan == ()
+    assert measured(Workers(evaluation=Outcome.DIVERGED), prepared(), tmp_path).timings == ()
     with pytest.raises(SettingsError, match="cannot be trained: it broke"):
         measured(Workers(training=Outcome.FAILED), prepared(), tmp_path)
 
 
-def evaluation_plan(speed: Speed, made: Prepared | None = None, steps: int = 2700, **values: Any) -> EvaluationPlan:
+def planned(speed: Speed, made: Prepared | None = None, steps: int = 2700, **values: Any) -> EvaluationPlan:
     return plan_evaluation(Settings.make(model="gan", data="digits", **values), made or prepared(), steps, speed)
 
 
 def test_quick_judging_changes_nothing() -> None:
-    found = evaluation_plan(Speed(RATE, ((250, 0.1), (1000, 0.4))))  # the first rung takes a second
+    found = planned(Speed(RATE, ((250, 0.1), (1000, 0.4))))  # the first rung takes a second
     assert (found.rungs, found.screen) == ((100, 300, 900, 2700), None)
     assert (found.screen_seconds, found.full_seconds, found.final_seconds) == pytest.approx((0.4, 0.4, 0.8))
 
 
 def test_slower_judging_has_fewer_samples() -> None:
-    found = evaluation_plan(Speed(RATE, ((250, 0.25), (1000, 1.0))))
+    found = planned(Speed(RATE, ((250, 0.25), (1000, 1.0))))
     assert (found.rungs, found.screen) == ((100, 300, 900, 2700), 500)
     assert (found.screen_seconds, found.full_seconds) == pytest.approx((0.5, 1.0))
-    assert evaluation_plan(Speed(RATE, ((250, 0.27), (1000, 1.08)))).screen == 450, "rounded down"
+    assert planned(Speed(RATE, ((250, 0.27), (1000, 1.08)))).screen == 450, "rounded down"
 
 
 def test_where_even_few_samples_take_longer_than_training_there_is_no_rung() -> None:
-    found = evaluation_plan(Speed(RATE, ((250, 2.0),)))
+    found = planned(Speed(RATE, ((250, 2.0),)))
     assert (found.rungs, found.screen) == ((300, 900, 2700), LEAST_SCREENED)
-    found = evaluation_plan(Speed(RATE, ((250, 100.0),)))
+    found = planned(Speed(RATE, ((250, 100.0),)))
     assert (found.rungs, found.screen) == ((2700,), LEAST_SCREENED), "the end is always judged"
-    assert evaluation_plan(Speed(RATE, ((400, 2.0),)), prepared(min_samples=400)).screen == 400
-    assert evaluation_plan(Speed(RATE, ((200, 2.0),)), prepared(200)).screen is None, "there are no more"
+    assert planned(Speed(RATE, ((400, 2.0),)), prepared(min_samples=400)).screen == 400
+    assert planned(Speed(RATE, ((200, 2.0),)), prepared(200)).screen is None, "there are no more"
 
 
 def test_no_rung_is_in_the_first_steps_where_their_number_was_measured() -> None:
-    assert evaluation_plan(Speed(RATE), steps=200).rungs == (67, 200)
-    assert evaluation_plan(Speed(RATE), steps=40).rungs == (40,)
-    assert evaluation_plan(Speed(RATE), prepared(metrics=()), steps=200).rungs == (67, 200)
-    assert evaluation_plan(Speed(0.0), steps=200).rungs == (7, 22, 67, 200), "who counts trials gets what was asked for"
+    assert planned(Speed(RATE), steps=200).rungs == (67, 200)
+    assert planned(Speed(RATE), steps=40).rungs == (40,)
+    assert planned(Speed(RATE), prepared(metrics=()), steps=200).rungs == (67, 200)
+    assert planned(Speed(0.0), steps=200).rungs == (7, 22, 67, 200), "who counts trials gets what was asked for"
 
 
 def test_a_given_number_is_kept() -> None:
-    assert evaluation_plan(Speed(RATE, ((250, 0.1), (1000, 0.4))), screen_samples=300).screen == 300
-    assert evaluation_plan(Speed(0.0), screen_samples=300) == EvaluationPlan((100, 300, 900, 2700), 300), (
+    assert planned(Speed(RATE, ((250, 0.1), (1000, 0.4))), screen_samples=300).screen == 300
+    assert planned(Speed(0.0), screen_samples=300) == EvaluationPlan((100, 300, 900, 2700), 300), (
         "nothing was measured"
     )
-    assert evaluation_plan(Speed(0.0), screen_samples=1000).screen is None
-    assert evaluation_plan(Speed(0.0)) == EvaluationPlan((100, 300, 900, 2700))
+    assert planned(Speed(0.0), screen_samples=1000).screen is None
+    assert planned(Speed(0.0)) == EvaluationPlan((100, 300, 900, 2700))
 
 
 def test_the_last_of_some_jobs_ends_after_the_longest_and_after_an_even_share() -> None:

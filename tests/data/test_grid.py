@@ -74,7 +74,7 @@ def test_failed_writing_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("maestune.data.grid.os.replace", full)
+    monkeypatch.setattr("maestune.folder_files.os.replace", full)
     with pytest.raises(OSError, match="No space"):
         save_png(Image.new("L", (4, 4)), path)
     assert path.read_bytes() == b"old"

@@ -43,9 +43,9 @@ def test_it_is_the_rule_applied_to_all_that_was_seen(found: list[float], higher:
         assert best.step == 0
         assert best.since == validations
     else:
-        best = max(finite) if higher else min(finite)
-        assert best.value == best
-        assert best.step == 10 * (shown.index(best) + 1)  # of equal ones the first
+        value = max(finite) if higher else min(finite)
+        assert best.value == value
+        assert best.step == 10 * (shown.index(value) + 1)  # of equal ones the first
         assert best.since == validations - best.step // 10
     assert early_stopping.stops(best) == (patience > 0 and best.since >= patience)
     assert early_stopping.stops(best) or validations == len(found)
@@ -98,8 +98,8 @@ def test_configs_say_how_they_are_watched() -> None:
     ("config", "message"),
     [
         (Config.of(keep="bst"), r"keep: 'bst' is not known\. Did you mean best"),
-        (Config.of(patience=-1), "patience: -1 is no number of looks"),
-        (Config.of(patience=1.5), r"patience: 1\.5 is no number of looks"),
+        (Config.of(patience=-1), "patience: -1 is no number of validations"),
+        (Config.of(patience=1.5), r"patience: 1\.5 is no number of validations"),
     ],
 )
 def test_what_cannot_be_used_is_named(config: Config, message: str) -> None:

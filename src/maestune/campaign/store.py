@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -28,7 +29,7 @@ from maestune.campaign.decode import Study, check_facts, refusing, trial_from
 from maestune.campaign.events import NAME as EVENTS_NAME
 from maestune.campaign.events import EventLog
 from maestune.campaign.reader import FACTS_KEY, STUDY_FILE, STUDY_NAME, TRIAL_KEY, check_schema, check_study_files
-from maestune.campaign.study import distribution, open_study
+from maestune.campaign.study import NewTrial, distribution, open_study
 from maestune.errors import StoreError
 from maestune.execution.folder import checkpoints, disk_error, remove_partial
 from maestune.execution.jobs import rung_data
@@ -141,6 +142,22 @@ class Store:
             self._ids.append(self._storage.create_new_trial(self._study_id, frozen))
         self._trials.append(trial)
         return trial
+
+    def add_all(self, trials: Sequence[Trial], space: Space) -> list[Trial]:
+        """New trials in any state, numbered by the study; one transaction for all of them."""
+        assert self._study_id is not None
+        found = [trial.with_(number=number) for number, trial in enumerate(trials, start=len(self._trials))]
+        distributions = {param.name: distribution(param) for param in space}
+        texts = {name: distribution_to_json(one) for name, one in distributions.items()}
+        rows: list[NewTrial] = []
+        for trial in found:
+            params = {n: distributions[n].to_internal_repr(v) for n, v in dict(trial.config).items()}
+            state, values = self._standing(trial)
+            rows.append(NewTrial(state, params, texts, TRIAL_KEY, _to_json(trial), self._values(trial, ()), values))
+        with self._disk():
+            self._ids += self._storage.insert(self._study_id, rows)
+        self._trials += found
+        return found
 
     def launch(self, trials: Sequence[Trial], space: Space) -> list[Trial]:
         """Begin the segments of a group: new trials (number -1) are added, others saved. All of them or none.
@@ -270,14 +287,18 @@ class Store:
     def _derive(self, trial: Trial) -> None:
         """Bring Optuna's state of a trial in line with its record; may be repeated."""
         identity = self._ids[trial.number]
-        values = [trial.score(o.name) for o in self._objectives]
-        finite = [s.value for s in values if s is not None and math.isfinite(s.value)]
-        state = _STATES[trial.state]
+        state, values = self._standing(trial)
         with self._disk():
             if state == OptunaState.COMPLETE:
-                self._storage.set_trial_state_values(identity, state, finite)
+                self._storage.set_trial_state_values(identity, state, values)
             elif state != OptunaState.RUNNING:
                 self._storage.set_trial_state_values(identity, state)
+
+    def _standing(self, trial: Trial) -> tuple[OptunaState, list[float]]:
+        """Optuna's state of a trial, and its values where it is complete."""
+        state = _STATES[trial.state]
+        scores = [trial.score(o.name) for o in self._objectives] if state == OptunaState.COMPLETE else []
+        return state, [s.value for s in scores if s is not None and math.isfinite(s.value)]
 
 
 def set_aside(folder: Path) -> Path | None:

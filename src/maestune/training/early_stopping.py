@@ -27,7 +27,7 @@ _KEPT = ("last", "best")
 def validation_steps(full_steps: int, validations: int = VALIDATIONS) -> tuple[int, ...]:
     """The validation steps of a full training, the last of them its end.
 
-    >>> look_steps(100, looks=3)
+    >>> validation_steps(100, validations=3)
     (33, 67, 100)
     """
     return tuple(sorted({max(1, round(full_steps * k / validations)) for k in range(1, validations + 1)}))
@@ -59,11 +59,11 @@ class BestSoFar:
 class EarlyStopping:
     """Early stopping: the score, which weights are kept, and after how many validations without improvement training ends (0: never).
 
-    >>> watch, seen = Watch(Objective("fd"), keep="best", patience=2), Seen()
+    >>> stopping, best = EarlyStopping(Objective("fd"), keep="best", patience=2), BestSoFar()
     >>> for step, fd in ((10, 5.0), (20, 3.0), (30, 4.0), (40, 3.5)):
-    ...     seen = watch.looked(seen, step, fd)
-    >>> seen, watch.stops(seen)
-    (Seen(step=20, value=3.0, since=2), True)
+    ...     best = stopping.update(best, step, fd)
+    >>> best, stopping.stops(best)
+    (BestSoFar(step=20, value=3.0, since=2), True)
     """
 
     objective: Objective

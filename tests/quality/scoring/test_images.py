@@ -299,7 +299,7 @@ def test_a_judge_that_fails_is_refused_unless_it_was_named(
         return replace(test(*args, **kwargs), passed=False, sentence="It is blind.")
 
     monkeypatch.setattr(image_models, "self_test", failing)
-    with pytest.raises(MetricError, match=r"It is blind\. .*insist on these with --features classifier"):
+    with pytest.raises(MetricError, match=r"It is blind\. .*insist on this one with --features classifier"):
         score_samples(real, fresh[:50], metrics=["fd"])
     result = score_samples(real, fresh[:50], metrics=["fd"], features="classifier")
     assert result.warnings[0] == "It is blind."

@@ -218,7 +218,7 @@ def _evaluator_of(evaluator: ImageEvaluator, n: int, conditions: Batch, data: Im
         n_samples=n,
     )
     found = {"metrics": availability.metrics, "left_out": availability.left_out}
-    return replace(evaluator, n_samples=n, conditions=conditions, **found, _references={}, _fewer={})
+    return replace(evaluator, n_samples=n, conditions=conditions, **found, _references={}, _subsets={})
 
 
 def _why_not(name: str, evaluator: ImageEvaluator, conditions: Batch) -> str:
