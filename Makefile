@@ -12,7 +12,7 @@ demo: $(VENV)/.installed  ## tune a GAN on built-in digits for two minutes; leav
 	@echo "Open demo/report.html"
 
 test: $(VENV)/.installed-dev  ## the tests
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope --durations 30
 
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow --timeout 3600

@@ -47,8 +47,7 @@ class Workers:
         assert job.screen is not None
         seconds = self.fixed + self.each * job.screen
         rungs = tuple(
-            Rung(s, {"fd": Score(1.0)}, s / RATE + (s - 1) * seconds + self.first * (s > 1))
-            for s in job.score_at
+            Rung(s, {"fd": Score(1.0)}, s / RATE + (s - 1) * seconds + self.first * (s > 1)) for s in job.score_at
         )
         self.coming.append(Ended(-1, self.ends.get("evaluation", Outcome.REACHED), 3, 1.0, rungs))
 
@@ -145,9 +144,7 @@ def test_no_rung_is_in_the_first_steps_where_their_number_was_measured() -> None
 
 def test_a_given_number_is_kept() -> None:
     assert planned(Speed(RATE, ((250, 0.1), (1000, 0.4))), screen_samples=300).screen == 300
-    assert planned(Speed(0.0), screen_samples=300) == EvaluationPlan((100, 300, 900, 2700), 300), (
-        "nothing was measured"
-    )
+    assert planned(Speed(0.0), screen_samples=300) == EvaluationPlan((100, 300, 900, 2700), 300), "nothing was measured"
     assert planned(Speed(0.0), screen_samples=1000).screen is None
     assert planned(Speed(0.0)) == EvaluationPlan((100, 300, 900, 2700))
 

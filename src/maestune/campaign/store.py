@@ -102,7 +102,7 @@ class Store:
         ]
         with self._disk():
             self._study_id = self._storage.create_new_study(directions, STUDY_NAME)
-        self.set_facts(id=uuid4().hex, **facts, objectives=[[o.name, o.higher_is_better] for o in objectives])
+        self.set_facts(**{"id": uuid4().hex, **facts, "objectives": [[o.name, o.higher_is_better] for o in objectives]})
         self._objectives = tuple(objectives)
 
     def set_facts(self, **facts: Any) -> None:

@@ -83,6 +83,7 @@ class Study(RDBStorage):
                 row = {"number": number, "study_id": study_id, "state": trial.state, "datetime_start": datetime.now()}
                 ended = row["datetime_start"] if trial.state.is_finished() else None
                 done = connection.execute(insert(tables[0]).values(**row, datetime_complete=ended))
+                assert done.inserted_primary_key is not None
                 ids.append(done.inserted_primary_key[0])
             params = [
                 {

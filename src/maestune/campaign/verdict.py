@@ -135,7 +135,8 @@ def relative_over_seeds(
     """
     if _by_ratio(metric, [*recipe, *best, *beside]):
         ratios = _log_ratios(recipe, best, confidence)
-        return Score(_exp(ratios.value) - 1, _exp(ratios.low) - 1, _exp(ratios.high) - 1)
+        value = math.inf if ratios.value > 700 else math.expm1(ratios.value)
+        return Score(value, _exp(ratios.low) - 1, _exp(ratios.high) - 1)
     ratio = _fieller(np.asarray(recipe, dtype=np.float64), np.asarray(best, dtype=np.float64), confidence)
     shares = Score(ratio.value - 1, ratio.low - 1, ratio.high - 1)
     if np.mean(recipe) < 0:  # the ratio of two negative means falls where the best grows
