@@ -36,16 +36,21 @@ def campaign(data, folder, **values):
     [
         ("gan", "flat", None),
         ("vae", "flat", "random"),
-        pytest.param("gan", "classes", None, marks=pytest.mark.slow),
-        pytest.param("gan", "classes", "ssl", marks=pytest.mark.slow),
-        pytest.param("vae", "classes", "classifier", marks=pytest.mark.slow),
-        pytest.param("gan", "flat", "autoencoder", marks=pytest.mark.slow),
-        pytest.param("flow", "classes", None, marks=pytest.mark.slow),
+        *(
+            pytest.param(model, "classes", features, marks=pytest.mark.slow)
+            for model in ("gan", "vae", "flow")
+            for features in (None, "classifier", "ssl", "autoencoder", "random", "torchscript")
+        ),
         pytest.param("flow", "captions", None, marks=pytest.mark.slow),
     ],
 )
 def test_sixty_images_are_enough(tmp_path, model, kind, features):
     data = images(tmp_path / "data", 60, kind)
+    if features == "torchscript":  # what others trained, in a file
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.ReLU())
+        torch.jit.trace(network, torch.zeros(2, 1, 8, 8)).save(str(tmp_path / "network.pt"))
+        features = f"torchscript:{tmp_path / 'network.pt'}"
     record = campaign(data, tmp_path / "c", model=model, features=features).run()
     assert record.done
     assert record.finalists

@@ -16,7 +16,7 @@ from maestune.errors import MaestuneError, SettingsError, StoreError
 
 PAINTING = '''
 import torch
-from maestune import Draw, Float, Network, Prior, Role, Space
+from maestune import NoiseSpec, Float, Network, Prior, Role, Space
 from maestune.data import load_images
 
 data = load_images("digits")
@@ -46,7 +46,7 @@ family = Painting(
     ),
     build=lambda config, spec: Painter(spec),
     loss=lambda net, batch, hyper, noise: (net(batch["label"]) - batch["image"]).square().flatten(1).mean(1),
-    latents=lambda config, spec, n: {"z": Draw("normal", (n, *spec.shape))},
+    latents=lambda config, spec, n: {"z": NoiseSpec("normal", (n, *spec.shape))},
     generate=lambda net, hyper, noise: hyper["gain"] * net(noise["label"]) + 0.01 * noise["z"],
     full_steps=4,
     data="digits",
@@ -56,7 +56,7 @@ family = Painting(
 
 SPEAKING = """
 import torch
-from maestune import Choice, Draw, Float, Network, Role, Space
+from maestune import Choice, NoiseSpec, Float, Network, Role, Space
 
 
 class Speaking(Network):
@@ -96,7 +96,7 @@ family = Speaking(
     ),
     build=lambda config, spec: torch.nn.Embedding(spec.tokens, spec.tokens),
     loss=loss,
-    latents=lambda config, spec, n: {"u": Draw("uniform", (n, 6))},
+    latents=lambda config, spec, n: {"u": NoiseSpec("uniform", (n, 6))},
     generate=generate,
     full_steps=30,
     objective="val_loss",

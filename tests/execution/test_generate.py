@@ -14,7 +14,7 @@ from maestune.types import Config
 OWNER = Identity("", 0, Config.of(lr=0.5), 0)
 FAMILY = """
 import torch
-from maestune import Draw, Float, Network, Space
+from maestune import NoiseSpec, Float, Network, Space
 
 wanted = {}
 
@@ -25,7 +25,7 @@ family = Network(
     space=Space((Float("lr", 0.1, 1.0),)),
     build=lambda config, spec: torch.nn.Embedding(spec.classes, 64),
     loss=lambda network, batch, hyper, noise: network(batch["label"]).square().mean(1),
-    latents=lambda config, spec, n: {"z": Draw("normal", (n, 1))},
+    latents=lambda config, spec, n: {"z": NoiseSpec("normal", (n, 1))},
     generate=generate,
     full_steps=30,
 )

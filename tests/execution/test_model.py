@@ -52,12 +52,12 @@ def test_files_that_lack_something(tmp_path, text, name, says):
 
 NETWORK = """
 import torch
-from maestune import Draw, Float, Network, Space
+from maestune import NoiseSpec, Float, Network, Space
 family = Network(
     space=Space((Float("lr", 0.1, 1.0),)),
     build=lambda config, spec: torch.nn.Conv2d(spec.shape[0], spec.shape[0], 1),
     loss=lambda network, batch, hyper, noise: network(batch["image"]).square().flatten(1).mean(1),
-    latents=lambda config, spec, n: {"z": Draw("normal", (n, *spec.shape))},
+    latents=lambda config, spec, n: {"z": NoiseSpec("normal", (n, *spec.shape))},
     generate=lambda network, hyper, noise: network(noise["z"]),
     full_steps=30,
     data="digits",
