@@ -46,11 +46,16 @@ def test_an_axis_of_the_greatest_numbers_has_labels():
         {"identity": "text", "state": {}},
         {"identity": [1], "state": {}},
         {"identity": None},
-        {"identity": None, "state": 5},
         {"identity": None, "state": {}, "watched": 5},
-        {"identity": None, "state": {}, "watched": {"state": [1]}},
+        {"identity": None, "state": {}, "watched": {}},
     ],
 )
 def test_a_checkpoint_of_another_shape_is_damaged(tmp_path, saved):
     with pytest.raises(CheckpointError, match="damaged"):
         check_owner(tmp_path / "c", saved, Identity("", 1, Config.of(x=1.0), 0))
+
+
+@pytest.mark.parametrize("state", [{}, [1, 2.0], (1,), 5, "x", None, torch.zeros(2)])
+def test_a_training_may_keep_any_state(tmp_path, state):
+    owner = Identity("c", 1, Config.of(x=1.0), 0)
+    check_owner(tmp_path / "c", {"identity": owner.to_dict(), "state": state}, owner)

@@ -69,8 +69,9 @@ def check_owner(path: Path, saved: Mapping[str, Any], owner: Identity) -> None:
     """
     written: Mapping[str, Any] = saved.get("identity") or {"campaign": ""}
     watched = saved.get("watched")
-    shaped = isinstance(written, Mapping) and isinstance(watched, Mapping | None) and "state" in saved
-    if not shaped or not isinstance(saved["state"] if watched is None else watched.get("state"), Mapping | None):
+    # What the state is, a user's training decides: a list or a number is one too.
+    whole = "state" in saved and (watched is None or (isinstance(watched, Mapping) and "state" in watched))
+    if not whole or not isinstance(written, Mapping):
         raise CheckpointError(f"{path}: the checkpoint is damaged. Delete it; the trial then starts again.")
     expected = owner.to_dict()
     if not owner.campaign and not written.get("campaign"):
