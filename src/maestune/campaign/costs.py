@@ -1,4 +1,4 @@
-"""What trainings take of a worker: learnt from the trials so far, and from how long evaluation turned out to take at the start."""
+"""Worker seconds of trainings: learnt from the trials so far, and from how long evaluation turned out to take at the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEAST_TRAINING = 0.1  # share of a trial's time that was training, whatever eval
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """How trainings are evaluated on their way: after which steps, and on how many samples before the last (None: on all).
+    """Evaluation of trainings on their way: after which steps, and on how many samples before the last (None: on all).
 
     `screen_seconds`, `full_seconds` and `final_seconds`: what that takes, there, at the end, and in the finals; 0 where it was
     not measured.

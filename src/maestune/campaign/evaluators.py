@@ -1,4 +1,4 @@
-"""What scores the samples of a campaign: evaluators for both held-out parts, and what real data and failures would score."""
+"""Evaluators of a campaign's samples for both held-out parts, and what real data and failures would score."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _floor(evaluator: Evaluator, metrics: Sequence[str], settings: Settings) -> 
 
 
 def _left_out(evaluators: Mapping[Split, Evaluator]) -> str:
-    """What is not measured for want of images or samples; that of the search, which has fewer samples, or else of the verdict."""
+    """Sentence on what is not measured for want of images or samples; that of the search, which has fewer samples, or else of the verdict."""
     notes = [
         evaluator.left_out_note
         for evaluator in (evaluators["search"], evaluators["report"])
@@ -214,5 +214,5 @@ def costly(name: str) -> bool:
 
 
 def floor_generator(settings: Settings) -> torch.Generator:
-    """What is drawn of the real data for the floor."""
+    """Generator of the real data that the floor is measured on."""
     return torch.Generator().manual_seed(derive_seed(settings.seed, "floor"))

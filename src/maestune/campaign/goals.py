@@ -40,7 +40,7 @@ class Goals:
 def goals_of(
     settings: Settings, user_model: UserTraining | None, family: Family | None, data: Data | None, conditional: bool
 ) -> Goals:
-    """What settings ask for, else what the model is usually scored by. Raises SettingsError for what cannot be measured."""
+    """Objectives and bounds of the settings, else the usual ones of the model. Raises SettingsError for what cannot be measured."""
     usual = family.objectives if family is not None else ("fd",) if data is not None else ()
     texts = settings.objective or (user_model.objectives if user_model else ()) or usual
     if not texts:

@@ -1,4 +1,4 @@
-"""How long a full training is, at which lengths it is evaluated and on how many samples; measured where the budget is a time.
+"""Length of a full training, its rungs, and numbers of samples scored there; measured where the budget is a time.
 
 Drawing and scoring samples may take longer than the training that they tell about: a flow draws a sample in dozens of passes of
 its network, and the first rung is a thirtieth of a full training. So rungs below the last are evaluated on as many samples as take

@@ -18,7 +18,7 @@ features = typer.Typer(name="features", no_args_is_help=True, add_completion=Fal
 
 @features.callback()
 def root() -> None:
-    """What images are evaluated with."""
+    """Feature extractors of images."""
 
 
 @features.command()
